@@ -1,0 +1,1 @@
+//! IMAP as bytes to commands and responses to bytes, sans I/O

@@ -1,0 +1,1 @@
+//! Dovecot's transaction log, index and cache, to the byte

@@ -1,0 +1,1 @@
+//! A mail store on disk compatible with Dovecot, as a library

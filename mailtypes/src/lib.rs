@@ -1,0 +1,1 @@
+//! The words of mail that storage and protocol share: UIDs, flags, sets, names; no I/O

@@ -1,0 +1,3 @@
+//! The Culver mail host.
+
+fn main() {}

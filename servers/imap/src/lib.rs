@@ -1,0 +1,1 @@
+//! One IMAP session over a mail store

@@ -1,0 +1,1 @@
+//! One LMTP session over a mail store

@@ -1,0 +1,1 @@
+//! What every Culver server needs: the storage pool, limits, listeners, users

@@ -1,0 +1,1 @@
+//! Crash runner, fixtures, and the runner that puts a real Dovecot beside Culver
