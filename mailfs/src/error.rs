@@ -38,4 +38,9 @@ impl FsError {
     pub fn is_already_exists(&self) -> bool {
         self.kind() == io::ErrorKind::AlreadyExists
     }
+
+    /// Whether a lock was waited for in vain.
+    pub fn is_timeout(&self) -> bool {
+        self.kind() == io::ErrorKind::TimedOut
+    }
 }

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::Result;
+use crate::{Result, host};
+
+/// The bits of a mode that are permissions.
+pub(crate) const MODE_BITS: u32 = 0o7777;
 
 /// How to open a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -118,7 +121,7 @@ pub trait Watch: Send + Sync + fmt::Debug {}
 pub trait FileSystem: Send + Sync + fmt::Debug {
     /// Opens or creates a file.
     fn open(&self, path: &Path, mode: OpenMode) -> Result<FileHandle>;
-    /// `stat`, links followed; `None` when there is nothing.
+    /// `stat`, links followed; `None` when there is nothing, be it that a directory on the way is missing or is a file.
     fn metadata(&self, path: &Path) -> Result<Option<Metadata>>;
     /// All names in a directory but `.` and `..`, in no order.
     fn read_dir(&self, path: &Path) -> Result<Vec<DirEntry>>;
@@ -148,4 +151,16 @@ pub trait FileSystem: Send + Sync + fmt::Debug {
     fn random(&self, buf: &mut [u8]);
     /// Calls `wake` after names or contents in the directory change. May call too often, never too rarely.
     fn watch_dir(&self, path: &Path, wake: Wake) -> Result<Box<dyn Watch>>;
+    /// Whether a process of this host exists, as far as one may know; for stale dotlocks.
+    fn process_exists(&self, pid: u32) -> bool {
+        host::process_exists(pid)
+    }
+    /// The number of this process, as it stands in dotlocks.
+    fn process_id(&self) -> u32 {
+        std::process::id()
+    }
+    /// The name of this host as it stands in dotlocks: `DOVECOT_HOSTNAME`, else the system's.
+    fn host_name(&self) -> String {
+        host::host_name()
+    }
 }

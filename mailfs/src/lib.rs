@@ -12,8 +12,17 @@
 //!    vanish when another descriptor of the file is closed (`docs/formats/locking.md`).
 //! 4. Nothing here knows what mail is.
 
+#![deny(unsafe_code)]
+
 mod error;
 mod file_system;
+mod host;
+mod lock;
+mod lock_order;
+mod real;
 
 pub use error::{FsError, Result};
-pub use file_system::{DirEntry, File, FileHandle, FileKind, FileSystem, LockKind, Metadata, OpenMode, Watch, Wake};
+pub use file_system::{DirEntry, File, FileHandle, FileKind, FileSystem, LockKind, Metadata, OpenMode, Wake, Watch};
+pub use lock::{CreatedLock, LockGuard, LockPoller, lock_with_timeout};
+pub use lock_order::{LockOrder, LockRank, RankGuard};
+pub use real::{RealDisk, RealDiskOptions};

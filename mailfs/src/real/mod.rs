@@ -1,0 +1,331 @@
+//! The real disk: Linux system calls behind [`FileSystem`].
+//!
+//! Every descriptor is close-on-exec. Interrupted and short calls are continued here, so that nobody above knows of them.
+//! Nothing is cached, so any number of `RealDisk`s in a process are as good as one; one shares the watch thread.
+
+mod file;
+mod watch;
+
+use std::{
+    ffi::OsStr,
+    fs,
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use rustix::{
+    fs::{CWD, OFlags, RenameFlags, renameat_with},
+    rand::{GetRandomFlags, getrandom},
+};
+
+use self::{file::RealFile, watch::Watcher};
+use crate::{
+    DirEntry, FileHandle, FileKind, FileSystem, FsError, Metadata, OpenMode, Result, Wake, Watch,
+    file_system::MODE_BITS,
+};
+
+/// Numbers one may want otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct RealDiskOptions {
+    /// How many threads at most [`FileSystem::sync_many`] uses, the caller's included.
+    pub sync_thread_count_max: usize,
+    /// How often a watch wakes its owner where the kernel cannot tell of changes (no inotify, or its limits reached).
+    pub watch_poll_interval: Duration,
+}
+
+impl Default for RealDiskOptions {
+    fn default() -> Self {
+        Self { sync_thread_count_max: 8, watch_poll_interval: Duration::from_secs(1) }
+    }
+}
+
+/// The file system of the machine.
+#[derive(Debug)]
+pub struct RealDisk {
+    options: RealDiskOptions,
+    start: Instant,
+    watcher: OnceLock<Arc<Watcher>>,
+}
+
+impl Default for RealDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RealDisk {
+    /// With default numbers. Costs nothing until used.
+    pub fn new() -> Self {
+        Self::with_options(RealDiskOptions::default())
+    }
+
+    /// With the numbers given.
+    pub fn with_options(options: RealDiskOptions) -> Self {
+        Self { options, start: Instant::now(), watcher: OnceLock::new() }
+    }
+}
+
+impl FileSystem for RealDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> Result<FileHandle> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true);
+        // A pipe or a terminal that lies where a file should must not stop us; regular files do not care.
+        let mut flags = OFlags::NOCTTY | OFlags::NONBLOCK;
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::ReadWrite => {
+                options.write(true);
+            }
+            OpenMode::CreateNew { mode } => {
+                options.write(true).create_new(true).mode(mode & MODE_BITS);
+                flags |= OFlags::NOFOLLOW;
+            }
+        }
+        options.custom_flags(flags.bits().cast_signed());
+        let (op, file) = match mode {
+            OpenMode::CreateNew { .. } => ("create", retry(|| options.open(path))),
+            OpenMode::Read | OpenMode::ReadWrite => ("open", retry(|| options.open(path))),
+        };
+        let file = file.map_err(|e| FsError::new(op, path, e))?;
+        if let OpenMode::CreateNew { mode } = mode {
+            undo_umask(&file, mode).map_err(|e| FsError::new("set permissions of", path, e))?;
+        }
+        Ok(Arc::new(RealFile::new(file, path)))
+    }
+
+    fn metadata(&self, path: &Path) -> Result<Option<Metadata>> {
+        match retry(|| fs::metadata(path)) {
+            Ok(metadata) => Ok(Some(metadata_of(&metadata))),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(e) => Err(FsError::new("stat", path, e)),
+        }
+    }
+
+    fn read_dir(&self, path: &Path) -> Result<Vec<DirEntry>> {
+        let failed = |e| FsError::new("read directory", path, e);
+        let mut entries = Vec::new();
+        for entry in retry(|| fs::read_dir(path)).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            match entry.file_type() {
+                Ok(kind) => entries.push(DirEntry { name: entry.file_name(), kind: kind_of(kind) }),
+                // Removed between being listed and being looked at.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(failed(e)),
+            }
+        }
+        Ok(entries)
+    }
+
+    fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
+        let failed = |e| FsError::new("create directory", path, e);
+        fs::DirBuilder::new().mode(mode & MODE_BITS).create(path).map_err(failed)?;
+        let now = fs::metadata(path).map_err(failed)?.mode() & MODE_BITS;
+        // What the parent's setgid bit gave stays.
+        let wanted = (mode & MODE_BITS) | (now & SETGID);
+        if now != wanted {
+            fs::set_permissions(path, fs::Permissions::from_mode(wanted)).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        retry(|| fs::rename(from, to)).map_err(|e| two_paths("rename", from, to, e))
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
+        let renamed = retry(|| Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?));
+        match renamed {
+            // EINVAL is the answer of file systems without the flag, and of a directory moved into itself, which
+            // fails the second way too.
+            Err(e) if is_unsupported(&e) => rename_new_in_two_steps(from, to),
+            other => other,
+        }
+        .map_err(|e| two_paths("rename", from, to, e))
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
+        retry(|| fs::hard_link(from, to)).map_err(|e| two_paths("link", from, to, e))
+    }
+
+    fn unlink(&self, path: &Path) -> Result<()> {
+        retry(|| fs::remove_file(path)).map_err(|e| FsError::new("unlink", path, e))
+    }
+
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        retry(|| fs::remove_dir(path)).map_err(|e| FsError::new("remove directory", path, e))
+    }
+
+    fn sync_dir(&self, path: &Path) -> Result<()> {
+        let failed = |e| FsError::new("sync directory", path, e);
+        let mut options = fs::OpenOptions::new();
+        options.read(true).custom_flags(OFlags::DIRECTORY.bits().cast_signed());
+        let dir = retry(|| options.open(path)).map_err(failed)?;
+        match retry(|| dir.sync_all()) {
+            // Some network file systems have no such thing as syncing a directory: names are the server's matter.
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            other => other.map_err(failed),
+        }
+    }
+
+    fn sync_many(&self, files: &[FileHandle]) -> Result<()> {
+        match files {
+            [] => Ok(()),
+            [file] => file.sync_data(),
+            many => sync_parallel(many, self.options.sync_thread_count_max),
+        }
+    }
+
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) {
+        thread::sleep(duration);
+    }
+
+    fn random(&self, buf: &mut [u8]) {
+        fill_random(buf);
+    }
+
+    fn watch_dir(&self, path: &Path, wake: Wake) -> Result<Box<dyn Watch>> {
+        let watcher = self.watcher.get_or_init(|| Watcher::new(self.options.watch_poll_interval));
+        watcher.watch(path, wake)
+    }
+}
+
+/// The set-group-id bit of a mode.
+const SETGID: u32 = 0o2000;
+
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+fn undo_umask(file: &fs::File, mode: u32) -> io::Result<()> {
+    let mode = mode & MODE_BITS;
+    if file.metadata()?.mode() & MODE_BITS != mode {
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+/// Keeps the number of the error, which callers branch on, and names both paths.
+fn two_paths(op: &'static str, from: &Path, to: &Path, source: io::Error) -> FsError {
+    let mut both = from.as_os_str().to_owned();
+    both.push(OsStr::new(" to "));
+    both.push(to.as_os_str());
+    FsError::new(op, both, source)
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+}
+
+/// Without `RENAME_NOREPLACE`: a link or a new directory claims the name, as both fail where it is taken.
+fn rename_new_in_two_steps(from: &Path, to: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(from)?.is_dir() {
+        fs::create_dir(to)?;
+        return fs::rename(from, to).inspect_err(|_| {
+            // Ours and empty; left behind it would only be an empty folder.
+            let _ = fs::remove_dir(to);
+        });
+    }
+    fs::hard_link(from, to)?;
+    fs::remove_file(from)
+}
+
+/// Syncs on up to `thread_count_max` threads. Tries all, and tells the first failure.
+fn sync_parallel(files: &[FileHandle], thread_count_max: usize) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let failure = Mutex::new(None);
+    let work = || {
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(e) = file.sync_data() {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..files.len().min(thread_count_max) {
+            if thread::Builder::new().name("mailfs-sync".into()).spawn_scoped(scope, work).is_err() {
+                break; // no thread to be had: those there are, and this one, do it
+            }
+        }
+        work();
+    });
+    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(e) => Err(e),
+        None => Ok(()),
+    }
+}
+
+fn fill_random(buf: &mut [u8]) {
+    let mut rest = buf;
+    while !rest.is_empty() {
+        match getrandom(&mut *rest, GetRandomFlags::empty()) {
+            Ok(filled) => rest = rest.get_mut(filled..).unwrap_or_default(),
+            Err(rustix::io::Errno::INTR) => {}
+            // Forbidden by a sandbox: the standard library's hash keys come from the system too, by other ways.
+            Err(_) => {
+                for chunk in rest.chunks_mut(8) {
+                    let bytes = RandomState::new().build_hasher().finish().to_le_bytes();
+                    for (to, from) in chunk.iter_mut().zip(bytes) {
+                        *to = from;
+                    }
+                }
+                return;
+            }
+        }
+    }
+}
+
+fn kind_of(kind: fs::FileType) -> FileKind {
+    if kind.is_file() {
+        FileKind::File
+    } else if kind.is_dir() {
+        FileKind::Dir
+    } else if kind.is_symlink() {
+        FileKind::Symlink
+    } else {
+        debug_assert!(kind.is_fifo() || kind.is_socket() || kind.is_block_device() || kind.is_char_device());
+        FileKind::Other
+    }
+}
+
+fn metadata_of(metadata: &fs::Metadata) -> Metadata {
+    Metadata {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        len: metadata.size(),
+        kind: kind_of(metadata.file_type()),
+        mode: metadata.mode() & MODE_BITS,
+        gid: metadata.gid(),
+        links: metadata.nlink(),
+        modified: time_of(metadata.mtime(), metadata.mtime_nsec()),
+        changed: time_of(metadata.ctime(), metadata.ctime_nsec()),
+    }
+}
+
+fn time_of(seconds: i64, nanoseconds: i64) -> SystemTime {
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let base =
+        if seconds < 0 { SystemTime::UNIX_EPOCH.checked_sub(whole) } else { SystemTime::UNIX_EPOCH.checked_add(whole) };
+    let fraction = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0));
+    base.and_then(|t| t.checked_add(fraction)).unwrap_or(SystemTime::UNIX_EPOCH)
+}
