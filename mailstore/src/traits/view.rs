@@ -1,0 +1,152 @@
+//! A snapshot of a mailbox, as one session sees it.
+
+use std::time::{Duration, Instant};
+
+use mailtypes::{Keyword, ModSeq, SeqNum, Uid, UidSet, UidValidity};
+
+use super::{Columns, Result, Rows};
+
+/// A snapshot of a mailbox. Only [`View::sync`] changes what it shows.
+pub trait View: Send {
+    /// The incarnation it shows.
+    fn uid_validity(&self) -> UidValidity;
+    /// The UID that the next message will have, at least.
+    fn uid_next(&self) -> Uid;
+    /// The largest mod-sequence it shows.
+    fn highest_modseq(&self) -> ModSeq;
+    /// How many messages it shows, those expunged and not yet told ([`Expunges::Hold`]) included.
+    fn message_count(&self) -> u32;
+    /// How many of them are `\Recent` for this view.
+    fn recent_count(&self) -> u32;
+    /// The first message without `\Seen`.
+    fn first_unseen(&self) -> Option<SeqNum>;
+    /// The keywords in use, in the order of the store.
+    fn keywords(&self) -> Vec<Keyword>;
+    /// The place of a message; `None` when the view does not show it.
+    fn seq_of(&self, uid: Uid) -> Option<SeqNum>;
+    /// The message at a place.
+    fn uid_at(&self, seq: SeqNum) -> Option<Uid>;
+    /// The UIDs at the places `set` (whose numbers are sequence numbers).
+    fn uids_at(&self, set: &UidSet) -> UidSet;
+    /// All UIDs shown.
+    fn uids(&self) -> UidSet;
+
+    /// Whether anything changed since the last sync, as far as can be told without a system call.
+    fn freshness(&self) -> Freshness;
+    /// Looks for changes and moves the view on.
+    fn sync(&mut self, expunges: Expunges) -> Result<Changes>;
+
+    /// Brings the messages `uids` from `at` on, in batches: stops when the budget is used up and says where to go on;
+    /// `None` when all are brought. Messages that the view does not show are passed over; at least one message is
+    /// brought a call. What is not cached is computed from the message, and cached if the store does that.
+    fn scan(
+        &self,
+        uids: &UidSet,
+        at: Cursor,
+        columns: &Columns,
+        budget: ScanBudget,
+        out: &mut Rows,
+    ) -> Result<Option<Cursor>>;
+
+    /// A message's bytes.
+    fn body(&self, uid: Uid) -> Result<Box<dyn Body>>;
+    /// Offers what scans computed to the store's cache; does nothing if the cache is busy.
+    fn flush_cache(&self) {}
+}
+
+/// Where a scan goes on: at the first UID that is not smaller.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Cursor(pub Uid);
+
+impl Cursor {
+    /// The beginning.
+    pub const START: Self = Self(Uid::MIN);
+}
+
+/// When a scan's step ends.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanBudget {
+    /// Bytes of text, at most by one message's over.
+    pub bytes: usize,
+    /// Rows.
+    pub rows: usize,
+    /// Time, looked at between messages whose values must be computed.
+    pub until: Option<Instant>,
+}
+
+impl Default for ScanBudget {
+    /// A step as the servers take it: 128 KB, 4096 rows, 10 ms.
+    fn default() -> Self {
+        Self { bytes: 128 * 1024, rows: 4096, until: Instant::now().checked_add(Duration::from_millis(10)) }
+    }
+}
+
+/// What can be told of changes without a system call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Freshness {
+    /// Nothing changed.
+    Same,
+    /// Something changed.
+    Changed,
+    /// Only a look at the store can tell.
+    Unknown,
+}
+
+/// What a sync does with expunged messages.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Expunges {
+    /// They leave the view; sequence numbers change.
+    Apply,
+    /// They stay in the view, marked as gone, until a sync that applies: during FETCH, STORE and SEARCH no EXPUNGE may
+    /// be sent (RFC 9051 §7.5.1).
+    Hold,
+}
+
+/// What a sync changed.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Changes {
+    /// Sequence numbers in the order in which they are to be told, each as it is when told: descending. Empty unless
+    /// expunges were applied.
+    pub expunged: Vec<SeqNum>,
+    /// The same as UIDs.
+    pub expunged_uids: UidSet,
+    /// Messages whose flags, keywords or mod-sequence changed, and that were in the view before.
+    pub flags: UidSet,
+    /// New messages; they have the highest sequence numbers.
+    pub appended: UidSet,
+    /// Whether the list of keywords in use grew.
+    pub keywords_grew: bool,
+}
+
+impl Changes {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.expunged.is_empty() && self.flags.is_empty() && self.appended.is_empty() && !self.keywords_grew
+    }
+}
+
+/// A stretch of a message as stored, as `mailmime`'s part tree names it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Section {
+    /// First byte, as stored.
+    pub start: u64,
+    /// Bytes as stored.
+    pub len: u64,
+}
+
+impl Section {
+    /// The whole message.
+    pub const WHOLE: Self = Self { start: 0, len: u64::MAX };
+}
+
+/// A message's bytes, read in ranges, always with CRLF line ends whatever the store keeps.
+pub trait Body: Send {
+    /// Bytes of the whole message with CRLF line ends: RFC822.SIZE.
+    fn size(&self) -> u64;
+    /// Bytes of the whole message as stored.
+    fn stored_size(&self) -> u64;
+    /// Reads at `offset`, in bytes with CRLF line ends from the section's beginning. Fewer bytes than asked for come
+    /// only at the section's end. Reading on where the last call stopped costs nothing extra; going elsewhere may cost
+    /// a pass over what lies between.
+    fn read_at(&mut self, section: Section, offset: u64, buf: &mut [u8]) -> Result<usize>;
+}
