@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    os::fd::BorrowedFd,
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -98,6 +99,10 @@ pub trait File: Send + Sync + fmt::Debug {
     fn unlock(&self) -> Result<()>;
     /// Sets permission bits and group, best effort for the group (`docs/formats/locking.md`, Permissions).
     fn set_permissions(&self, mode: u32, gid: Option<u32>) -> Result<()>;
+    /// The descriptor, of a file that has one; for maps.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
     /// Length in bytes, by `fstat`.
     fn len(&self) -> Result<u64> {
         Ok(self.metadata()?.len)

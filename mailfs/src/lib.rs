@@ -14,15 +14,21 @@
 
 #![deny(unsafe_code)]
 
+mod convenience;
+mod dotlock;
 mod error;
 mod file_system;
 mod host;
 mod lock;
 mod lock_order;
+mod map;
 mod real;
 
+pub use convenience::{FileSystemExt, TEMP_PREFIX};
+pub use dotlock::{Dotlock, DotlockContent, DotlockOptions};
 pub use error::{FsError, Result};
 pub use file_system::{DirEntry, File, FileHandle, FileKind, FileSystem, LockKind, Metadata, OpenMode, Wake, Watch};
 pub use lock::{CreatedLock, LockGuard, LockPoller, lock_with_timeout};
 pub use lock_order::{LockOrder, LockRank, RankGuard};
+pub use map::{Bytes, MapPolicy, ReadOnlyMap, open_bytes};
 pub use real::{RealDisk, RealDiskOptions};

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     os::{
-        fd::AsFd,
+        fd::{AsFd, BorrowedFd},
         unix::fs::{FileExt, PermissionsExt},
     },
     path::{Path, PathBuf},
@@ -112,5 +112,9 @@ impl File for RealFile {
         self.file
             .set_permissions(fs::Permissions::from_mode(mode & MODE_BITS))
             .map_err(self.failed("set permissions of"))
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
     }
 }
