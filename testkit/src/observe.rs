@@ -1,0 +1,224 @@
+//! All that IMAP shows of a user's mail, in a form that two servers can be compared by.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use anyhow::Context;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    imap::{Imap, quote},
+    wire::{Token, tokens},
+};
+
+/// A user's mail as IMAP shows it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Shown {
+    /// Names with their attributes, as far as both servers must agree.
+    pub list: BTreeMap<String, bool>,
+    /// LSUB.
+    pub subscribed: Vec<String>,
+    /// The mailboxes that can be selected.
+    pub mailboxes: BTreeMap<String, ShownMailbox>,
+}
+
+/// A mailbox as IMAP shows it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ShownMailbox {
+    /// UIDVALIDITY.
+    pub uid_validity: u32,
+    /// UIDNEXT.
+    pub uid_next: u32,
+    /// EXISTS.
+    pub exists: u32,
+    /// STATUS UNSEEN.
+    pub unseen: u32,
+    /// By UID.
+    pub messages: BTreeMap<u32, ShownMessage>,
+}
+
+/// A message as IMAP shows it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ShownMessage {
+    /// Sequence number.
+    pub seq: u32,
+    /// Flags and keywords, sorted, without `\Recent`.
+    pub flags: Vec<String>,
+    /// INTERNALDATE as a moment: servers may show it in different zones.
+    pub internal_date: String,
+    /// RFC822.SIZE.
+    pub size: u64,
+    /// SHA-256 of BODY[], in hex.
+    pub body: String,
+    /// ENVELOPE, tokens printed.
+    pub envelope: String,
+    /// BODYSTRUCTURE, tokens printed.
+    pub structure: String,
+}
+
+/// How much to look at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Depth {
+    /// Names, numbers and flags.
+    Flags,
+    /// Bodies, envelopes and structures too.
+    Bodies,
+}
+
+impl Shown {
+    /// Looks at everything, changing nothing (EXAMINE, PEEK).
+    pub fn by(imap: &mut Imap, depth: Depth) -> anyhow::Result<Self> {
+        let mut shown = Self::default();
+        for line in imap.ok("LIST \"\" \"*\"")?.untagged {
+            let tokens = tokens(&line).map_err(anyhow::Error::msg)?;
+            let [Token::Atom(word), Token::List(attributes), _, name] = &tokens[..] else { continue };
+            if word == b"LIST" {
+                let selectable = !attributes.iter().any(|a| a.bytes().eq_ignore_ascii_case(b"\\Noselect"));
+                shown.list.insert(name.text(), selectable);
+            }
+        }
+        for line in imap.ok("LSUB \"\" \"*\"")?.untagged {
+            if let [Token::Atom(word), _, _, name] = &tokens(&line).map_err(anyhow::Error::msg)?[..]
+                && word == b"LSUB"
+            {
+                shown.subscribed.push(name.text());
+            }
+        }
+        shown.subscribed.sort();
+        let selectable: Vec<_> =
+            shown.list.iter().filter(|&(_, &selectable)| selectable).map(|(name, _)| name.clone()).collect();
+        for name in selectable {
+            let mailbox = ShownMailbox::by(imap, &name, depth).with_context(|| format!("mailbox {name}"))?;
+            shown.mailboxes.insert(name, mailbox);
+        }
+        Ok(shown)
+    }
+
+    /// Every difference, a line each; empty when equal.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        compare("LIST", &self.list, &other.list, &mut lines);
+        compare("LSUB", &self.subscribed, &other.subscribed, &mut lines);
+        for (name, ours) in &self.mailboxes {
+            let Some(theirs) = other.mailboxes.get(name) else { continue };
+            let numbers = |m: &ShownMailbox| (m.uid_validity, m.uid_next, m.exists, m.unseen);
+            compare(
+                &format!("{name}: UIDVALIDITY, UIDNEXT, EXISTS, UNSEEN"),
+                &numbers(ours),
+                &numbers(theirs),
+                &mut lines,
+            );
+            let uids: std::collections::BTreeSet<_> = ours.messages.keys().chain(theirs.messages.keys()).collect();
+            for uid in uids {
+                compare(&format!("{name}: UID {uid}"), &ours.messages.get(uid), &theirs.messages.get(uid), &mut lines);
+            }
+        }
+        lines
+    }
+}
+
+fn compare<T: PartialEq + std::fmt::Debug>(what: &str, ours: &T, theirs: &T, lines: &mut Vec<String>) {
+    if ours != theirs {
+        lines.push(format!("{what}:\n  one   {ours:?}\n  other {theirs:?}"));
+    }
+}
+
+impl ShownMailbox {
+    /// Looks at one mailbox.
+    pub fn by(imap: &mut Imap, name: &str, depth: Depth) -> anyhow::Result<Self> {
+        let status = imap.ok(&format!("STATUS {} (MESSAGES UNSEEN UIDNEXT UIDVALIDITY)", quote(name)))?;
+        let unseen = status.untagged.iter().find_map(|line| {
+            let text = String::from_utf8_lossy(line).into_owned();
+            let (_, rest) = text.rsplit_once("UNSEEN ")?;
+            rest.split([' ', ')']).next()?.parse().ok()
+        });
+        let examine = imap.ok(&format!("EXAMINE {}", quote(name)))?;
+        let number = |code: &str| {
+            examine.untagged_code(code).and_then(|n| n.first()?.parse().ok()).with_context(|| code.to_owned())
+        };
+        let mut shown = Self {
+            uid_validity: number("UIDVALIDITY")?,
+            uid_next: number("UIDNEXT")?,
+            exists: examine.number("EXISTS").context("EXISTS")?,
+            unseen: unseen.context("UNSEEN")?,
+            messages: BTreeMap::new(),
+        };
+        if shown.exists > 0 {
+            let items = match depth {
+                Depth::Flags => "UID FLAGS",
+                Depth::Bodies => "UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE BODY.PEEK[]",
+            };
+            for (seq, attributes) in imap.ok(&format!("FETCH 1:* ({items})"))?.fetches()? {
+                let (uid, message) = ShownMessage::of(seq, &attributes)?;
+                shown.messages.insert(uid, message);
+            }
+        }
+        Ok(shown)
+    }
+}
+
+impl ShownMessage {
+    fn of(seq: u32, attributes: &[(String, Token)]) -> anyhow::Result<(u32, Self)> {
+        let mut message = Self { seq, ..Self::default() };
+        let mut uid = None;
+        for (name, value) in attributes {
+            match name.as_str() {
+                "UID" => uid = Some(value.text().parse()?),
+                "FLAGS" => {
+                    message.flags = value.items().iter().map(Token::text).filter(|flag| flag != "\\Recent").collect();
+                    message.flags.sort();
+                }
+                "INTERNALDATE" => message.internal_date = moment(&value.text())?.to_string(),
+                "RFC822.SIZE" => message.size = value.text().parse()?,
+                "ENVELOPE" => message.envelope = format!("{value:?}"),
+                "BODYSTRUCTURE" => message.structure = format!("{value:?}"),
+                "BODY[]" => message.body = sha256(value.bytes()),
+                _ => anyhow::bail!("unasked attribute {name}"),
+            }
+        }
+        Ok((uid.context("FETCH without UID")?, message))
+    }
+}
+
+/// SHA-256 in lower-case hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// Unix seconds of IMAP's `date-time`, such as `22-Apr-2019 03:49:38 +0000`.
+pub fn moment(text: &str) -> anyhow::Result<i64> {
+    let parse = || {
+        let (date, rest) = text.trim().split_once(' ')?;
+        let (time, zone) = rest.split_once(' ')?;
+        let mut date = date.split('-');
+        let day: i64 = date.next()?.parse().ok()?;
+        let month = date.next()?;
+        let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+            .iter()
+            .position(|m| *m == month)? as i64;
+        let year: i64 = date.next()?.parse().ok()?;
+        let clock: Vec<i64> = time.split(':').map(str::parse).collect::<Result<_, _>>().ok()?;
+        let [h, m, s] = clock[..] else { return None };
+        let zone: i64 = zone.parse().ok()?;
+        let leap = |y: i64| i64::from(y % 4 == 0 && (y % 100 != 0 || y % 400 == 0));
+        let days_before = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+        let years: i64 = (1970..year).map(|y| 365 + leap(y)).sum();
+        let days = years + days_before[month as usize] + if month > 1 { leap(year) } else { 0 } + day - 1;
+        Some(days * 86_400 + h * 3600 + m * 60 + s - (zone / 100 * 60 + zone % 100) * 60)
+    };
+    parse().with_context(|| format!("date {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_name_the_same_moment() {
+        assert_eq!(moment("22-Apr-2019 03:49:38 +0000").unwrap(), 1_555_904_978);
+        assert_eq!(moment(" 2-Apr-2019 05:49:38 +0200").unwrap(), moment("02-Apr-2019 03:49:38 +0000").unwrap());
+        assert!(moment("yesterday").is_err());
+    }
+}
