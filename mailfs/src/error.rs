@@ -1,6 +1,9 @@
 //! The one error of this crate: which call failed, on which path, and why.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// A file-system call that failed.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,14 @@ impl FsError {
     /// Wraps the system's answer.
     pub fn new(op: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self { op, path: path.into(), source }
+    }
+
+    /// Of a call with two paths; names both.
+    pub(crate) fn two_paths(op: &'static str, from: &Path, to: &Path, source: io::Error) -> Self {
+        let mut both = from.as_os_str().to_owned();
+        both.push(" to ");
+        both.push(to.as_os_str());
+        Self::new(op, both, source)
     }
 
     /// The kind of the system's answer, for callers that branch on it.

@@ -23,6 +23,7 @@ mod lock;
 mod lock_order;
 mod map;
 mod real;
+pub mod sim;
 
 pub use convenience::{FileSystemExt, TEMP_PREFIX};
 pub use dotlock::{Dotlock, DotlockContent, DotlockOptions};

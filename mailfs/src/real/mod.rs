@@ -7,7 +7,6 @@ mod file;
 mod watch;
 
 use std::{
-    ffi::OsStr,
     fs,
     hash::{BuildHasher, Hasher, RandomState},
     io,
@@ -137,7 +136,7 @@ impl FileSystem for RealDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        retry(|| fs::rename(from, to)).map_err(|e| two_paths("rename", from, to, e))
+        retry(|| fs::rename(from, to)).map_err(|e| FsError::two_paths("rename", from, to, e))
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
@@ -148,11 +147,11 @@ impl FileSystem for RealDisk {
             Err(e) if is_unsupported(&e) => rename_new_in_two_steps(from, to),
             other => other,
         }
-        .map_err(|e| two_paths("rename", from, to, e))
+        .map_err(|e| FsError::two_paths("rename", from, to, e))
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
-        retry(|| fs::hard_link(from, to)).map_err(|e| two_paths("link", from, to, e))
+        retry(|| fs::hard_link(from, to)).map_err(|e| FsError::two_paths("link", from, to, e))
     }
 
     fn unlink(&self, path: &Path) -> Result<()> {
@@ -223,14 +222,6 @@ fn undo_umask(file: &fs::File, mode: u32) -> io::Result<()> {
         file.set_permissions(fs::Permissions::from_mode(mode))?;
     }
     Ok(())
-}
-
-/// Keeps the number of the error, which callers branch on, and names both paths.
-fn two_paths(op: &'static str, from: &Path, to: &Path, source: io::Error) -> FsError {
-    let mut both = from.as_os_str().to_owned();
-    both.push(OsStr::new(" to "));
-    both.push(to.as_os_str());
-    FsError::new(op, both, source)
 }
 
 fn is_unsupported(error: &io::Error) -> bool {
