@@ -1,0 +1,312 @@
+//! Data that is neither a status nor a message's (RFC 9051 §7.2 to §7.5.1).
+
+use mailtypes::{Flags, Keyword, MailboxName, ModSeq, SeqNum, UidSet};
+
+use super::strings::{flag_list, mailbox, nstring, number, quoted, string, uid_set};
+use crate::{StatusItem, Tag};
+
+/// A mailbox's attribute in a LIST answer.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ListAttribute {
+    /// `\Noselect`
+    NoSelect,
+    /// `\Noinferiors`
+    NoInferiors,
+    /// `\Marked`
+    Marked,
+    /// `\Unmarked`
+    Unmarked,
+    /// `\HasChildren` (RFC 3348)
+    HasChildren,
+    /// `\HasNoChildren` (RFC 3348)
+    HasNoChildren,
+    /// `\NonExistent` (RFC 5258)
+    NonExistent,
+    /// `\Subscribed` (RFC 5258)
+    Subscribed,
+    /// `\Remote` (RFC 5258)
+    Remote,
+    /// `\All` (RFC 6154)
+    All,
+    /// `\Archive` (RFC 6154)
+    Archive,
+    /// `\Drafts` (RFC 6154)
+    Drafts,
+    /// `\Flagged` (RFC 6154)
+    Flagged,
+    /// `\Junk` (RFC 6154)
+    Junk,
+    /// `\Sent` (RFC 6154)
+    Sent,
+    /// `\Trash` (RFC 6154)
+    Trash,
+    /// `\Important` (RFC 8457)
+    Important,
+}
+
+impl ListAttribute {
+    /// The name, with its backslash.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoSelect => "\\Noselect",
+            Self::NoInferiors => "\\Noinferiors",
+            Self::Marked => "\\Marked",
+            Self::Unmarked => "\\Unmarked",
+            Self::HasChildren => "\\HasChildren",
+            Self::HasNoChildren => "\\HasNoChildren",
+            Self::NonExistent => "\\NonExistent",
+            Self::Subscribed => "\\Subscribed",
+            Self::Remote => "\\Remote",
+            Self::All => "\\All",
+            Self::Archive => "\\Archive",
+            Self::Drafts => "\\Drafts",
+            Self::Flagged => "\\Flagged",
+            Self::Junk => "\\Junk",
+            Self::Sent => "\\Sent",
+            Self::Trash => "\\Trash",
+            Self::Important => "\\Important",
+        }
+    }
+}
+
+/// Writes `* CAPABILITY list`, its words separated by spaces.
+pub fn capability(out: &mut Vec<u8>, list: &str) {
+    out.extend_from_slice(b"* CAPABILITY ");
+    out.extend_from_slice(list.as_bytes());
+    end(out);
+}
+
+/// Writes `* ENABLED` with what was enabled.
+pub fn enabled(out: &mut Vec<u8>, capabilities: &[&str]) {
+    out.extend_from_slice(b"* ENABLED");
+    for capability in capabilities {
+        out.push(b' ');
+        out.extend_from_slice(capability.as_bytes());
+    }
+    end(out);
+}
+
+/// Writes `* ID`; no fields are NIL.
+pub fn id(out: &mut Vec<u8>, fields: &[(&str, Option<&str>)]) {
+    out.extend_from_slice(b"* ID ");
+    if fields.is_empty() {
+        out.extend_from_slice(b"NIL");
+    }
+    for (i, (field, value)) in fields.iter().enumerate() {
+        out.push(if i == 0 { b'(' } else { b' ' });
+        string(out, field.as_bytes());
+        out.push(b' ');
+        nstring(out, value.map(str::as_bytes));
+    }
+    if !fields.is_empty() {
+        out.push(b')');
+    }
+    end(out);
+}
+
+/// Writes `* NAMESPACE` with one personal namespace of that prefix, and no others.
+pub fn namespace(out: &mut Vec<u8>, prefix: &str, separator: char) {
+    out.extend_from_slice(b"* NAMESPACE ((");
+    string(out, prefix.as_bytes());
+    out.push(b' ');
+    quoted(out, separator.encode_utf8(&mut [0; 4]).as_bytes());
+    out.extend_from_slice(b")) NIL NIL");
+    end(out);
+}
+
+/// Writes `* LIST`. No name answers an empty pattern: it tells the separator.
+pub fn list(out: &mut Vec<u8>, attributes: &[ListAttribute], separator: Option<char>, name: Option<&MailboxName>) {
+    list_line(out, b"* LIST (", attributes, separator, name);
+}
+
+/// Writes `* LSUB`.
+pub fn lsub(out: &mut Vec<u8>, attributes: &[ListAttribute], separator: Option<char>, name: Option<&MailboxName>) {
+    list_line(out, b"* LSUB (", attributes, separator, name);
+}
+
+fn list_line(
+    out: &mut Vec<u8>,
+    head: &[u8],
+    attributes: &[ListAttribute],
+    separator: Option<char>,
+    name: Option<&MailboxName>,
+) {
+    out.extend_from_slice(head);
+    for (i, attribute) in attributes.iter().enumerate() {
+        if i > 0 {
+            out.push(b' ');
+        }
+        out.extend_from_slice(attribute.name().as_bytes());
+    }
+    out.extend_from_slice(b") ");
+    match separator {
+        Some(separator) => quoted(out, separator.encode_utf8(&mut [0; 4]).as_bytes()),
+        None => out.extend_from_slice(b"NIL"),
+    }
+    out.push(b' ');
+    match name {
+        Some(name) => mailbox(out, name),
+        None => out.extend_from_slice(b"\"\""),
+    }
+    end(out);
+}
+
+/// Writes `* STATUS` with the items and their values.
+pub fn status(out: &mut Vec<u8>, name: &MailboxName, items: impl IntoIterator<Item = (StatusItem, u64)>) {
+    out.extend_from_slice(b"* STATUS ");
+    mailbox(out, name);
+    out.extend_from_slice(b" (");
+    for (i, (item, value)) in items.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b' ');
+        }
+        out.extend_from_slice(item.name().as_bytes());
+        out.push(b' ');
+        number(out, value);
+    }
+    out.push(b')');
+    end(out);
+}
+
+/// Writes `* FLAGS`.
+pub fn flags<'k>(out: &mut Vec<u8>, flags: Flags, keywords: impl IntoIterator<Item = &'k Keyword>) {
+    out.extend_from_slice(b"* FLAGS ");
+    flag_list(out, flags, keywords);
+    end(out);
+}
+
+/// Writes `* n EXISTS`.
+pub fn exists(out: &mut Vec<u8>, count: u32) {
+    counted(out, count, b" EXISTS");
+}
+
+/// Writes `* n RECENT`.
+pub fn recent(out: &mut Vec<u8>, count: u32) {
+    counted(out, count, b" RECENT");
+}
+
+/// Writes `* seq EXPUNGE`.
+pub fn expunge(out: &mut Vec<u8>, seq: SeqNum) {
+    counted(out, seq.value(), b" EXPUNGE");
+}
+
+fn counted(out: &mut Vec<u8>, n: u32, what: &[u8]) {
+    out.extend_from_slice(b"* ");
+    number(out, n);
+    out.extend_from_slice(what);
+    end(out);
+}
+
+/// Writes `* SEARCH` with what was found, UIDs or sequence numbers, and the largest mod-sequence among them if the
+/// search asked by mod-sequence (RFC 7162 §3.1.5).
+pub fn search(out: &mut Vec<u8>, found: impl IntoIterator<Item = u32>, mod_seq: Option<ModSeq>) {
+    out.extend_from_slice(b"* SEARCH");
+    for n in found {
+        out.push(b' ');
+        number(out, n);
+    }
+    if let Some(mod_seq) = mod_seq {
+        out.extend_from_slice(b" (MODSEQ ");
+        number(out, mod_seq.value());
+        out.push(b')');
+    }
+    end(out);
+}
+
+/// What an ESEARCH answer tells; numbers are UIDs or sequence numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EsearchResult<'a> {
+    /// Whether they are UIDs.
+    pub uid: bool,
+    /// The smallest.
+    pub min: Option<u32>,
+    /// The largest.
+    pub max: Option<u32>,
+    /// All of them; an empty set is not written.
+    pub all: Option<&'a UidSet>,
+    /// How many.
+    pub count: Option<u32>,
+    /// The largest mod-sequence among them.
+    pub mod_seq: Option<ModSeq>,
+}
+
+/// Writes `* ESEARCH` (RFC 4731).
+pub fn esearch(out: &mut Vec<u8>, tag: &Tag, result: &EsearchResult<'_>) {
+    out.extend_from_slice(b"* ESEARCH (TAG ");
+    string(out, tag.as_str().as_bytes());
+    out.push(b')');
+    if result.uid {
+        out.extend_from_slice(b" UID");
+    }
+    let mut named = |name: &[u8], n: Option<u64>| {
+        if let Some(n) = n {
+            out.extend_from_slice(name);
+            number(out, n);
+        }
+    };
+    named(b" MIN ", result.min.map(u64::from));
+    named(b" MAX ", result.max.map(u64::from));
+    named(b" COUNT ", result.count.map(u64::from));
+    named(b" MODSEQ ", result.mod_seq.map(ModSeq::value));
+    if let Some(all) = result.all.filter(|all| !all.is_empty()) {
+        out.extend_from_slice(b" ALL ");
+        uid_set(out, all);
+    }
+    end(out);
+}
+
+fn end(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use mailtypes::Uid;
+
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn mailbox_data() {
+        let name = MailboxName::new("a b").unwrap();
+        let attributes = [ListAttribute::HasNoChildren, ListAttribute::Sent];
+        assert_eq!(
+            written(|out| list(out, &attributes, Some('/'), Some(&name))),
+            "* LIST (\\HasNoChildren \\Sent) \"/\" \"a b\"\r\n"
+        );
+        assert_eq!(
+            written(|out| list(out, &[ListAttribute::NoSelect], Some('/'), None)),
+            "* LIST (\\Noselect) \"/\" \"\"\r\n"
+        );
+        assert_eq!(written(|out| lsub(out, &[], Some('\\'), Some(&name))), "* LSUB () \"\\\\\" \"a b\"\r\n");
+        let items = [(StatusItem::Messages, 231), (StatusItem::UidNext, 44292)];
+        assert_eq!(written(|out| status(out, &name, items)), "* STATUS \"a b\" (MESSAGES 231 UIDNEXT 44292)\r\n");
+        assert_eq!(written(|out| namespace(out, "", '/')), "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+        assert_eq!(written(|out| exists(out, 172)), "* 172 EXISTS\r\n");
+        assert_eq!(
+            written(|out| id(out, &[("name", Some("Culver")), ("os", None)])),
+            "* ID (\"name\" \"Culver\" \"os\" NIL)\r\n"
+        );
+    }
+
+    #[test]
+    fn search_data() {
+        assert_eq!(written(|out| search(out, [2, 84, 882], None)), "* SEARCH 2 84 882\r\n");
+        assert_eq!(written(|out| search(out, [], None)), "* SEARCH\r\n");
+        assert_eq!(written(|out| search(out, [2], ModSeq::new(917_162_500))), "* SEARCH 2 (MODSEQ 917162500)\r\n");
+        let mut all = UidSet::new();
+        all.insert_range(Uid::new(4).unwrap()..=Uid::new(18).unwrap());
+        let result = EsearchResult { uid: true, min: Some(4), count: Some(15), all: Some(&all), ..Default::default() };
+        let tag = Tag::new(b"A285").unwrap();
+        assert_eq!(
+            written(|out| esearch(out, &tag, &result)),
+            "* ESEARCH (TAG \"A285\") UID MIN 4 COUNT 15 ALL 4:18\r\n"
+        );
+    }
+}

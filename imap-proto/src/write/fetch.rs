@@ -1,0 +1,216 @@
+//! FETCH responses (RFC 9051 §7.5.2), built item by item.
+
+use std::num::NonZeroU32;
+
+use mailtypes::{Flags, InternalDate, Keyword, ModSeq, SeqNum, Uid};
+
+use super::strings::{astring, flag_list_with, literal_head, number, string};
+use crate::{Section, SectionText, date::write_date_time};
+
+/// One FETCH response: begin it, write its items, end it.
+///
+/// While a long text is streamed the buffer can be sent and cleared between [`literal_head`](Self::literal_head) and the
+/// next item: drop the writer, and [`resume`](Self::resume) it when all bytes of the literal are out.
+#[derive(Debug)]
+#[must_use = "a response must be ended"]
+pub struct FetchWriter<'o> {
+    out: &'o mut Vec<u8>,
+    separated: bool,
+}
+
+impl<'o> FetchWriter<'o> {
+    /// Writes `* seq FETCH (`.
+    pub fn begin(out: &'o mut Vec<u8>, seq: SeqNum) -> Self {
+        out.extend_from_slice(b"* ");
+        number(out, seq.value());
+        out.extend_from_slice(b" FETCH (");
+        Self { out, separated: true }
+    }
+
+    /// Goes on after an item, writing to what may be another buffer.
+    pub fn resume(out: &'o mut Vec<u8>) -> Self {
+        Self { out, separated: false }
+    }
+
+    /// Writes the end.
+    pub fn end(self) {
+        self.out.extend_from_slice(b")\r\n");
+    }
+
+    fn item(&mut self, name: &str) -> &mut Vec<u8> {
+        if !self.separated {
+            self.out.push(b' ');
+        }
+        self.separated = false;
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.push(b' ');
+        self.out
+    }
+
+    /// Writes `UID`.
+    pub fn uid(&mut self, uid: Uid) {
+        number(self.item("UID"), uid.value());
+    }
+
+    /// Writes `FLAGS`, with `\Recent` if the message is that to this session.
+    pub fn flags<'k>(&mut self, flags: Flags, recent: bool, keywords: impl IntoIterator<Item = &'k Keyword>) {
+        flag_list_with(self.item("FLAGS"), flags, recent.then_some("\\Recent"), keywords);
+    }
+
+    /// Writes `INTERNALDATE`.
+    pub fn internal_date(&mut self, date: InternalDate) {
+        let out = self.item("INTERNALDATE");
+        out.push(b'"');
+        write_date_time(out, date);
+        out.push(b'"');
+    }
+
+    /// Writes `RFC822.SIZE`.
+    pub fn size(&mut self, bytes: u64) {
+        number(self.item("RFC822.SIZE"), bytes);
+    }
+
+    /// Writes `MODSEQ`.
+    pub fn mod_seq(&mut self, mod_seq: ModSeq) {
+        let out = self.item("MODSEQ");
+        out.push(b'(');
+        number(out, mod_seq.value());
+        out.push(b')');
+    }
+
+    /// Writes an item whose value is IMAP already, such as an `ENVELOPE`.
+    pub fn raw_item(&mut self, name: &str, value: &[u8]) {
+        self.item(name).extend_from_slice(value);
+    }
+
+    /// Writes an item whose value is a short string.
+    pub fn string_item(&mut self, name: &str, value: &[u8]) {
+        string(self.item(name), value);
+    }
+
+    /// Writes an item whose value is a number, such as `BINARY.SIZE[1]`.
+    pub fn number_item(&mut self, name: &str, value: u64) {
+        number(self.item(name), value);
+    }
+
+    /// Writes an item that is not there: NIL.
+    pub fn nil(&mut self, name: &str) {
+        self.item(name).extend_from_slice(b"NIL");
+    }
+
+    /// Writes an item's name, such as `RFC822`, and the head of its literal. Exactly `len` bytes must follow.
+    pub fn literal_head(&mut self, name: &str, len: u64) {
+        literal_head(self.item(name), len);
+    }
+
+    /// Writes `BODY[section]<offset>` and the head of its literal. Exactly `len` bytes must follow.
+    pub fn section_head(&mut self, section: &Section, offset: Option<u64>, len: u64) {
+        let out = self.section_item(section, offset);
+        literal_head(out, len);
+    }
+
+    /// Writes `BODY[section]<offset> NIL`: the message has no such part.
+    pub fn section_nil(&mut self, section: &Section, offset: Option<u64>) {
+        self.section_item(section, offset).extend_from_slice(b"NIL");
+    }
+
+    fn section_item(&mut self, section: &Section, offset: Option<u64>) -> &mut Vec<u8> {
+        if !self.separated {
+            self.out.push(b' ');
+        }
+        self.separated = false;
+        section_label(self.out, section, offset);
+        self.out.push(b' ');
+        self.out
+    }
+
+    /// Writes bytes as they are, as those of a literal.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+}
+
+/// Writes `BODY[section]<offset>`, as in the answer to a request for it; header field names are spelled as they were
+/// there.
+pub fn section_label(out: &mut Vec<u8>, section: &Section, offset: Option<u64>) {
+    out.extend_from_slice(b"BODY[");
+    self::section(out, section);
+    out.push(b']');
+    if let Some(offset) = offset {
+        out.push(b'<');
+        number(out, offset);
+        out.push(b'>');
+    }
+}
+
+/// Writes a `section-spec`.
+pub(crate) fn section(out: &mut Vec<u8>, section: &Section) {
+    section_part(out, &section.part);
+    let Some(text) = &section.text else { return };
+    if !section.part.is_empty() {
+        out.push(b'.');
+    }
+    match text {
+        SectionText::Header => out.extend_from_slice(b"HEADER"),
+        SectionText::Text => out.extend_from_slice(b"TEXT"),
+        SectionText::Mime => out.extend_from_slice(b"MIME"),
+        SectionText::HeaderFields(names) => {
+            out.extend_from_slice(b"HEADER.FIELDS ");
+            header_list(out, names);
+        }
+        SectionText::HeaderFieldsNot(names) => {
+            out.extend_from_slice(b"HEADER.FIELDS.NOT ");
+            header_list(out, names);
+        }
+    }
+}
+
+/// Writes a `section-part`.
+pub(crate) fn section_part(out: &mut Vec<u8>, part: &[NonZeroU32]) {
+    for (i, n) in part.iter().enumerate() {
+        if i > 0 {
+            out.push(b'.');
+        }
+        number(out, n.get());
+    }
+}
+
+fn header_list(out: &mut Vec<u8>, names: &[String]) {
+    for (i, name) in names.iter().enumerate() {
+        out.push(if i == 0 { b'(' } else { b' ' });
+        astring(out, name.as_bytes());
+    }
+    out.push(b')');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_item_by_item() {
+        let mut out = Vec::new();
+        let mut fetch = FetchWriter::begin(&mut out, SeqNum::new(12).unwrap());
+        fetch.flags(Flags::from_bits(8), true, &[Keyword::new("$Junk").unwrap()]);
+        fetch.uid(Uid::new(7).unwrap());
+        fetch.internal_date(InternalDate { unix: 837_596_665, zone: -420 });
+        fetch.size(4286);
+        fetch.mod_seq(ModSeq::new(9).unwrap());
+        fetch.raw_item("ENVELOPE", b"(NIL)");
+        let section = Section {
+            part: vec![NonZeroU32::MIN, NonZeroU32::MAX],
+            text: Some(SectionText::HeaderFields(vec!["From".into(), "x y".into()])),
+        };
+        fetch.section_head(&section, Some(3), 2);
+        fetch.raw(b"ab");
+        let mut fetch = FetchWriter::resume(&mut out);
+        fetch.section_nil(&Section::default(), None);
+        fetch.end();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "* 12 FETCH (FLAGS (\\Seen \\Recent $Junk) UID 7 INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" \
+             RFC822.SIZE 4286 MODSEQ (9) ENVELOPE (NIL) \
+             BODY[1.4294967295.HEADER.FIELDS (From \"x y\")]<3> {2}\r\nab BODY[] NIL)\r\n"
+        );
+    }
+}

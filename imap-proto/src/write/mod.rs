@@ -1,0 +1,24 @@
+//! The server's answers, appended to a buffer (RFC 9051 §7).
+//!
+//! Every function writes whole tokens or whole lines, whatever it is given: what cannot stand in a quoted string becomes
+//! a literal, and text for people loses its control characters. None allocates but the buffer's own growth, apart from
+//! mailbox names beyond ASCII.
+
+mod code;
+mod data;
+mod fetch;
+mod status;
+mod strings;
+
+pub use code::{Code, code};
+pub use data::{
+    EsearchResult, ListAttribute, capability, enabled, esearch, exists, expunge, flags, id, list, lsub, namespace,
+    recent, search, status,
+};
+pub use fetch::{FetchWriter, section_label};
+pub use status::{
+    Status, bad, bye, command_error, continuation, greeting, no, ok, preauth, tagged, untagged, untagged_status,
+};
+pub use strings::{
+    astring, flag_list, flag_list_with, literal_head, mailbox, nstring, number, quoted, string, uid_set,
+};
