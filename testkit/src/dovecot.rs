@@ -4,7 +4,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -52,7 +52,10 @@ impl Dovecot {
         fs::write(folder.join("users"), users)?;
         fs::write(folder.join("dovecot.conf"), configuration(&folder, owner, setup, imap, lmtp))?;
         let dovecot = Self { imap: ([127, 0, 0, 1], imap).into(), lmtp: ([127, 0, 0, 1], lmtp).into(), folder };
-        dovecot.run_to_end("/usr/sbin/dovecot", &[])?;
+        // The daemon keeps what it inherits: with a pipe for its output, waiting for the pipe's end would never end.
+        let mut command = Command::new("/usr/sbin/dovecot");
+        command.arg("-c").arg(dovecot.folder.join("dovecot.conf")).stdin(Stdio::null()).stdout(Stdio::null());
+        ensure!(command.status()?.success(), "Dovecot does not start");
         dovecot.wait_until_up()?;
         Ok(dovecot)
     }
@@ -66,21 +69,13 @@ impl Dovecot {
         Ok(())
     }
 
-    fn run_to_end(&self, program: &str, arguments: &[&str]) -> anyhow::Result<Output> {
-        let config = self.folder.join("dovecot.conf");
-        let output = Command::new(program).arg("-c").arg(&config).args(arguments).output()?;
-        ensure!(
-            output.status.success(),
-            "{program} {arguments:?}: {}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(output)
-    }
-
     /// Runs `doveadm` with this Dovecot's configuration.
     pub fn doveadm(&self, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
-        Ok(self.run_to_end("/usr/bin/doveadm", arguments)?.stdout)
+        let config = self.folder.join("dovecot.conf");
+        let output = Command::new("/usr/bin/doveadm").arg("-c").arg(&config).args(arguments).output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "doveadm {arguments:?}: {errors}");
+        Ok(output.stdout)
     }
 
     /// All that it logged.

@@ -9,6 +9,7 @@ pub mod culver;
 pub mod dovecot;
 pub mod fixtures;
 pub mod imap;
+pub mod interop;
 pub mod lmtp;
 pub mod messages;
 pub mod observe;

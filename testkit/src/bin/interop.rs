@@ -1,0 +1,57 @@
+//! The long runs beside a real Dovecot; `docs/testing.md` says how and when.
+
+#![allow(clippy::print_stdout, reason = "its report is its output")]
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{bail, ensure};
+use testkit::{
+    culver, dovecot,
+    interop::{both_at_once, kill, turn_about},
+    skip,
+};
+
+const USAGE: &str = "usage: interop turn-about [changes [seed]]
+       interop both-at-once [seconds [seed]]
+       interop baseline [seconds [seed]]
+       interop kill [kills [seed]]";
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize, default: u64| arguments.get(at).map_or(Ok(default), |text| text.parse::<u64>());
+    let random = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos() as u64 % 1_000_000;
+    let seed = number(2, random)?;
+    let program = culver::program()?;
+    println!("{} {:?}, seed {seed}", program.display(), arguments);
+    if !dovecot::is_installed() {
+        skip(&format!("interop {arguments:?}"), "dovecot");
+    }
+    match arguments.first().map(String::as_str) {
+        Some("turn-about") if dovecot::is_installed() => {
+            let report = turn_about::run(&program, seed, number(1, 2000)? as u32)?;
+            println!("{report:#?}");
+        }
+        Some("both-at-once") if dovecot::is_installed() => {
+            let time = Duration::from_secs(number(1, 300)?);
+            let ours = both_at_once::run(&program, seed, time, both_at_once::Mix::Half)?;
+            println!("four Culver and four Dovecot processes: {ours:#?}");
+            let theirs = both_at_once::run(&program, seed, time, both_at_once::Mix::AllDovecot)?;
+            println!("eight Dovecot processes: {theirs:#?}");
+            let new: Vec<_> = ours.complaints.keys().filter(|kind| !theirs.complaints.contains_key(*kind)).collect();
+            println!("kinds of log lines that eight Dovecot processes do not cause: {new:#?}");
+            ensure!(ours.broken.is_empty() && new.is_empty(), "not as it should be: {:#?} {new:#?}", ours.broken);
+        }
+        Some("baseline") if dovecot::is_installed() => {
+            let time = Duration::from_secs(number(1, 300)?);
+            println!("{:#?}", both_at_once::run(&program, seed, time, both_at_once::Mix::AllDovecot)?);
+        }
+        Some("kill") => {
+            let report = kill::run(&program, seed, number(1, 200)? as u32, 10_000)?;
+            println!("{report:#?}");
+            ensure!(report.broken.is_empty(), "promises broken");
+        }
+        Some("turn-about" | "both-at-once" | "baseline") => {}
+        _ => bail!(USAGE),
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! Several Culver processes and several Dovecot processes on one store at the same time. Each worker keeps a ledger of
+//! what it was promised; afterwards the store must hold exactly that.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use fastrand::Rng;
+
+use super::{SharedStore, USER, kind_of_line};
+use crate::{
+    dovecot::PASSWORD,
+    imap::{Answer, Imap},
+    messages::message,
+    observe::{Depth, Shown, sha256},
+};
+
+/// Which servers the eight workers talk to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mix {
+    /// Four Culver processes, four Dovecot processes.
+    Half,
+    /// Eight Dovecot processes: what the other mix is measured against.
+    AllDovecot,
+}
+
+/// What a run saw.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Commands answered OK, all workers together.
+    pub commands: u64,
+    /// Messages in the store at the end.
+    pub messages: usize,
+    /// Dovecot's warnings and errors by kind, with their number.
+    pub complaints: BTreeMap<String, u32>,
+    /// What was lost, doubled or wrong; must be empty.
+    pub broken: Vec<String>,
+}
+
+const MAILBOXES: [&str; 3] = ["INBOX", "Shared", "Archive"];
+const WORKERS: u64 = 8;
+
+/// Runs the workers for a time and compares the store with their ledgers.
+pub fn run(program: &Path, seed: u64, time: Duration, mix: Mix) -> anyhow::Result<Report> {
+    let store = SharedStore::new("both-at-once")?;
+    let dovecot = store.dovecot("peer")?;
+    let culvers = match mix {
+        Mix::Half => (0..WORKERS / 2).map(|_| store.culver(program)).collect::<anyhow::Result<Vec<_>>>()?,
+        Mix::AllDovecot => Vec::new(),
+    };
+    let mut setup = Imap::login(dovecot.imap, USER, PASSWORD)?;
+    for name in &MAILBOXES[1..] {
+        setup.ok(&format!("CREATE {name}"))?;
+    }
+    let deadline = Instant::now() + time;
+    let address = |worker: u64| culvers.get(worker as usize).map_or(dovecot.imap, |culver| culver.imap);
+    let ledgers = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|number| (number, scope.spawn(move || Worker::run(number, seed, address(number), deadline))))
+            .collect();
+        let joined = workers.into_iter().map(|(number, worker)| match worker.join() {
+            Ok(ledger) => ledger.with_context(|| format!("seed {seed}, worker {number}")),
+            Err(_) => Err(anyhow::anyhow!("seed {seed}, worker {number} panicked")),
+        });
+        joined.collect::<anyhow::Result<Vec<Ledger>>>()
+    })?;
+    let mut report = Report { commands: ledgers.iter().map(|ledger| ledger.commands).sum(), ..Report::default() };
+    for (who, address) in [("dovecot", Some(dovecot.imap)), ("culver", culvers.first().map(|culver| culver.imap))] {
+        let Some(address) = address else { continue };
+        let shown = Shown::by(&mut Imap::login(address, USER, PASSWORD)?, Depth::Bodies)?;
+        report.messages = shown.mailboxes.values().map(|mailbox| mailbox.messages.len()).sum();
+        check(who, &shown, &ledgers, &mut report.broken);
+    }
+    for line in dovecot.complaints()? {
+        *report.complaints.entry(kind_of_line(&line)).or_default() += 1;
+    }
+    Ok(report)
+}
+
+/// What a worker was promised: where its messages are, and which of its keywords they have.
+#[derive(Debug, Default)]
+struct Ledger {
+    messages: BTreeMap<(&'static str, u32), Mine>,
+    commands: u64,
+    broken: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Mine {
+    body: String,
+    marked: bool,
+}
+
+struct Worker {
+    number: u64,
+    rng: Rng,
+    imap: Imap,
+    selected: Option<&'static str>,
+    ledger: Ledger,
+    count: u64,
+}
+
+impl Worker {
+    fn run(number: u64, seed: u64, address: SocketAddr, deadline: Instant) -> anyhow::Result<Ledger> {
+        let mut worker = Self {
+            number,
+            rng: Rng::with_seed(seed.wrapping_mul(1000).wrapping_add(number)),
+            imap: Imap::login(address, USER, PASSWORD)?,
+            selected: None,
+            ledger: Ledger::default(),
+            count: 0,
+        };
+        while Instant::now() < deadline {
+            worker.step()?;
+        }
+        worker.imap.ok("LOGOUT")?;
+        Ok(worker.ledger)
+    }
+
+    fn ok(&mut self, command: &str) -> anyhow::Result<Answer> {
+        self.ledger.commands += 1;
+        self.imap.ok(command)
+    }
+
+    fn select(&mut self, mailbox: &'static str) -> anyhow::Result<()> {
+        if self.selected != Some(mailbox) || self.rng.u8(..20) == 0 {
+            self.selected = None;
+            let answer = self.ok(&format!("SELECT {mailbox}"))?;
+            ensure!(answer.number("EXISTS").is_some(), "SELECT without EXISTS");
+            self.selected = Some(mailbox);
+        }
+        Ok(())
+    }
+
+    /// A message of mine; only its owner moves, marks or expunges a message, so that a loss is nobody else's doing.
+    fn mine(&mut self) -> Option<(&'static str, u32)> {
+        let count = self.ledger.messages.len();
+        (count > 0).then(|| self.ledger.messages.keys().nth(self.rng.usize(..count)).copied()).flatten()
+    }
+
+    fn step(&mut self) -> anyhow::Result<()> {
+        let dice = if self.ledger.messages.len() < 5 { 0 } else { self.rng.u8(..100) };
+        match dice {
+            0..30 if self.ledger.messages.len() < 60 => self.append(),
+            30..50 => self.mark(),
+            50..60 => self.relocate(false),
+            60..72 => self.relocate(true),
+            72..90 => self.expunge(),
+            _ => self.noise(),
+        }
+    }
+
+    fn append(&mut self) -> anyhow::Result<()> {
+        let mailbox = MAILBOXES[self.rng.usize(..MAILBOXES.len())];
+        self.count += 1;
+        let body = message(&mut self.rng, self.number << 32 | self.count);
+        let answer = self.imap.append(mailbox, "", None, &body)?;
+        ensure!(answer.is_ok(), "APPEND: {} {}", answer.status, answer.text);
+        self.ledger.commands += 1;
+        let uid = answer.code("APPENDUID").and_then(|code| code.get(1)?.parse().ok()).context("no APPENDUID")?;
+        self.promise(mailbox, uid, Mine { body: sha256(&body), marked: false });
+        Ok(())
+    }
+
+    fn promise(&mut self, mailbox: &'static str, uid: u32, mine: Mine) {
+        if self.ledger.messages.insert((mailbox, uid), mine).is_some() {
+            self.ledger.broken.push(format!("{mailbox}: UID {uid} was given twice"));
+        }
+    }
+
+    fn keyword(&self) -> String {
+        format!("mark{}", self.number)
+    }
+
+    fn mark(&mut self) -> anyhow::Result<()> {
+        let Some((mailbox, uid)) = self.mine() else { return Ok(()) };
+        self.select(mailbox)?;
+        let on = self.rng.bool();
+        self.ok(&format!("UID STORE {uid} {}FLAGS.SILENT ({})", if on { "+" } else { "-" }, self.keyword()))?;
+        if let Some(mine) = self.ledger.messages.get_mut(&(mailbox, uid)) {
+            mine.marked = on;
+        }
+        Ok(())
+    }
+
+    fn relocate(&mut self, moving: bool) -> anyhow::Result<()> {
+        let Some((mailbox, uid)) = self.mine() else { return Ok(()) };
+        let to = MAILBOXES[self.rng.usize(..MAILBOXES.len())];
+        self.select(mailbox)?;
+        let answer = self.ok(&format!("UID {} {uid} {to}", if moving { "MOVE" } else { "COPY" }))?;
+        let code = answer.code("COPYUID").or_else(|| answer.untagged_code("COPYUID"));
+        let copy = code
+            .and_then(|code| code.get(2)?.parse().ok())
+            .with_context(|| format!("no COPYUID for UID {uid} of {mailbox}: {answer:?}"))?;
+        let Some(mine) = self.ledger.messages.get(&(mailbox, uid)).cloned() else { return Ok(()) };
+        if moving {
+            self.ledger.messages.remove(&(mailbox, uid));
+        }
+        self.promise(to, copy, mine);
+        Ok(())
+    }
+
+    fn expunge(&mut self) -> anyhow::Result<()> {
+        let Some((mailbox, uid)) = self.mine() else { return Ok(()) };
+        self.select(mailbox)?;
+        self.ok(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"))?;
+        self.ok(&format!("UID EXPUNGE {uid}"))?;
+        self.ledger.messages.remove(&(mailbox, uid));
+        Ok(())
+    }
+
+    /// What others do to everybody's messages: reading, and flags that no ledger keeps.
+    fn noise(&mut self) -> anyhow::Result<()> {
+        let mailbox = MAILBOXES[self.rng.usize(..MAILBOXES.len())];
+        self.select(mailbox)?;
+        match self.rng.u8(..4) {
+            0 => drop(self.ok("UID FETCH 1:* (FLAGS)")?),
+            1 => drop(self.ok("NOOP")?),
+            2 => {
+                let sign = if self.rng.bool() { "+" } else { "-" };
+                drop(self.ok(&format!("UID STORE 1:* {sign}FLAGS.SILENT (\\Flagged)"))?);
+            }
+            // Somebody may expunge a message while it is fetched: NO is an honest answer.
+            _ => drop(self.imap.command("UID FETCH 1:* (ENVELOPE BODY.PEEK[HEADER.FIELDS (SUBJECT)])")?),
+        }
+        Ok(())
+    }
+}
+
+fn check(who: &str, shown: &Shown, ledgers: &[Ledger], broken: &mut Vec<String>) {
+    broken.extend(ledgers.iter().flat_map(|ledger| ledger.broken.clone()));
+    let mut promised: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+    for (number, ledger) in ledgers.iter().enumerate() {
+        for (&(mailbox, uid), mine) in &ledger.messages {
+            if !promised.entry(mailbox).or_default().insert(uid) {
+                broken.push(format!("{mailbox}: UID {uid} was given to two workers"));
+            }
+            match shown.mailboxes.get(mailbox).and_then(|mailbox| mailbox.messages.get(&uid)) {
+                None => broken.push(format!("{who}: {mailbox}: UID {uid} of worker {number} is lost")),
+                Some(found) if found.body != mine.body => {
+                    broken.push(format!("{who}: {mailbox}: UID {uid} of worker {number} is another message"));
+                }
+                Some(found) if found.flags.contains(&format!("mark{number}")) != mine.marked => {
+                    broken.push(format!(
+                        "{who}: {mailbox}: UID {uid} of worker {number}: keyword should be {}",
+                        mine.marked
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    for (name, mailbox) in &shown.mailboxes {
+        for uid in mailbox.messages.keys() {
+            if !promised.get(name.as_str()).is_some_and(|uids| uids.contains(uid)) {
+                broken.push(format!("{who}: {name}: UID {uid} is nobody's"));
+            }
+        }
+    }
+}

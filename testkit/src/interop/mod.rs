@@ -1,0 +1,89 @@
+//! Culver and a real Dovecot on the same files: by turns, both at once, and after a kill.
+
+pub mod both_at_once;
+pub mod kill;
+pub mod turn_about;
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    culver::Culver,
+    dovecot::{Dovecot, Setup},
+    place::{MailUser, Place},
+};
+
+/// The user whose store is shared.
+pub const USER: &str = "ann";
+
+/// One user's sdbox store with a place to run servers on it.
+#[derive(Debug)]
+pub struct SharedStore {
+    place: Place,
+    owner: MailUser,
+    data: PathBuf,
+}
+
+impl SharedStore {
+    /// A new, empty store.
+    pub fn new(what: &str) -> anyhow::Result<Self> {
+        let place = Place::new(what)?;
+        let owner = MailUser::for_tests()?;
+        let data = place.folder_of(&owner, "data")?;
+        Culver::prepare(&data, &owner, &[USER])?;
+        Ok(Self { place, owner, data })
+    }
+
+    /// Starts Culver on it.
+    pub fn culver(&self, program: &Path) -> anyhow::Result<Culver> {
+        Culver::start(program, &self.data, &self.owner)
+    }
+
+    /// Starts Dovecot on it. Its files are kept apart by `name`.
+    pub fn dovecot(&self, name: &str) -> anyhow::Result<Dovecot> {
+        let folder = self.place.path().join(name);
+        std::fs::create_dir_all(&folder)?;
+        let mail_location = format!("sdbox:{}", Culver::mail_of(&self.data, "%u").display());
+        Dovecot::start(&folder, &self.owner, &Setup { mail_location, users: &[USER], extra: "" })
+    }
+
+    /// Where the store's own files are.
+    pub fn root(&self) -> PathBuf {
+        Culver::mail_of(&self.data, USER)
+    }
+
+    /// Whose it is.
+    pub fn owner(&self) -> &MailUser {
+        &self.owner
+    }
+}
+
+/// The text of a log line that says which kind it is: process, session, numbers and names of files left out.
+pub fn kind_of_line(line: &str) -> String {
+    let text = line.split_once(": ").map_or(line, |(_, text)| text);
+    let mut kind = String::new();
+    for word in text.split_whitespace() {
+        let word = if word.contains('/') { "PATH" } else { word };
+        let plain: String = word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        let mut last = ' ';
+        kind.push(' ');
+        for c in plain.chars() {
+            if c != '0' || last != '0' {
+                kind.push(c);
+            }
+            last = c;
+        }
+    }
+    kind.trim_start().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_one_kind_are_told_apart_from_others() {
+        let one = kind_of_line("imap(ann)<12><aF/x>: Error: Mailbox INBOX: UID=15: read(/tmp/x/u.15) failed");
+        assert_eq!(one, kind_of_line("imap(ann)<3344><Q>: Error: Mailbox INBOX: UID=7: read(/var/y/u.7) failed"));
+        assert_ne!(one, kind_of_line("imap(ann)<12><aF/x>: Error: Mailbox INBOX: UID=15: link(/tmp/x/u.15) failed"));
+    }
+}
