@@ -11,7 +11,7 @@ use std::{
 pub struct FsError {
     /// The call, as one would say it: `open`, `append`, `sync`, `rename`.
     pub op: &'static str,
-    /// The path it was about.
+    /// The path it was about; of a call with two paths both, with ` to ` between, so not for opening but for people.
     pub path: PathBuf,
     /// What the system answered.
     #[source]

@@ -77,7 +77,7 @@ impl FileSystem for RealDisk {
         let mut options = fs::OpenOptions::new();
         options.read(true);
         // A pipe or a terminal that lies where a file should must not stop us; regular files do not care.
-        let mut flags = OFlags::NOCTTY | OFlags::NONBLOCK;
+        let flags = OFlags::NOCTTY | OFlags::NONBLOCK;
         match mode {
             OpenMode::Read => {}
             OpenMode::ReadWrite => {
@@ -85,7 +85,6 @@ impl FileSystem for RealDisk {
             }
             OpenMode::CreateNew { mode } => {
                 options.write(true).create_new(true).mode(mode & MODE_BITS);
-                flags |= OFlags::NOFOLLOW;
             }
         }
         options.custom_flags(flags.bits().cast_signed());
@@ -319,4 +318,75 @@ fn time_of(seconds: i64, nanoseconds: i64) -> SystemTime {
         if seconds < 0 { SystemTime::UNIX_EPOCH.checked_sub(whole) } else { SystemTime::UNIX_EPOCH.checked_add(whole) };
     let fraction = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0));
     base.and_then(|t| t.checked_add(fraction)).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        FileSystemExt,
+        sim::{CrashChoice, Fault, SimDisk},
+    };
+
+    #[test]
+    fn interrupted_calls_are_continued() {
+        let mut left = 3;
+        let result = retry(|| {
+            left -= 1;
+            if left > 0 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(left) }
+        });
+        assert_eq!(result.expect("continued"), 0);
+    }
+
+    #[test]
+    fn without_the_flag_a_rename_still_replaces_nothing() {
+        let temp = tempfile::tempdir().expect("temporary directory");
+        let path = |name: &str| temp.path().join(name);
+        fs::write(path("f"), "f").expect("write");
+        fs::write(path("g"), "g").expect("write");
+        fs::create_dir_all(path("d/below")).expect("mkdir");
+        fs::create_dir(path("e")).expect("mkdir");
+        let taken = |from: &str, to: &str| {
+            let error = rename_new_in_two_steps(&path(from), &path(to)).expect_err("taken");
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{from} to {to}");
+        };
+        taken("f", "g");
+        taken("f", "e");
+        taken("d", "e");
+        taken("d", "g");
+        assert_eq!(fs::read(path("g")).expect("read"), b"g");
+        rename_new_in_two_steps(&path("f"), &path("h")).expect("free");
+        rename_new_in_two_steps(&path("d"), &path("i")).expect("free");
+        assert!(!path("f").exists() && !path("d").exists());
+        assert_eq!(fs::read(path("h")).expect("read"), b"f");
+        assert!(path("i/below").exists());
+        assert!(rename_new_in_two_steps(&path("i"), &path("i/below/j")).is_err());
+        assert!(!path("i/below/j").exists(), "what it made it removes");
+    }
+
+    #[test]
+    fn a_failed_sync_among_many_is_told_and_the_others_are_synced() {
+        let disk = SimDisk::new();
+        let create = |n: usize| {
+            let path = format!("/f{n}");
+            let file = disk.open(Path::new(&path), OpenMode::CreateNew { mode: 0o600 }).expect("create");
+            file.write_at(b"data", 0).expect("write");
+            file
+        };
+        let files: Vec<FileHandle> = (0..9).map(create).collect();
+        disk.sync_dir(Path::new("/")).expect("sync");
+        disk.fail_call(3, Fault::Io);
+        assert_eq!(sync_parallel(&files, 3).expect_err("one failed").op, "sync");
+        let after = disk.crash(CrashChoice::DropAll);
+        let whole = |n: &usize| after.read_all(Path::new(&format!("/f{n}")), 9).expect("read") == b"data";
+        assert_eq!((0..9).filter(whole).count(), 8);
+    }
+
+    #[test]
+    fn times_before_the_epoch_are_times() {
+        let before = SystemTime::UNIX_EPOCH - Duration::from_millis(1500);
+        assert_eq!(time_of(-2, 500_000_000), before);
+        assert_eq!(time_of(1, 5), SystemTime::UNIX_EPOCH + Duration::new(1, 5));
+        assert_eq!(time_of(i64::MIN, 0), time_of(i64::MIN, 0), "whatever it is, no panic");
+    }
 }

@@ -15,7 +15,7 @@ use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
+    thread,
     time::Duration,
 };
 
@@ -54,7 +54,8 @@ struct State {
     by_wd: HashMap<i32, HashMap<ListenerId, Listener>>,
     wd_of: HashMap<ListenerId, i32>,
     polled: HashMap<ListenerId, Listener>,
-    threads: Vec<JoinHandle<()>>,
+    /// The kernel's queue could not be read any more.
+    kernel_failed: bool,
     kernel_thread: bool,
     poll_thread: bool,
     stopping: bool,
@@ -107,22 +108,13 @@ impl Drop for DirWatch {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        let threads = {
-            let mut state = self.shared.state();
-            state.stopping = true;
-            std::mem::take(&mut state.threads)
-        };
+        self.shared.state().stopping = true;
         self.shared.polled_changed.notify_all();
         if let Some(kernel) = &self.shared.kernel {
             // A counter above zero in any byte order. Fails only when it is full, and then the thread is awake anyway.
             let _ = write(&kernel.stop, &[1; 8]);
         }
-        for thread in threads {
-            // The last watch may be dropped by a wake, on the very thread; that one ends by itself.
-            if thread.thread().id() != thread::current().id() {
-                let _ = thread.join();
-            }
-        }
+        // Not joined: whoever drops the last watch may hold a lock that a wake, under way just now, is waiting for.
     }
 }
 
@@ -139,7 +131,7 @@ impl Watcher {
     pub(super) fn watch(self: &Arc<Self>, path: &Path, wake: Wake) -> Result<Box<dyn Watch>> {
         let failed = |e| FsError::new("watch", path, e);
         let mut state = self.shared.state();
-        let wd = self.shared.kernel_watch(path).map_err(failed)?;
+        let wd = self.shared.kernel_watch(&state, path).map_err(failed)?;
         let id = state.next_id;
         state.next_id += 1;
         state.place(id, Listener { path: path.to_owned(), wake }, wd);
@@ -196,8 +188,8 @@ impl Shared {
     }
 
     /// `None`: to be polled. The same directory gives the same descriptor, however it is called.
-    fn kernel_watch(&self, path: &Path) -> io::Result<Option<i32>> {
-        let Some(kernel) = &self.kernel else {
+    fn kernel_watch(&self, state: &State, path: &Path) -> io::Result<Option<i32>> {
+        let Some(kernel) = self.kernel.as_ref().filter(|_| !state.kernel_failed) else {
             return if std::fs::metadata(path)?.is_dir() { Ok(None) } else { Err(Errno::NOTDIR.into()) };
         };
         loop {
@@ -213,12 +205,12 @@ impl Shared {
     fn start_threads(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
         if self.kernel.is_some() && !state.kernel_thread {
             let shared = Arc::clone(self);
-            state.threads.push(spawn("mailfs-watch", move || shared.read_events())?);
+            spawn("mailfs-watch", move || shared.read_events())?;
             state.kernel_thread = true;
         }
         if !state.polled.is_empty() && !state.poll_thread {
             let shared = Arc::clone(self);
-            state.threads.push(spawn("mailfs-poll", move || shared.poll_listeners())?);
+            spawn("mailfs-poll", move || shared.poll_listeners())?;
             state.poll_thread = true;
         }
         Ok(())
@@ -304,7 +296,7 @@ impl Shared {
         }
         let ids: Vec<ListenerId> = state.polled.keys().copied().collect();
         for id in ids {
-            let found = state.polled.get(&id).and_then(|l| self.kernel_watch(&l.path).ok().flatten());
+            let found = state.polled.get(&id).and_then(|l| self.kernel_watch(state, &l.path).ok().flatten());
             if let Some(wd) = found
                 && let Some(listener) = state.polled.remove(&id)
             {
@@ -316,6 +308,7 @@ impl Shared {
     /// The kernel's queue cannot be read any more: everyone is polled.
     fn poll_all(self: &Arc<Self>) {
         let mut state = self.state();
+        state.kernel_failed = true;
         let wds: Vec<i32> = state.by_wd.keys().copied().collect();
         for wd in wds {
             state.lose_wd(wd);
@@ -357,8 +350,8 @@ impl Shared {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.to_owned()).spawn(run)
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
 }
 
 /// Empties the queue, each directory told once.
@@ -383,4 +376,94 @@ fn read_queue(queue: &OwnedFd, buffer: &mut [MaybeUninit<u8>]) -> io::Result<Hap
     happened.changed.sort_unstable();
     happened.changed.dedup();
     Ok(happened)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::mpsc::{Receiver, channel},
+        time::Instant,
+    };
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    fn watch(watcher: &Arc<Watcher>, path: &Path) -> (Box<dyn Watch>, Receiver<()>) {
+        let (tx, rx) = channel();
+        let wake: Wake = Arc::new(move || tx.send(()).unwrap_or_default());
+        (watcher.watch(path, wake).expect("watch"), rx)
+    }
+
+    #[test]
+    fn without_the_kernel_listeners_are_woken_by_the_interval() {
+        let temp = tempfile::tempdir().expect("temporary directory");
+        let watcher = Watcher::with_kernel(Duration::from_millis(10), None);
+        let start = Instant::now();
+        let (watch, rx) = watch(&watcher, temp.path());
+        for _ in 0..3 {
+            rx.recv_timeout(LONG).expect("polled");
+        }
+        assert!(start.elapsed() >= Duration::from_millis(30));
+        assert!(watcher.watch(&temp.path().join("none"), Arc::new(|| {})).expect_err("nothing").is_not_found());
+        drop(watch);
+        while rx.recv_timeout(LONG).is_ok() {} // until the closure is dropped
+    }
+
+    #[test]
+    fn an_overflow_wakes_everybody() {
+        let (a, b) = (tempfile::tempdir().expect("temporary"), tempfile::tempdir().expect("temporary"));
+        let watcher = Watcher::new(LONG);
+        let ((_a, a_rx), (_b, b_rx)) = (watch(&watcher, a.path()), watch(&watcher, b.path()));
+        watcher.shared.handle_events(&Happened { overflow: true, ..Happened::default() });
+        a_rx.try_recv().expect("woken");
+        b_rx.try_recv().expect("woken");
+    }
+
+    #[test]
+    fn when_the_queue_fails_everybody_is_polled() {
+        let temp = tempfile::tempdir().expect("temporary directory");
+        let watcher = Watcher::new(Duration::from_millis(10));
+        let (_first, first_rx) = watch(&watcher, temp.path());
+        watcher.shared.poll_all();
+        let (_second, second_rx) = watch(&watcher, temp.path());
+        for rx in [first_rx, second_rx] {
+            rx.recv_timeout(LONG).expect("polled");
+            rx.recv_timeout(LONG).expect("polled");
+        }
+        assert!(watcher.shared.state().by_wd.is_empty());
+    }
+
+    #[test]
+    fn one_directory_has_one_kernel_watch_which_ends_with_the_last_listener() {
+        let temp = tempfile::tempdir().expect("temporary directory");
+        let watcher = Watcher::new(LONG);
+        let (first, _rx) = watch(&watcher, temp.path());
+        let (second, _rx2) = watch(&watcher, &temp.path().join("."));
+        assert_eq!(watcher.shared.state().by_wd.len(), 1);
+        drop(first);
+        assert_eq!(watcher.shared.state().by_wd.len(), 1);
+        drop(second);
+        let state = watcher.shared.state();
+        assert!(state.by_wd.is_empty() && state.wd_of.is_empty());
+    }
+
+    #[test]
+    fn both_threads_end_with_the_watcher() {
+        let temp = tempfile::tempdir().expect("temporary directory");
+        let dir = temp.path().join("d");
+        std::fs::create_dir(&dir).expect("mkdir");
+        let watcher = Watcher::new(Duration::from_millis(10));
+        let (watch, rx) = watch(&watcher, &dir);
+        std::fs::remove_dir(&dir).expect("rmdir");
+        rx.recv_timeout(LONG).expect("woken");
+        rx.recv_timeout(LONG).expect("polled");
+        let shared = Arc::downgrade(&watcher.shared);
+        drop((watch, watcher));
+        let start = Instant::now();
+        while shared.strong_count() > 0 {
+            assert!(start.elapsed() < LONG, "a thread goes on");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
 }

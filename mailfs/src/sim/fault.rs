@@ -93,6 +93,8 @@ pub(super) struct Plan {
     held_until: Option<Duration>,
     pub(super) faults_delivered: u64,
     pub(super) crashed_during: Option<String>,
+    /// More calls than that are not let through.
+    calls_max: Option<u64>,
     /// What was called, if that is to be kept.
     pub(super) kinds: Option<Vec<CallKind>>,
     /// The last call that was failed.
@@ -117,6 +119,10 @@ impl Plan {
         Self { fault: Some((call.max(1), fault, lasting)), ..Self::default() }
     }
 
+    pub(super) fn with_calls_max(self, calls_max: u64) -> Self {
+        Self { calls_max: Some(calls_max), ..self }
+    }
+
     pub(super) fn judge(&mut self, kind: CallKind, op: &str, path: &Path, now: Duration) -> Verdict {
         if self.crashed_during.is_some() {
             return Verdict::Fail { error: crashed(), gives_up_data: false };
@@ -124,6 +130,10 @@ impl Plan {
         self.calls += 1;
         if let Some(kinds) = &mut self.kinds {
             kinds.push(kind);
+        }
+        if self.calls_max.is_some_and(|max| self.calls > max) {
+            self.crashed_during = Some(format!("{op} {} (too many calls)", path.display()));
+            return Verdict::Fail { error: crashed(), gives_up_data: false };
         }
         self.crash_calls += u64::from(kind.counts_for_crash());
         if kind.counts_for_crash() && self.crash_at == Some(self.crash_calls) {

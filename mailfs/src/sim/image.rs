@@ -116,7 +116,7 @@ pub(super) fn close_over_dependencies(ops: &[NameOp], wanted: &mut [bool]) {
     for later in (0..ops.len()).rev() {
         let (Some(op), Some(true)) = (ops.get(later), wanted.get(later).copied()) else { continue };
         for (earlier, mark) in ops.iter().zip(wanted.iter_mut()).take(later) {
-            *mark |= op.depends_on(earlier);
+            *mark = *mark || op.depends_on(earlier);
         }
     }
 }

@@ -43,6 +43,26 @@ impl<A: Clone> Acks<A> {
 }
 
 /// Cuts the power during each call that changes something or syncs.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use mailfs::{FileSystemExt, sim::{Acks, CrashRunner}};
+///
+/// let report = CrashRunner::default().run(
+///     |disk| disk.write_atomic(Path::new("/state"), b"old", 0o600, true).expect("a new disk"),
+///     |fs, acks: &Acks<&str>| {
+///         fs.write_atomic(Path::new("/state"), b"new", 0o600, true)?;
+///         acks.push("new");
+///         Ok(())
+///     },
+///     |disk, acks| match (&*disk.read_all(Path::new("/state"), 99)?, acks) {
+///         (b"new", _) | (b"old", []) => Ok(()),
+///         (other, _) => Err(format!("{other:?} after {acks:?}").into()),
+///     },
+/// );
+/// assert!(report.is_sound(), "{report}");
+/// ```
 #[derive(Clone, Debug)]
 pub struct CrashRunner {
     /// What becomes of what was not synced; each is tried at each point.
@@ -79,6 +99,9 @@ pub struct CrashReport {
 pub struct FaultRunner {
     /// How.
     pub faults: Vec<Fault>,
+    /// A run that makes so many calls after the failing one is taken to hang. Waiting for a lock in vain makes 200 a second
+    /// of the disk's clock.
+    pub extra_calls_max: u64,
     /// Besides what the work left behind, check what a power cut thereafter leaves.
     pub then_crash: Vec<CrashChoice>,
     /// After so many broken states the run ends.
@@ -87,7 +110,12 @@ pub struct FaultRunner {
 
 impl Default for FaultRunner {
     fn default() -> Self {
-        Self { faults: Fault::ALL.to_vec(), then_crash: vec![CrashChoice::DropAll], broken_max: 20 }
+        Self {
+            faults: Fault::ALL.to_vec(),
+            extra_calls_max: 1_000_000,
+            then_crash: vec![CrashChoice::DropAll],
+            broken_max: 20,
+        }
     }
 }
 
@@ -230,11 +258,7 @@ impl FaultRunner {
 
     fn run_point<A: Clone + Hash>(&self, trial: &mut Trial<'_, A>, n: u64, fault: Fault, lasting: bool) -> bool {
         let disk = trial.base.fork();
-        if lasting {
-            disk.fail_calls_from(n, fault)
-        } else {
-            disk.fail_call(n, fault)
-        }
+        disk.plan_fault(n, fault, lasting, n.saturating_add(self.extra_calls_max));
         let how_long = if lasting { "lasting" } else { "once" };
         let (acks, _) = trial.run_work(&disk, &format_args!("call {n}, {fault:?} {how_long}"));
         if disk.faults_delivered() == 0 {
@@ -242,6 +266,9 @@ impl FaultRunner {
         }
         let call = disk.failed_call().unwrap_or_default();
         let at = format!("call {n}, {fault:?} {how_long} (last: {call})");
+        if let Some(during) = disk.crashed_during() {
+            trial.broken.push(format!("{at}: the work goes on for ever: {during}"));
+        }
         trial.check_state(&disk.fork(), &acks, &at);
         for choice in &self.then_crash {
             trial.check_state(&disk.crash(*choice), &acks, &format_args!("{at}, then {choice:?}"));
@@ -287,6 +314,10 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 impl SimDisk {
+    fn plan_fault(&self, n: u64, fault: Fault, lasting: bool, calls_max: u64) {
+        self.shared.state().plan = super::fault::Plan::fail_at(n, fault, lasting).with_calls_max(calls_max);
+    }
+
     fn record_calls(&self) {
         self.shared.state().plan = super::fault::Plan::recording();
     }
