@@ -77,19 +77,20 @@ impl Parser<'_> {
 
     fn address(&mut self) -> Lexed {
         let start = self.lexer.mark();
-        if let Some(group) = self.group() {
-            return group;
+        let (next, name) = self.display_name();
+        if next == Ok(Next::More) && self.lexer.peek() == Some(b':') {
+            return self.group(name);
         }
-        self.lexer.rewind(start);
-        self.mailbox()
+        self.mailbox(start, next, name)
     }
 
-    /// `None` if this is no group; the lexer has moved nevertheless.
-    fn group(&mut self) -> Option<Lexed> {
+    fn display_name(&mut self) -> (Lexed, Vec<u8>) {
         let mut name = Vec::new();
-        if self.lexer.phrase(&mut name) != Ok(Next::More) || self.lexer.peek() != Some(b':') {
-            return None;
-        }
+        (self.lexer.phrase(&mut name), name)
+    }
+
+    /// The cursor is on the colon behind the group's name.
+    fn group(&mut self, name: Vec<u8>) -> Lexed {
         self.lexer.bump();
         let mut next = self.lexer.skip_cfws();
         self.address.mailbox = Some(name);
@@ -106,13 +107,15 @@ impl Parser<'_> {
             };
         }
         self.push();
-        Some(if next == Ok(Next::End) { next } else { Ok(Next::More) })
+        if next == Ok(Next::End) { next } else { Ok(Next::More) }
     }
 
     fn group_members(&mut self, next: Lexed) -> Lexed {
         while self.list.len() < self.count_max {
             // A broken member leaves some entry behind; the next comma is tried all the same.
-            let _ = self.mailbox();
+            let start = self.lexer.mark();
+            let (name_next, name) = self.display_name();
+            let _ = self.mailbox(start, name_next, name);
             if self.lexer.peek() != Some(b',') {
                 return next;
             }
@@ -124,27 +127,25 @@ impl Parser<'_> {
         Err(Broken)
     }
 
-    fn mailbox(&mut self) -> Lexed {
-        let start = self.lexer.mark();
-        let mut next = self.name_addr();
-        if next.is_err() {
+    /// `name_next` and `name` are what reading a display name from `start` on gave.
+    fn mailbox(&mut self, start: usize, name_next: Lexed, name: Vec<u8>) -> Lexed {
+        let next = if name_next == Ok(Next::More) && self.lexer.peek() == Some(b'<') {
+            self.name_addr(name)
+        } else {
             self.lexer.rewind(start);
-            next = self.addr_spec();
+            let next = self.addr_spec();
             let address = &mut self.address;
             if self.invalid && address.name.is_none() && address.domain.is_none() {
                 address.name = address.mailbox.take();
             }
-        }
+            next
+        };
         self.push_mailbox();
         next
     }
 
-    /// `[display-name] <...>`. An error only if there is no angle bracket.
-    fn name_addr(&mut self) -> Lexed {
-        let mut name = Vec::new();
-        if self.lexer.phrase(&mut name) != Ok(Next::More) || self.lexer.peek() != Some(b'<') {
-            return Err(Broken);
-        }
+    /// `[display-name] <...>`, the cursor being on the angle bracket.
+    fn name_addr(&mut self, name: Vec<u8>) -> Lexed {
         self.address.name = Some(name).filter(|name| !name.is_empty());
         if self.angle_addr().is_err() {
             self.address.domain = Some(b"SYNTAX_ERROR".to_vec());

@@ -3,7 +3,7 @@
 
 use crate::content::{Content, Param};
 use crate::envelope::Envelope;
-use crate::part::{PartFlags, PartIndex};
+use crate::part::{PartFlags, PartIndex, PartTree};
 use crate::quote::{write_nstring, write_nstring_unfolded, write_string};
 use crate::structure::Structure;
 
@@ -12,6 +12,22 @@ pub(crate) const DEFAULT_CHARSET: &[u8] = b"us-ascii";
 
 /// What stands for the parts of a multipart that has none.
 const NO_PARTS: &[u8] = br#"("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0"#;
+
+impl PartTree {
+    /// Appends BODY, without the outer parentheses, of a message that the cache calls
+    /// [`crate::CacheFlags::PLAIN_7BIT`]: for those Dovecot caches no text but makes it from the sizes.
+    pub fn write_plain_body_inner(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#""text" "plain" ("charset" "us-ascii") NIL NIL "7bit""#);
+        write_number(out, self.root().body.virtual_len);
+        write_number(out, u64::from(self.root().body.lines));
+    }
+
+    /// Appends BODYSTRUCTURE likewise.
+    pub fn write_plain_bodystructure_inner(&self, out: &mut Vec<u8>) {
+        self.write_plain_body_inner(out);
+        out.extend_from_slice(b" NIL NIL NIL NIL");
+    }
+}
 
 impl Structure {
     /// Appends ENVELOPE, in its parentheses.

@@ -172,3 +172,38 @@ impl Structure {
             && content.location.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(message: &[u8]) -> u32 {
+        Structure::of(message).cache_flags().bits()
+    }
+
+    #[test]
+    fn cache_flags() {
+        assert_eq!(flags(b"Subject: one\n\nbody\n"), CacheFlags::PLAIN_7BIT | CacheFlags::HAS_NO_NULS);
+        assert_eq!(flags(b"Subject: x\r\n\r\nnul \0\n"), 0x10 | 0x04 | 0x01);
+        assert_eq!(flags(b"Content-Type: TEXT/Plain; Charset=US-ASCII\n\n\r\n"), 0x10 | 0x20 | 0x02);
+        assert_eq!(flags(b"Content-Type: text/plain; charset=utf-8\n\nx\n"), 0x20);
+        assert_eq!(flags(b"Content-Type: text/plain\nContent-ID: x\n\nx\n"), 0x20);
+    }
+
+    /// What the flag promises: the text made from the sizes says the same.
+    #[test]
+    fn plain_messages_need_no_cached_text() {
+        let message = Structure::of(b"Subject: one\n\nbody\n");
+        let (mut plain, mut printed) = (Vec::new(), Vec::new());
+        message.tree().write_plain_bodystructure_inner(&mut plain);
+        message.write_bodystructure_inner(&mut printed);
+        assert_eq!(plain, printed);
+    }
+
+    #[test]
+    fn the_first_date_counts() {
+        let message = Structure::of(b"Date: 2 Jan 1970 00:00 GMT\nDate: 1 Jan 2000 00:00 GMT\n\n");
+        assert_eq!(message.sent_date(), Some(SentDate { unix_seconds: 86_400, zone_minutes: 0 }));
+        assert_eq!(message.envelope().unwrap().date.as_deref(), Some(&b"1 Jan 2000 00:00 GMT"[..]));
+    }
+}
