@@ -21,9 +21,7 @@ pub use change::{Change, ExtIntro, ExtIntros, KeywordUpdate, Patches, ext_record
 pub use damage::{Damage, DamageKind};
 pub use header::{LogHeaderError, RawLogHeader};
 pub use modseqs::{CountError, ModseqCounter, is_counted, modseq_at};
-pub use raw::{
-    RawAppend, RawExpungeGuid, RawExtIntro, RawFlagUpdate, RawIncrement, RawModseqUpdate, RawUidRange,
-};
+pub use raw::{RawAppend, RawExpungeGuid, RawExtIntro, RawFlagUpdate, RawIncrement, RawModseqUpdate, RawUidRange};
 pub use record::{LogStop, Origin, RECORD_HEADER_SIZE, Record, RecordType, Records, TypeWord};
 pub use transaction::{
     AttributeUpdate, EncodedTransaction, FlagChange, Generation, KeywordAction, TRANSACTION_SIZE_TARGET, Transaction,

@@ -45,9 +45,7 @@ impl ModseqCounter {
         let counts = match change {
             Change::Append(_) | Change::KeywordUpdate(_) | Change::KeywordReset(_) | Change::AttributeUpdate(_) => true,
             Change::Expunge(_) | Change::ExpungeGuid(_) => record.origin() == Origin::External,
-            Change::FlagUpdate(updates) => {
-                self.minor_version < MINOR_VISIBLE_ONLY || updates.iter().any(is_counted)
-            }
+            Change::FlagUpdate(updates) => self.minor_version < MINOR_VISIBLE_ONLY || updates.iter().any(is_counted),
             Change::ModseqUpdate(updates) => {
                 let largest = updates.iter().map(|update| update.modseq()).max().unwrap_or(0);
                 self.value = self.value.max(largest);

@@ -79,7 +79,9 @@ pub enum ChainError {
         state: u32,
     },
     /// The state is not at the end of the file before.
-    #[error("log {file_seq} continues {prev_file_seq} at {prev_file_offset}, the state is at {state_seq}/{state_offset}")]
+    #[error(
+        "log {file_seq} continues {prev_file_seq} at {prev_file_offset}, the state is at {state_seq}/{state_offset}"
+    )]
     Gap {
         /// The log's number.
         file_seq: u32,

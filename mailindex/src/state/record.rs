@@ -185,4 +185,3 @@ impl<'a> ChunkRef<'a> {
         (0..chunk.len()).map(move |at| RecordRef { inner, chunk, at })
     }
 }
-

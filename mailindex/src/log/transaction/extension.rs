@@ -3,10 +3,7 @@
 use mailtypes::Uid;
 
 use super::Transaction;
-use crate::{
-    log::Origin,
-    state::ExtensionSpec,
-};
+use crate::{log::Origin, state::ExtensionSpec};
 
 /// Which generation of an extension's data a change belongs to.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
