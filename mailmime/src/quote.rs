@@ -54,6 +54,12 @@ pub(crate) fn write_nstring_unfolded(out: &mut Vec<u8>, text: Option<&[u8]>) {
 /// For text that people read: runs of white space become one space, and there is none at either end. A text that
 /// needed any of this, or is not plain ASCII, is written as a literal.
 pub(crate) fn write_string_for_humans(out: &mut Vec<u8>, text: &[u8]) {
+    if is_clean(text) {
+        out.push(b'"');
+        out.extend_from_slice(text);
+        out.push(b'"');
+        return;
+    }
     let mut clean = Vec::with_capacity(text.len());
     for word in text.split(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).filter(|word| !word.is_empty()) {
         if !clean.is_empty() {
@@ -61,15 +67,25 @@ pub(crate) fn write_string_for_humans(out: &mut Vec<u8>, text: &[u8]) {
         }
         clean.extend_from_slice(word);
     }
-    let special = |&byte: &u8| byte >= 0x80 || matches!(byte, b'"' | b'\\');
-    if clean.is_empty() || (clean == text && !clean.iter().any(special)) {
-        out.push(b'"');
-        out.extend_from_slice(&clean);
-        out.push(b'"');
+    if clean.is_empty() {
+        out.extend_from_slice(b"\"\"");
     } else {
         write_literal_len(out, clean.len());
         out.extend_from_slice(&clean);
     }
+}
+
+/// Nothing to escape, and no white space but single spaces between words.
+fn is_clean(text: &[u8]) -> bool {
+    let mut before = b' ';
+    for &byte in text {
+        let special = matches!(byte, b'\t' | b'\r' | b'\n' | b'"' | b'\\' | 0x80..);
+        if special || (byte == b' ' && before == b' ') {
+            return false;
+        }
+        before = byte;
+    }
+    text.is_empty() || before != b' '
 }
 
 #[cfg(test)]

@@ -8,6 +8,10 @@ use std::borrow::Cow;
 use mail_parser::decoders::charsets::map::charset_decoder;
 use memchr::memmem;
 
+/// Encoded words are looked for within this length, so that words without an end cost no more than their length
+/// many times over. RFC 2047 allows 75; real ones are longer.
+const WORD_LEN_MAX: usize = 4096;
+
 /// Decodes the value of an unstructured field or a display name: encoded words are decoded and joined, folding undone.
 #[must_use]
 pub fn decode_header_text(value: &[u8]) -> String {
@@ -78,6 +82,7 @@ struct EncodedWord<'a> {
 impl<'a> EncodedWord<'a> {
     /// `bytes` begin with `=?`.
     fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let bytes = bytes.get(..WORD_LEN_MAX).unwrap_or(bytes);
         let rest = bytes.get(2..)?;
         let charset_len = memchr::memchr(b'?', rest)?;
         let (charset, rest) = rest.split_at_checked(charset_len)?;
@@ -237,6 +242,8 @@ mod tests {
             assert_eq!(decode_header_text(value.as_bytes()), expected, "{value}");
         }
         assert_eq!(decode_header_text(b"raw \xff"), "raw \u{fffd}");
+        let endless = "=?a?q? ".repeat(100_000);
+        assert_eq!(decode_header_text(endless.as_bytes()), endless);
     }
 
     #[test]

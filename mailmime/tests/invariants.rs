@@ -144,7 +144,9 @@ proptest! {
     #[test]
     fn envelopes_by_all_ways(message in message()) {
         // In the cache a line without an end would run into the next field, and of CR CR LF only the second CR goes.
-        prop_assume!(message.ends_with(b"\n") && !message.windows(2).any(|pair| pair == b"\r\r"));
+        let mut message = message;
+        message.push(b'\n');
+        message.dedup_by(|next, byte| *next == b'\r' && *byte == b'\r');
         let structure = Structure::of(&message);
         let header = &message[..header_len(&message)];
         prop_assert_eq!(structure.header(), header);
