@@ -174,16 +174,32 @@ impl HeaderSelection<'_> {
     }
 }
 
-/// Appends the chosen fields of `header` as they stand, with CRLF line ends, and the empty line that ends a header
-/// (even if `header` has none).
-pub fn write_header_fields(out: &mut Vec<u8>, header: &[u8], selection: HeaderSelection<'_>) {
-    for field in Fields::new(header).filter(|field| selection.selects(field)) {
+/// What [`write_header_fields`] does where a header is cut off: no empty line ends it, or not even its last line ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HeaderEnding {
+    /// Adds the empty line: what Dovecot does for `BODY[HEADER.FIELDS (..)]` of the message itself.
+    Always,
+    /// Adds nothing: for `HEADER.FIELDS.NOT`, and for the headers of messages within the message.
+    AsStored,
+}
+
+/// Appends the chosen fields of `header` as they stand, with CRLF line ends, and the empty line that ends it.
+pub fn write_header_fields(out: &mut Vec<u8>, header: &[u8], selection: HeaderSelection<'_>, ending: HeaderEnding) {
+    let mut fields = Fields::new(header);
+    for field in fields.by_ref().filter(|field| selection.selects(field)) {
         for line in field.raw.split_inclusive(|&byte| byte == b'\n') {
-            out.extend_from_slice(line.strip_suffix(b"\n").map_or(line, without_cr));
-            out.extend_from_slice(b"\r\n");
+            match line.strip_suffix(b"\n") {
+                Some(line) => out.extend_from_slice(without_cr(line)),
+                None => out.extend_from_slice(line),
+            }
+            if line.ends_with(b"\n") || ending == HeaderEnding::Always {
+                out.extend_from_slice(b"\r\n");
+            }
         }
     }
-    out.extend_from_slice(b"\r\n");
+    if fields.ended || ending == HeaderEnding::Always {
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 #[cfg(test)]
@@ -213,13 +229,19 @@ mod tests {
 
     #[test]
     fn selecting() {
-        let header = b"From: a\nTo: b\n c\nSubject: d\n\n";
-        let select = |selection| {
+        let select = |header: &str, selection, ending| {
             let mut out = Vec::new();
-            write_header_fields(&mut out, header, selection);
+            write_header_fields(&mut out, header.as_bytes(), selection, ending);
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(select(HeaderSelection::Fields(&[b"TO", b"cc"])), "To: b\r\n c\r\n\r\n");
-        assert_eq!(select(HeaderSelection::FieldsNot(&[b"to"])), "From: a\r\nSubject: d\r\n\r\n");
+        let to = HeaderSelection::Fields(&[b"TO", b"cc"]);
+        let not_to = HeaderSelection::FieldsNot(&[b"to"]);
+        let whole = "From: a\nTo: b\n c\nSubject: d\n\nTo: body\n";
+        assert_eq!(select(whole, to, HeaderEnding::Always), "To: b\r\n c\r\n\r\n");
+        assert_eq!(select(whole, not_to, HeaderEnding::AsStored), "From: a\r\nSubject: d\r\n\r\n");
+        let cut_off = "From: a\nTo: b";
+        assert_eq!(select(cut_off, to, HeaderEnding::Always), "To: b\r\n\r\n");
+        assert_eq!(select(cut_off, to, HeaderEnding::AsStored), "To: b");
+        assert_eq!(select(cut_off, not_to, HeaderEnding::AsStored), "From: a\r\n");
     }
 }

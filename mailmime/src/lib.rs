@@ -42,7 +42,7 @@ pub use address::{Address, parse_address_list};
 pub use content::{Content, Disposition, Param};
 pub use date::{SentDate, parse_date};
 pub use envelope::Envelope;
-pub use header::{Field, Fields, HeaderSelection, header_len, unfold_value, write_header_fields};
+pub use header::{Field, Fields, HeaderEnding, HeaderSelection, header_len, unfold_value, write_header_fields};
 pub use header_cache::{CachedHeader, HeaderCacheError, encode_cached_header};
 pub use limits::Limits;
 pub use mime_parts::{MimePartsError, decode_mime_parts, encode_mime_parts};

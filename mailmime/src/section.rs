@@ -41,7 +41,8 @@ impl Part {
 }
 
 impl PartTree {
-    /// The part with a number such as `1.2.3`; the empty path is the message itself. `None` if there is no such part.
+    /// The part with a number such as `1.2.3`; the empty path is the message itself. `None` if there is no such part,
+    /// for which FETCH gives an empty string.
     ///
     /// In a message that is no multipart, `1` is its body; likewise one `1` more may follow the number of any part
     /// that holds no others (Dovecot allows it). Numbers within a message/rfc822 part are those of the message it
@@ -54,7 +55,7 @@ impl PartTree {
             let flags = self.part(index).flags;
             let is_last = path.as_slice().is_empty();
             if flags.has(PartFlags::MULTIPART) {
-                // Number 0 does not exist; Dovecot's parser refuses it too.
+                // Parts are counted from 1.
                 let nth = usize::try_from(number).ok()?.checked_sub(1)?;
                 index = self.children(index).nth(nth)?;
             } else if number != 1 || !(is_last || flags.has(PartFlags::MESSAGE_RFC822)) {
