@@ -10,16 +10,14 @@ use std::mem;
 use crate::{
     AppendMessage, Command, CommandError, ErrorKind, Limits, Mailbox, Tag,
     error::Fault,
-    literal::{self, Announcement, without_line_end},
+    line_buffer::{Line, LineBuffer, LineTooLong, take},
+    literal::{Announcement, without_line_end},
     parse::{
         self,
         append::{AppendLine, append_line, append_message},
         cursor::Cursor,
     },
 };
-
-/// A buffer larger than this is not kept between commands: most connections are idle.
-const KEPT_CAPACITY: usize = 1 << 10;
 
 /// What the client's bytes mean.
 #[derive(Debug, Eq, PartialEq)]
@@ -125,28 +123,13 @@ impl Verdict {
     }
 }
 
-/// A line, complete.
-enum Line<'i> {
-    /// In the input; the buffer is empty.
-    Direct(&'i [u8]),
-    /// In the buffer, from `line_at` on.
-    Buffered,
-}
-
-/// `line_len_max` was reached before the line's end.
-struct LineTooLong;
-
 /// Turns a client's bytes into events. Holds what it must of one command, and no more.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
     state: State,
     /// The command so far, or the line.
-    buffer: Vec<u8>,
-    /// Where in the buffer the present line begins: after the last literal.
-    line_at: usize,
-    /// How many bytes of the buffer are literals.
-    literals_len: usize,
+    buffer: LineBuffer,
     /// Of the APPEND that is under way.
     append_tag: Option<Tag>,
 }
@@ -154,7 +137,7 @@ pub struct Decoder {
 impl Decoder {
     /// At the start of a connection.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, state: State::Line, buffer: Vec::new(), line_at: 0, literals_len: 0, append_tag: None }
+        Self { limits, state: State::Line, buffer: LineBuffer::default(), append_tag: None }
     }
 
     /// Other limits from here on, as after a login.
@@ -164,12 +147,12 @@ impl Decoder {
 
     /// Bytes held at present.
     pub fn buffered_len(&self) -> usize {
-        self.buffer.len()
+        self.buffer.as_bytes().len()
     }
 
     /// Whether no part of a command has been read.
     pub fn is_between_commands(&self) -> bool {
-        matches!(self.state, State::Line) && self.buffer.is_empty()
+        matches!(self.state, State::Line) && self.buffer.as_bytes().is_empty()
     }
 
     /// Reads from the front of `input`, which is left with what was not read, up to the next event.
@@ -181,8 +164,8 @@ impl Decoder {
         loop {
             match mem::replace(&mut self.state, State::Line) {
                 State::Line => {
-                    let line = self.take_line(input);
-                    let Some(line) = self.or_close(line, |this| parse::leading_tag(&this.buffer))? else {
+                    let line = self.buffer.take_line(input, self.limits.line_len_max);
+                    let Some(line) = self.or_close(line, |this| parse::leading_tag(this.buffer.as_bytes()))? else {
                         return Ok(None);
                     };
                     if let Some(event) = self.command_line(line)? {
@@ -194,12 +177,9 @@ impl Decoder {
                     return Ok(None);
                 }
                 State::Literal { left } => {
-                    let taken = take(input, left);
-                    self.buffer.extend_from_slice(taken);
-                    self.literals_len += taken.len();
-                    self.line_at = self.buffer.len();
-                    if taken.len() < left {
-                        self.state = State::Literal { left: left - taken.len() };
+                    let left = self.buffer.take_literal(input, left);
+                    if left > 0 {
+                        self.state = State::Literal { left };
                         return Ok(None);
                     }
                 }
@@ -218,7 +198,7 @@ impl Decoder {
                 }
                 State::AppendLine => {
                     self.state = State::AppendLine;
-                    let line = self.take_line(input);
+                    let line = self.buffer.take_line(input, self.limits.line_len_max);
                     let Some(line) = self.or_close(line, |this| this.append_tag.take())? else { return Ok(None) };
                     if let Some(event) = self.append_line(line)? {
                         return Ok(Some(event));
@@ -233,7 +213,7 @@ impl Decoder {
                     self.state = State::SkipLine { verdict };
                 }
                 State::SkipLine { verdict } => {
-                    let line = self.take_line(input);
+                    let line = self.buffer.take_line(input, self.limits.line_len_max);
                     let Some(line) = self.or_close(line, |_| verdict.tag())? else {
                         self.state = State::SkipLine { verdict };
                         return Ok(None);
@@ -250,7 +230,7 @@ impl Decoder {
                 waiting @ (State::Idle | State::Authenticate) => {
                     let is_idle = matches!(waiting, State::Idle);
                     self.state = waiting;
-                    let line = self.take_line(input);
+                    let line = self.buffer.take_line(input, self.limits.line_len_max);
                     let Some(line) = self.or_close(line, |_| None)? else { return Ok(None) };
                     return if is_idle { self.idle_line(line) } else { Ok(Some(self.authenticate_line(line))) };
                 }
@@ -279,7 +259,7 @@ impl Decoder {
     /// `Rejected` says that the server may answer. Does nothing at any other time.
     pub fn reject_literal(&mut self) {
         let State::Asked(asked) = self.state else { return };
-        let tag = self.append_tag.take().or_else(|| parse::leading_tag(&self.buffer));
+        let tag = self.append_tag.take().or_else(|| parse::leading_tag(self.buffer.as_bytes()));
         self.fail(Verdict::Rejected(tag), asked.len, asked.synchronizing);
     }
 
@@ -299,28 +279,6 @@ impl Decoder {
         }
     }
 
-    /// Reads on to the end of a line, and adds what it read to the buffer unless that is empty and the line is whole.
-    fn take_line<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Line<'i>>, LineTooLong> {
-        let text_len = self.buffer.len().saturating_sub(self.literals_len);
-        let room = self.limits.line_len_max.saturating_sub(text_len);
-        let head = input.get(..room).unwrap_or(input);
-        let Some(at) = memchr::memchr(b'\n', head) else {
-            self.buffer.extend_from_slice(head);
-            if head.len() == room {
-                return Err(LineTooLong);
-            }
-            *input = &[];
-            return Ok(None);
-        };
-        let (line, rest) = input.split_at(at + 1);
-        *input = rest;
-        if self.buffer.is_empty() {
-            return Ok(Some(Line::Direct(line)));
-        }
-        self.buffer.extend_from_slice(line);
-        Ok(Some(Line::Buffered))
-    }
-
     /// A line too long ends the connection.
     fn or_close<T>(
         &mut self,
@@ -335,26 +293,19 @@ impl Decoder {
 
     /// A command's line is complete: the command is too, or a literal follows.
     fn command_line<'i>(&mut self, line: Line<'_>) -> Result<Option<Event<'i>>, CommandError> {
-        let (bytes, line_at) = match line {
-            Line::Direct(bytes) => (bytes, 0),
-            Line::Buffered => (self.buffer.as_slice(), self.line_at),
-        };
-        // Only in the line: the end of a literal before it must not be taken for a part of it.
-        let Some(announced) = bytes.get(line_at..).and_then(literal::announced) else {
-            let parsed = parse::command(bytes, &self.limits);
+        let Some(announced) = self.buffer.announced(line) else {
+            let parsed = parse::command(self.buffer.through(line), &self.limits);
             self.start_command();
             return parsed.map(|(tag, command)| Some(Event::Command { tag, command }));
         };
-        if let Line::Direct(bytes) = line {
-            self.buffer.extend_from_slice(bytes);
-        }
-        let head = self.buffer.get(..line_at + announced.at).unwrap_or_default();
+        self.buffer.hold(line);
+        let head = self.buffer.as_bytes().get(..announced.at).unwrap_or_default();
         match append_line(head, &announced, &self.limits) {
             Ok(AppendLine::Message(tag, mailbox, message)) => {
                 if announced.len > self.limits.message_len_max {
                     return self.too_big(Some(tag), &announced).map(|()| None);
                 }
-                self.clear_buffer();
+                self.buffer.clear();
                 self.append_tag = Some(tag.clone());
                 self.state = State::AppendPending(message);
                 Ok(Some(Event::AppendStart { tag, mailbox }))
@@ -366,9 +317,9 @@ impl Decoder {
 
     /// A literal that is to be held in the buffer, if there is room.
     fn buffered_literal<'i>(&mut self, announced: &Announcement) -> Result<Option<Event<'i>>, CommandError> {
-        let room = self.limits.literal_len_max.saturating_sub(self.literals_len);
+        let room = self.limits.literal_len_max.saturating_sub(self.buffer.literals_len());
         let Some(left) = usize::try_from(announced.len).ok().filter(|&len| len <= room) else {
-            return self.too_big(parse::leading_tag(&self.buffer), announced).map(|()| None);
+            return self.too_big(parse::leading_tag(self.buffer.as_bytes()), announced).map(|()| None);
         };
         if announced.synchronizing {
             self.state = State::Asked(Asked { len: announced.len, synchronizing: true, is_message: false });
@@ -380,23 +331,21 @@ impl Decoder {
 
     /// The line after a message of an APPEND is complete.
     fn append_line<'i>(&mut self, line: Line<'_>) -> Result<Option<Event<'i>>, CommandError> {
-        let held;
-        let bytes = match line {
-            Line::Direct(bytes) => bytes,
-            Line::Buffered => {
-                held = mem::take(&mut self.buffer);
-                held.as_slice()
-            }
-        };
-        self.clear_buffer();
         let tag = self.append_tag.clone();
-        let Some(announced) = literal::announced(bytes) else {
+        let announced = self.buffer.announced(line);
+        let bytes = self.buffer.through(line);
+        let Some(announced) = announced else {
+            let end = Cursor::new(bytes).end();
             self.start_command();
-            let end = Cursor::new(bytes).end().map_err(|_| Fault::syntax("Invalid APPEND arguments."));
-            return end.map(|()| Some(Event::AppendEnd)).map_err(|fault| fault.of(tag));
+            return match end {
+                Ok(()) => Ok(Some(Event::AppendEnd)),
+                Err(_) => Err(Fault::syntax("Invalid APPEND arguments.").of(tag)),
+            };
         };
         let head = bytes.get(..announced.at).unwrap_or_default();
-        match append_message(&mut Cursor::new(head), &announced, &self.limits) {
+        let message = append_message(&mut Cursor::new(head), &announced, &self.limits);
+        self.buffer.clear();
+        match message {
             Ok(message) if message.len <= self.limits.message_len_max => {
                 self.state = State::Asked(Asked::from(&message));
                 Ok(Some(Event::AppendMessage(message)))
@@ -429,11 +378,8 @@ impl Decoder {
 
     /// A line of a failed command is complete.
     fn skip_line(&mut self, line: Line<'_>, verdict: Verdict) -> Result<(), CommandError> {
-        let announced = match &line {
-            Line::Direct(bytes) => literal::announced(bytes),
-            Line::Buffered => literal::announced(&self.buffer),
-        };
-        self.clear_buffer();
+        let announced = self.buffer.announced(line);
+        self.buffer.clear();
         match announced {
             Some(announced) => self.fail_or_close(verdict, &announced),
             None => {
@@ -457,24 +403,15 @@ impl Decoder {
 
     /// Reads a line that is no command, and goes back to commands.
     fn waited_for<T>(&mut self, line: Line<'_>, read: impl FnOnce(&[u8]) -> T) -> T {
-        let read = match line {
-            Line::Direct(bytes) => read(without_line_end(bytes)),
-            Line::Buffered => read(without_line_end(&self.buffer)),
-        };
+        let read = read(without_line_end(self.buffer.through(line)));
         self.start_command();
         read
     }
 
     fn start_command(&mut self) {
-        self.clear_buffer();
+        self.buffer.clear();
         self.append_tag = None;
         self.state = State::Line;
-    }
-
-    fn clear_buffer(&mut self) {
-        self.line_at = 0;
-        self.literals_len = 0;
-        if self.buffer.capacity() > KEPT_CAPACITY { self.buffer = Vec::new() } else { self.buffer.clear() }
     }
 
     /// The input cannot be followed any longer.
@@ -483,11 +420,4 @@ impl Decoder {
         self.state = State::Closed;
         error
     }
-}
-
-/// Takes at most `len` bytes from the front.
-fn take<'i>(input: &mut &'i [u8], len: usize) -> &'i [u8] {
-    let (taken, rest) = input.split_at(len.min(input.len()));
-    *input = rest;
-    taken
 }

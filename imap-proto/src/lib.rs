@@ -32,12 +32,15 @@
 mod command;
 mod date;
 mod decoder;
+pub mod encode;
 mod error;
 mod fetch;
 mod limits;
+mod line_buffer;
 mod literal;
 mod mailbox;
 mod parse;
+pub mod response;
 mod tag;
 pub mod write;
 

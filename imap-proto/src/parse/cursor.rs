@@ -184,15 +184,21 @@ impl<'a> Cursor<'a> {
 
     /// `literal`
     fn literal(&mut self) -> Parsed<&'a [u8]> {
+        let literal = self.literal8()?;
+        if memchr::memchr(0, literal).is_some() {
+            return Err(Fault::syntax("A literal cannot hold NUL here."));
+        }
+        Ok(literal)
+    }
+
+    /// A literal that may hold any bytes: `literal8` without its `~`.
+    pub(crate) fn literal8(&mut self) -> Parsed<&'a [u8]> {
         const BROKEN: Fault = Fault::syntax("Broken literal.");
         let line_len = memchr::memchr(b'\n', self.rest).ok_or(BROKEN)? + 1;
         let (line, rest) = self.rest.split_at(line_len);
         let announced = literal::announced(line).filter(|announced| announced.at == 0 && !announced.binary);
         let len = usize::try_from(announced.ok_or(BROKEN)?.len).map_err(|_| BROKEN)?;
         let (literal, rest) = rest.split_at_checked(len).ok_or(BROKEN)?;
-        if memchr::memchr(0, literal).is_some() {
-            return Err(Fault::syntax("A literal cannot hold NUL here."));
-        }
         self.rest = rest;
         Ok(literal)
     }

@@ -5,7 +5,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use super::cursor::{Cursor, Parsed};
 use crate::{Fetch, FetchItem, Limits, Partial, Section, SectionText, error::Fault};
 
-const UNKNOWN: Fault = Fault::syntax("Unknown FETCH item.");
+/// Longest header field name: that of a line (RFC 5322 §2.1.1).
+const HEADER_NAME_LEN_MAX: usize = 998;
 
 /// `fetch`, with the modifiers of RFC 4466.
 pub(super) fn fetch(cursor: &mut Cursor<'_>, uid: bool, limits: &Limits) -> Parsed<Fetch> {
@@ -85,7 +86,7 @@ fn fetch_att(word: &[u8], cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<Fe
             FetchItem::Binary { peek: word.len() > 6, part: section_binary(cursor, limits)?, partial: partial(cursor)? }
         }
         b"BINARY.SIZE" => FetchItem::BinarySize { part: section_binary(cursor, limits)? },
-        _ => return Err(UNKNOWN),
+        _ => return Err(Fault::syntax("Unknown FETCH item.")),
     })
 }
 
@@ -144,6 +145,9 @@ fn header_list(cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<Vec<String>> 
         let name = cursor.astring()?;
         if name.is_empty() || !name.iter().all(|b| matches!(b, b' '..=b'~')) {
             return Err(Fault::syntax("Invalid header field name."));
+        }
+        if name.len() > HEADER_NAME_LEN_MAX {
+            return Err(Fault::limit("Header field name too long."));
         }
         names.push(name.iter().copied().map(char::from).collect());
         Ok(())

@@ -22,3 +22,6 @@ pub use status::{
 pub use strings::{
     astring, flag_list, flag_list_with, literal_head, mailbox, nstring, number, quoted, string, uid_set,
 };
+
+pub(crate) use fetch::{section, section_part};
+pub(crate) use strings::{is_plain_astring, is_quotable};

@@ -27,7 +27,7 @@ pub fn number(out: &mut Vec<u8>, n: impl Into<u64>) {
 }
 
 /// Whether the bytes can stand in a quoted string for any client: 7 bit, and not too long.
-fn is_quotable(bytes: &[u8]) -> bool {
+pub(crate) fn is_quotable(bytes: &[u8]) -> bool {
     bytes.len() <= QUOTED_LEN_MAX && bytes.iter().all(|&b| b < 0x80 && chars::is_quotable(b))
 }
 
@@ -70,13 +70,17 @@ pub fn nstring(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     }
 }
 
-/// Writes an `astring`: an atom where that can be, else a `string`. `NIL` is quoted.
-pub fn astring(out: &mut Vec<u8>, bytes: &[u8]) {
-    let is_atom = !bytes.is_empty()
+/// Whether the bytes can stand as an `astring` without quotes. `NIL` is better quoted.
+pub(crate) fn is_plain_astring(bytes: &[u8]) -> bool {
+    !bytes.is_empty()
         && bytes.len() <= QUOTED_LEN_MAX
         && bytes.iter().all(|&b| chars::is_astring_char(b))
-        && !bytes.eq_ignore_ascii_case(b"NIL");
-    if is_atom { out.extend_from_slice(bytes) } else { string(out, bytes) }
+        && !bytes.eq_ignore_ascii_case(b"NIL")
+}
+
+/// Writes an `astring`: an atom where that can be, else a `string`. `NIL` is quoted.
+pub fn astring(out: &mut Vec<u8>, bytes: &[u8]) {
+    if is_plain_astring(bytes) { out.extend_from_slice(bytes) } else { string(out, bytes) }
 }
 
 /// Writes a `mailbox`, in modified UTF-7.
