@@ -1,0 +1,487 @@
+//! The stages of a batch, for one log or for several at once.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use mailfs::FileHandle;
+use mailtypes::{Guid, Uid, UidSet};
+
+use super::{
+    BATCH_OPS_MAX, CommitOp, CommitOutcome, CommitPoint, Durability,
+    append::{Locked, lock},
+};
+use crate::{
+    engine::{
+        Background, CommitError, CommitStage, Env, Fsync, IndexError, MailboxIndex, OpError, Result,
+        cache_file::CacheValues, flusher, rotate,
+    },
+    log::Transaction,
+    state::State,
+};
+
+/// Threads that sync folders side by side.
+const DIR_SYNC_THREADS_MAX: usize = 8;
+
+/// First pause before a busy log is tried again; doubled up to [`BUSY_PAUSE_MAX`].
+const BUSY_PAUSE_MIN: Duration = Duration::from_micros(50);
+const BUSY_PAUSE_MAX: Duration = Duration::from_millis(5);
+
+/// One operation on its way.
+struct Entry {
+    op: Box<dyn CommitOp>,
+    has_files: bool,
+    prepared: bool,
+    durability: Durability,
+    expunges: UidSet,
+    error: Option<Arc<CommitError>>,
+}
+
+/// One mailbox's part of a round.
+struct Batch {
+    index: Arc<MailboxIndex>,
+    entries: Vec<Entry>,
+    locked: Option<Locked>,
+    /// Where the log ended before this batch.
+    base: u32,
+    dirs: Vec<PathBuf>,
+    cached: Vec<(Uid, CacheValues)>,
+    needs_sync: bool,
+    outcome: Option<CommitOutcome>,
+    changed: bool,
+    owes_flush: bool,
+}
+
+/// Ends a leadership, whatever happens.
+struct Leadership<'a>(&'a Arc<MailboxIndex>);
+
+impl Drop for Leadership<'_> {
+    fn drop(&mut self) {
+        let next = self.0.queue().resign();
+        self.0.hand_over(next);
+    }
+}
+
+/// Carries one batch of a log whose lead was taken; waits for the lock.
+pub(in crate::engine) fn lead(index: &Arc<MailboxIndex>) {
+    let leadership = Leadership(index);
+    let ops = index.queue().take(BATCH_OPS_MAX);
+    let mut round = vec![Batch::new(index, ops)];
+    sync_bodies(index.env(), &mut round);
+    let timeout = index.env().options().lock_timeout;
+    if let Some(batch) = round.first_mut() {
+        batch.take_lock(timeout, true);
+    }
+    finish_round(index.env(), round);
+    drop(leadership);
+}
+
+/// Carries what is queued on many logs, those that nobody else leads: one sync for all bodies, one for all logs. A log
+/// that is locked elsewhere does not hold up the others.
+pub(in crate::engine) fn drive_many(indexes: Vec<Arc<MailboxIndex>>) {
+    let Some(env) = indexes.first().map(|index| index.env().clone()) else { return };
+    let led: Vec<_> = indexes
+        .iter()
+        .filter(|index| {
+            index.queue().arrived();
+            index.queue().try_lead()
+        })
+        .collect();
+    if let [index] = led[..] {
+        return lead(index);
+    }
+    let leaderships: Vec<_> = led.iter().map(|index| Leadership(index)).collect();
+    let mut round: Vec<_> = led.iter().map(|index| Batch::new(index, index.queue().take(BATCH_OPS_MAX))).collect();
+    sync_bodies(&env, &mut round);
+    let (start, mut pause) = (env.fs().monotonic(), BUSY_PAUSE_MIN);
+    while !round.is_empty() {
+        let waited = env.fs().monotonic().saturating_sub(start);
+        let last_try = waited >= env.options().lock_timeout;
+        let (mut ready, mut busy): (Vec<Batch>, Vec<Batch>) = (Vec::new(), Vec::new());
+        for mut batch in round {
+            let first = ready.is_empty();
+            let locked = batch.try_lock(first, last_try.then_some(waited));
+            if locked { ready.push(batch) } else { busy.push(batch) }
+        }
+        let progress = !ready.is_empty();
+        finish_round(&env, ready);
+        if !progress {
+            env.fs().sleep(pause);
+            pause = (pause * 2).min(BUSY_PAUSE_MAX);
+        }
+        round = busy;
+    }
+    drop(leaderships);
+}
+
+/// Runs something under a log's lock, outside the queue: internal work that needs no batch.
+pub(in crate::engine) fn with_lock<T>(
+    index: &Arc<MailboxIndex>,
+    timeout: Duration,
+    work: impl FnOnce(&mut Locked) -> Result<T>,
+) -> Result<T> {
+    let mut locked = lock(index, timeout, true)?;
+    work(&mut locked)
+}
+
+/// The stages after the locks: all logs of a round go through each stage together.
+fn finish_round(env: &Env, mut round: Vec<Batch>) {
+    for batch in &mut round {
+        batch.prepare();
+    }
+    sync_names(env, &mut round);
+    for batch in &mut round {
+        batch.append();
+    }
+    sync_logs(env, &mut round);
+    for batch in &mut round {
+        batch.carry_out();
+    }
+    for batch in round {
+        batch.finish();
+    }
+}
+
+fn sync_bodies(env: &Env, round: &mut [Batch]) {
+    let mut files: Vec<FileHandle> = Vec::new();
+    for entry in round.iter_mut().flat_map(|batch| &mut batch.entries) {
+        match contained(|| entry.op.files_to_sync()) {
+            Ok(more) => {
+                entry.has_files = !more.is_empty();
+                files.extend(more);
+            }
+            Err(e) => entry.fail(CommitStage::Bodies, false, Arc::new(e)),
+        }
+    }
+    if !env.syncs() || files.is_empty() {
+        return;
+    }
+    if let Err(e) = env.fs().sync_many(&files) {
+        // Which file failed is not known, and asking again might be answered with a wrong yes.
+        let error = Arc::new(OpError::from(e));
+        for entry in round.iter_mut().flat_map(|batch| &mut batch.entries).filter(|entry| entry.has_files) {
+            entry.fail(CommitStage::Bodies, false, Arc::clone(&error));
+        }
+    }
+}
+
+fn sync_names(env: &Env, round: &mut [Batch]) {
+    if !env.syncs() {
+        return;
+    }
+    let work: Vec<(usize, PathBuf)> = round
+        .iter_mut()
+        .enumerate()
+        .flat_map(|(at, batch)| std::mem::take(&mut batch.dirs).into_iter().map(move |dir| (at, dir)))
+        .collect();
+    let sync = |work: &[(usize, PathBuf)]| -> Vec<(usize, mailfs::FsError)> {
+        work.iter().filter_map(|(at, dir)| Some((*at, env.fs().sync_dir(dir).err()?))).collect()
+    };
+    let failures = if work.len() == 1 || env.options().background == Background::Manual {
+        sync(&work)
+    } else {
+        let share = work.len().div_ceil(DIR_SYNC_THREADS_MAX).max(1);
+        thread::scope(|scope| {
+            let threads: Vec<_> = work.chunks(share).map(|part| scope.spawn(|| sync(part))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+        })
+    };
+    for (at, error) in failures {
+        if let Some(batch) = round.get_mut(at) {
+            if let Some(locked) = &batch.locked {
+                locked.log.owe_name();
+            }
+            batch.abort(CommitStage::Names, IndexError::from(error));
+        }
+    }
+}
+
+fn sync_logs(env: &Env, round: &mut [Batch]) {
+    let due = |batch: &&mut Batch| batch.needs_sync && batch.locked.is_some();
+    let logs: Vec<_> =
+        round.iter_mut().filter(due).filter_map(|b| b.locked.as_ref()).map(|l| Arc::clone(&l.log)).collect();
+    if logs.is_empty() {
+        return;
+    }
+    logs.iter().for_each(|log| {
+        log.take_dirty();
+    });
+    let handles: Vec<FileHandle> = logs.iter().map(|log| Arc::clone(&log.handle)).collect();
+    let synced = match &handles[..] {
+        [only] => only.sync_data(),
+        all => env.fs().sync_many(all),
+    };
+    if let Err(e) = synced {
+        let error = Arc::new(OpError::from(e));
+        for batch in round.iter_mut().filter(due) {
+            batch.abort_with(CommitStage::Sync, Arc::clone(&error));
+        }
+    }
+}
+
+impl Entry {
+    fn fail(&mut self, stage: CommitStage, uncertain: bool, source: Arc<OpError>) {
+        if self.error.is_none() {
+            self.error = Some(Arc::new(CommitError { stage, uncertain, source }));
+        }
+    }
+
+    fn undo(&mut self) {
+        self.prepared = false;
+        if let Err(e) = contained(|| self.op.undo()) {
+            tracing::error!("a commit was not undone: {e}");
+        }
+    }
+}
+
+impl Batch {
+    fn new(index: &Arc<MailboxIndex>, ops: Vec<Box<dyn CommitOp>>) -> Self {
+        let entry = |op| Entry {
+            op,
+            has_files: false,
+            prepared: false,
+            durability: Durability::Lazy,
+            expunges: UidSet::new(),
+            error: None,
+        };
+        Self {
+            index: Arc::clone(index),
+            entries: ops.into_iter().map(entry).collect(),
+            locked: None,
+            base: 0,
+            dirs: Vec::new(),
+            cached: Vec::new(),
+            needs_sync: false,
+            outcome: None,
+            changed: false,
+            owes_flush: false,
+        }
+    }
+
+    fn take_lock(&mut self, timeout: Duration, ranked: bool) {
+        match lock(&self.index, timeout, ranked) {
+            Ok(locked) => self.locked = Some(locked),
+            Err(e) => self.abort(CommitStage::Lock, e),
+        }
+    }
+
+    /// `false` when the log is locked elsewhere and there is still time.
+    fn try_lock(&mut self, ranked: bool, timed_out: Option<Duration>) -> bool {
+        match lock(&self.index, Duration::ZERO, ranked) {
+            Ok(locked) => self.locked = Some(locked),
+            Err(IndexError::LockTimeout { path, .. }) => match timed_out {
+                None => return false,
+                Some(waited) => self.abort(CommitStage::Lock, IndexError::LockTimeout { path, waited }),
+            },
+            Err(e) => self.abort(CommitStage::Lock, e),
+        }
+        true
+    }
+
+    fn abort(&mut self, stage: CommitStage, error: IndexError) {
+        self.abort_with(stage, Arc::new(OpError::Index(error)));
+    }
+
+    /// Fails every operation that has not failed yet, takes back what was appended, and then what was done to files.
+    fn abort_with(&mut self, stage: CommitStage, error: Arc<OpError>) {
+        let base = self.base;
+        let taken_back = match &mut self.locked {
+            Some(locked) if locked.written() != base || locked.log.is_distrusted() => locked.cut_back(base),
+            _ => true,
+        };
+        for entry in self.entries.iter_mut().rev() {
+            if entry.prepared && taken_back {
+                entry.undo();
+            }
+            entry.fail(stage, !taken_back, Arc::clone(&error));
+        }
+        self.locked = None;
+        self.needs_sync = false;
+    }
+
+    fn prepare(&mut self) {
+        let Some(mut locked) = self.locked.take() else { return };
+        self.base = locked.written();
+        if locked.log.take_owed_name() {
+            self.dirs.push(self.index.paths.dir.clone());
+        }
+        if let Err(e) = carry_out_requests(&mut locked) {
+            tracing::warn!(dir = %self.index.dir().display(), "requests of others were not carried out: {e}");
+        }
+        let syncs = self.index.env().options().fsync;
+        for entry in self.entries.iter_mut().filter(|entry| entry.error.is_none()) {
+            match prepare_one(entry, &mut locked, &mut self.dirs, &mut self.cached) {
+                Ok(()) => {
+                    let due = entry.durability == Durability::Synced || syncs == Fsync::Always;
+                    self.needs_sync |= due && syncs != Fsync::Never;
+                }
+                Err(e) => {
+                    entry.undo();
+                    entry.fail(CommitStage::Prepare, false, Arc::new(e));
+                }
+            }
+        }
+        self.locked = Some(locked);
+    }
+
+    fn append(&mut self) {
+        let Some(locked) = &mut self.locked else { return };
+        if let Err(e) = locked.write() {
+            self.abort(CommitStage::Append, e);
+        }
+    }
+
+    /// What was asked for is durable now: bodies of expunged messages are removed, and that is recorded.
+    fn carry_out(&mut self) {
+        let Some(locked) = &mut self.locked else { return };
+        let appended = locked.written() != self.base;
+        self.owes_flush = appended && !self.needs_sync && self.index.env().syncs();
+        let expunges = self.entries.iter().filter(|e| e.error.is_none() && !e.expunges.is_empty());
+        if expunges.count() > 0 {
+            let before = locked.written();
+            let carried = carry_out_requests(locked).and_then(|()| {
+                locked.write().inspect_err(|_| {
+                    // The requests stay: the next who takes the lock carries them out.
+                    locked.cut_back(before);
+                })
+            });
+            match carried {
+                Ok(()) => self.owes_flush = self.index.env().syncs(),
+                Err(e) => self.fail_expunges(e),
+            }
+        }
+    }
+
+    fn fail_expunges(&mut self, error: IndexError) {
+        let error = Arc::new(OpError::Index(error));
+        for entry in self.entries.iter_mut().filter(|e| !e.expunges.is_empty()) {
+            entry.fail(CommitStage::Append, true, Arc::clone(&error));
+        }
+        // What the log says is not what `state` says any more: read it again.
+        if let Some(locked) = &mut self.locked {
+            locked.log.distrust();
+        }
+    }
+
+    fn finish(mut self) {
+        let (env, index) = (self.index.env().clone(), Arc::clone(&self.index));
+        if let Some(mut locked) = self.locked.take() {
+            let durable = self.needs_sync || !self.owes_flush;
+            if locked.log.is_distrusted() {
+                // What is in force is on disk, and read from there by another handle.
+                drop(locked);
+                self.outcome = index.refresh().ok().map(|state| CommitOutcome { state, durable });
+            } else {
+                let rotated = rotate::rotate_if_due(&mut locked);
+                self.owes_flush &= !rotated;
+                self.changed = locked.publish();
+                self.outcome = Some(CommitOutcome { state: locked.state.clone(), durable });
+                if self.owes_flush && locked.log.set_dirty() {
+                    env.pool().schedule_flush(Arc::clone(&index));
+                }
+            }
+        }
+        index.announce(self.changed);
+        for entry in self.entries {
+            let outcome = match (entry.error, &self.outcome) {
+                (None, Some(outcome)) => Ok(outcome),
+                (Some(error), _) => Err(error),
+                (None, None) => Err(Arc::new(CommitError {
+                    stage: CommitStage::Lock,
+                    uncertain: false,
+                    source: Arc::new(OpError::Index(index.deleted_error())),
+                })),
+            };
+            let op = entry.op;
+            if catch_unwind(AssertUnwindSafe(|| op.done(outcome))).is_err() {
+                tracing::error!(dir = %index.dir().display(), "panic in the end of an operation");
+            }
+        }
+        index.schedule_snapshot_if_due();
+    }
+}
+
+fn prepare_one(
+    entry: &mut Entry,
+    locked: &mut Locked,
+    dirs: &mut Vec<PathBuf>,
+    cached: &mut Vec<(Uid, CacheValues)>,
+) -> std::result::Result<(), OpError> {
+    entry.prepared = true;
+    let state: State = locked.state.clone();
+    let dir = locked.index.paths.dir.clone();
+    let mut point = CommitPoint::new(&state, &dir);
+    contained(|| entry.op.prepare(&mut point)).and_then(|prepared| prepared)?;
+    let mut transaction = point.transaction;
+    if !point.expunges.is_empty() {
+        transaction.request_expunge(&point.expunges);
+    }
+    locked.add(&transaction)?;
+    entry.durability = point.durability;
+    entry.expunges = point.expunges;
+    for dir in point.dirs {
+        if !dirs.contains(&dir) {
+            dirs.push(dir);
+        }
+    }
+    cached.extend(point.cached);
+    Ok(())
+}
+
+/// Carries out what the log asks for, and nothing else.
+pub(in crate::engine) fn carry_out(index: &Arc<MailboxIndex>) -> Result<State> {
+    let timeout = index.env().options().lock_timeout;
+    let (state, changed) = with_lock(index, timeout, |locked| {
+        let before = locked.written();
+        carry_out_requests(locked)?;
+        if let Err(e) = locked.write() {
+            locked.cut_back(before);
+            return Err(e);
+        }
+        if locked.written() != before && locked.log.set_dirty() {
+            index.env().pool().schedule_flush(Arc::clone(index));
+        }
+        Ok((locked.state.clone(), locked.publish()))
+    })?;
+    index.announce(changed);
+    Ok(state)
+}
+
+/// Does what internal records ask for (`docs/formats/log.md`, "Internal against external"): removes the bodies, says so,
+/// and moves the tail. Flags need nothing done where the index is their only place.
+fn carry_out_requests(locked: &mut Locked) -> Result<()> {
+    if !locked.state.has_pending() {
+        return Ok(());
+    }
+    let mut transaction = Transaction::new();
+    let requested = locked.state.requested_expunges();
+    if !requested.is_empty() {
+        let dir = &locked.index.paths.dir;
+        let removed = contained(|| locked.index.store.remove(&requested));
+        let refused = |what: String| IndexError::Unwritable { dir: dir.clone(), what };
+        removed.map_err(|e| refused(e.to_string()))?.map_err(|e| refused(e.to_string()))?;
+        transaction.expunge_done(requested.iter().map(|uid| (uid, Guid::ZERO)));
+    }
+    transaction.move_tail();
+    locked.add(&transaction)
+}
+
+/// A bug in an operation is that operation's failure, not the mailbox's.
+fn contained<T>(work: impl FnOnce() -> T) -> std::result::Result<T, OpError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text =
+            panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+        OpError::Panicked(text.unwrap_or_else(|| "no text".to_owned()))
+    })
+}
+
+impl MailboxIndex {
+    /// Makes all flag changes of this mailbox durable that have been acknowledged so far.
+    pub fn flush(self: &Arc<Self>) -> Result<()> {
+        flusher::flush_logs(&**self.env().fs(), vec![Arc::clone(self)])
+    }
+}

@@ -1,0 +1,95 @@
+//! What an operation sees and says while it is prepared.
+
+use std::path::{Path, PathBuf};
+
+use mailtypes::{Uid, UidSet};
+
+use crate::{
+    engine::{IndexError, OpError, cache_file::CacheValues},
+    log::Transaction,
+    state::State,
+};
+
+/// When an operation counts as done.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Durability {
+    /// When it is in force; flushed soon after. For flag changes.
+    #[default]
+    Lazy,
+    /// When it is on disk for good. For appends and expunges.
+    Synced,
+}
+
+/// The place in the log where an operation is to be appended: the state there, and what it adds.
+#[derive(Debug)]
+pub struct CommitPoint<'a> {
+    state: &'a State,
+    dir: &'a Path,
+    next_uid: Option<Uid>,
+    pub(super) transaction: Transaction,
+    pub(super) durability: Durability,
+    pub(super) dirs: Vec<PathBuf>,
+    pub(super) expunges: UidSet,
+    pub(super) cached: Vec<(Uid, CacheValues)>,
+}
+
+impl<'a> CommitPoint<'a> {
+    pub(super) fn new(state: &'a State, dir: &'a Path) -> Self {
+        let next_uid = Some(state.next_uid()).filter(|uid| *uid <= Uid::MAX_ON_DISK);
+        Self {
+            state,
+            dir,
+            next_uid,
+            transaction: Transaction::default(),
+            durability: Durability::default(),
+            dirs: Vec::new(),
+            expunges: UidSet::new(),
+            cached: Vec::new(),
+        }
+    }
+
+    /// The mailbox at the log's end, with what earlier operations of the batch added.
+    pub fn state(&self) -> &'a State {
+        self.state
+    }
+
+    /// The UID for the next message that this operation appends; the record is the operation's to add.
+    pub fn next_uid(&mut self) -> Result<Uid, OpError> {
+        let uid = self.next_uid.ok_or_else(|| IndexError::UidsExhausted { dir: self.dir.to_owned() })?;
+        self.next_uid = uid.successor().filter(|next| *next <= Uid::MAX_ON_DISK);
+        Ok(uid)
+    }
+
+    /// The records to be appended.
+    pub fn transaction(&mut self) -> &mut Transaction {
+        &mut self.transaction
+    }
+
+    /// Expunges messages: asked for in the append, carried out in the store when that is durable, then recorded. UIDs
+    /// that are not there (any more) are passed over.
+    pub fn expunge(&mut self, uids: &UidSet) {
+        self.expunges = self.expunges.union(&uids.intersection(&self.state.uids()));
+        if !self.expunges.is_empty() {
+            self.require_sync();
+        }
+    }
+
+    /// A folder whose names must be durable before the append; synced once for the batch.
+    pub fn sync_dir(&mut self, dir: &Path) {
+        if !self.dirs.iter().any(|there| there == dir) {
+            self.dirs.push(dir.to_owned());
+        }
+    }
+
+    /// The operation is done only when the log is durable.
+    pub fn require_sync(&mut self) {
+        self.durability = Durability::Synced;
+    }
+
+    /// Values to be cached for a message, present or appended here. Best effort.
+    pub fn cache(&mut self, uid: Uid, values: CacheValues) {
+        if !values.is_empty() {
+            self.cached.push((uid, values));
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The part that opens files: mailboxes' indexes, read and written beside other processes.
+//!
+//! Everything hangs on an [`Env`]. A [`MailboxIndex`] is one mailbox's log, snapshot and cache; its state is an
+//! immutable [`State`](crate::state::State) that views pin. Changes go through a queue to one leader a log
+//! ([`CommitOp`]), so that many commits share one append and one sync.
+//!
+//! # Invariants
+//!
+//! 1. Nothing is written to a log without its lock; nothing waits for a lock with a mutex of the engine held.
+//! 2. A state that views see never holds an append of this process that is not yet durable.
+//! 3. A damaged file is set aside, never deleted, and reported with the offset and what was done.
+
+mod cache_file;
+mod commit;
+mod completion;
+mod create;
+mod env;
+mod error;
+mod feed;
+mod flusher;
+mod index;
+mod live;
+mod load;
+mod log_file;
+mod open;
+mod paths;
+mod pool;
+mod rebuild;
+mod recover;
+mod refresh;
+mod registry;
+mod rotate;
+mod snapshot_writer;
+mod watch;
+
+pub use self::{
+    cache_file::{CacheValue, CacheValues},
+    commit::{CommitOp, CommitOutcome, CommitPoint, Durability},
+    completion::{Completer, Completion, completion},
+    env::{Background, Env, EnvOptions, Fsync},
+    error::{CommitError, CommitStage, Damage, IndexError, OpError, Result},
+    feed::{Changes, ChangesSince, FeedPosition},
+    index::{MailboxIndex, MessageStore},
+    rebuild::{RebuildMessage, rebuild},
+    recover::{Recovered, RecoveryAction, RecoveryReport, recover},
+    watch::{Freshness, IndexWatch},
+};

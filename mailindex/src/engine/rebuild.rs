@@ -1,0 +1,141 @@
+//! An index made anew from what the store knows of its messages, with what is left of the old one.
+//!
+//! The new log is a reset (`prev_file_seq` 0): whatever was before it is void, for Dovecot too.
+
+use std::path::Path;
+
+use mailtypes::{Uid, UidSet};
+use zerocopy::IntoBytes;
+
+use super::{
+    Env, IndexError, Result, create,
+    log_file::{LogFile, Opened},
+    paths::Paths,
+    recover, rotate, snapshot_writer,
+};
+use crate::{
+    log::{KeywordAction, Origin, RawLogHeader, Transaction},
+    snapshot::{SnapshotStamp, SnapshotTooLarge, encode},
+    state::{ExtensionSpec, RawIndexHeader, RecordFlags, State},
+};
+
+/// Extensions whose header data is worth keeping. (The others' can be computed, or are what is being rebuilt.)
+const KEPT_HEADERS: [ExtensionSpec; 3] =
+    [ExtensionSpec::DBOX_HDR, ExtensionSpec::MDBOX_HDR, ExtensionSpec::HDR_POP3_UIDL];
+
+/// A message that the store has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RebuildMessage {
+    /// Its UID.
+    pub uid: Uid,
+    /// The flags it gets if the old index does not know it.
+    pub flags: RecordFlags,
+}
+
+/// Makes a mailbox's index anew: exactly these messages, in ascending order of UID; flags, keywords, UID validity and
+/// kept extension headers from `keep` where it knows them; then `more` (a UID validity where there is none, extension
+/// headers). Old files are kept as `culver.damaged.*`. All mod-sequences jump.
+pub fn rebuild(
+    env: &Env,
+    dir: &Path,
+    prefix: &str,
+    messages: &[RebuildMessage],
+    keep: Option<&State>,
+    more: Transaction,
+) -> Result<()> {
+    let paths = Paths::new(dir, prefix);
+    let fs = &**env.fs();
+    let opened = LogFile::open(fs, &paths.log)?;
+    let old = match &opened {
+        Opened::Usable(log) | Opened::Damaged(log, _) => Some(log),
+        Opened::Missing => None,
+    };
+    let _lock = old.map(|log| log.lock(fs, env.options().lock_timeout, true)).transpose()?;
+    let old_seq = old.map_or(0, |log| log.seq()).max(keep.and_then(State::position).map_or(0, |at| at.file_seq));
+    let index_id = keep.map(State::index_id).filter(|id| *id != 0).unwrap_or_else(|| env.unix_time().max(1));
+    let modseq = keep.map_or(1, |state| state.highest_modseq().value());
+    let seq = old_seq.saturating_add(1).max(RawLogHeader::FIRST_SEQ);
+    let header = RawLogHeader::first(index_id, seq, env.unix_time(), modseq);
+    let content = content(messages, keep, more);
+    let (bytes, state) = create::first_log(&paths, &header, &content)?;
+    debug_assert!(bytes.starts_with(header.as_bytes()), "a log begins with its header");
+
+    for path in [&paths.log, &paths.log2, &paths.index, &paths.backup] {
+        if fs.metadata(path)?.is_some() {
+            recover::link_aside(fs, path)?;
+        }
+    }
+    if !rotate::clear_newlock(fs, &paths)? {
+        return Err(IndexError::LockTimeout { path: paths.newlock.clone(), waited: std::time::Duration::ZERO });
+    }
+    recover::replace_log(env, &paths, &bytes)?;
+    write_snapshot(env, &paths, &state)?;
+    match fs.unlink(&paths.log2) {
+        Err(e) if !e.is_not_found() => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+fn content(messages: &[RebuildMessage], keep: Option<&State>, more: Transaction) -> Transaction {
+    let mut transaction = more;
+    if let Some(state) = keep {
+        keep_headers(&mut transaction, state);
+    }
+    for message in messages {
+        let known = keep.and_then(|state| state.record_of(message.uid));
+        transaction.append(message.uid, known.map_or(message.flags, |record| record.record_flags()));
+    }
+    if let Some(state) = keep {
+        keep_keywords(&mut transaction, state, messages);
+    }
+    let after_last = messages.last().and_then(|message| message.uid.successor()).unwrap_or(Uid::MIN);
+    let next_uid = keep.map_or(after_last, |state| state.next_uid().max(after_last));
+    transaction.header_update(RawIndexHeader::NEXT_UID, &next_uid.value().to_le_bytes());
+    transaction
+}
+
+fn keep_headers(transaction: &mut Transaction, state: &State) {
+    if let Some(uid_validity) = state.uid_validity() {
+        transaction.header_update_before(RawIndexHeader::UID_VALIDITY, &uid_validity.value().to_le_bytes());
+    }
+    for spec in &KEPT_HEADERS {
+        if let Some(extension) = state.extension(spec.name) {
+            transaction.ext_intro(spec, Origin::External);
+            transaction.ext_header(spec, 0, extension.hdr(), Origin::External);
+        }
+    }
+    if state.has_modseqs() {
+        transaction.enable_modseqs();
+    }
+    let recent = state.first_recent_uid().value();
+    transaction.header_update(RawIndexHeader::FIRST_RECENT_UID, &recent.to_le_bytes());
+}
+
+fn keep_keywords(transaction: &mut Transaction, state: &State, messages: &[RebuildMessage]) {
+    let mut by_bit: Vec<UidSet> = vec![UidSet::new(); state.keywords().len()];
+    for record in messages.iter().filter_map(|message| state.record_of(message.uid)) {
+        for bit in record.keyword_bits().iter() {
+            if let Some(uids) = by_bit.get_mut(usize::from(bit)) {
+                uids.insert(record.uid());
+            }
+        }
+    }
+    for (name, uids) in state.keywords().iter().zip(by_bit) {
+        if let Some(keyword) = name.keyword() {
+            transaction.keyword(KeywordAction::Add, keyword, &uids, Origin::External);
+        }
+    }
+}
+
+fn write_snapshot(env: &Env, paths: &Paths, state: &State) -> Result<()> {
+    let fs = &**env.fs();
+    let unwritable = |e: SnapshotTooLarge| IndexError::Unwritable { dir: paths.dir.clone(), what: e.to_string() };
+    let bytes = encode(state, &SnapshotStamp::default()).map_err(unwritable)?;
+    let temp = paths.temp("index", env.random());
+    let file = paths.create(fs, &temp)?;
+    file.write_at(&bytes, 0)?;
+    if env.syncs() {
+        file.sync_data()?;
+    }
+    snapshot_writer::replace(env, paths, &temp)
+}
