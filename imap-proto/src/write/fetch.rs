@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use mailtypes::{Flags, InternalDate, Keyword, ModSeq, SeqNum, Uid};
 
-use super::strings::{astring, flag_list_with, literal_head, number, string};
+use super::strings::{astring, flag_list_with, literal_head, number, quoted, string};
 use crate::{Section, SectionText, date::write_date_time};
 
 /// One FETCH response: begin it, write its items, end it.
@@ -178,7 +178,8 @@ pub(crate) fn section_part(out: &mut Vec<u8>, part: &[NonZeroU32]) {
 fn header_list(out: &mut Vec<u8>, names: &[String]) {
     for (i, name) in names.iter().enumerate() {
         out.push(if i == 0 { b'(' } else { b' ' });
-        astring(out, name.as_bytes());
+        // A bracket would look like the section's end to many a client.
+        if name.contains(']') { quoted(out, name.as_bytes()) } else { astring(out, name.as_bytes()) }
     }
     out.push(b')');
 }
