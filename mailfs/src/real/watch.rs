@@ -381,6 +381,7 @@ fn read_queue(queue: &OwnedFd, buffer: &mut [MaybeUninit<u8>]) -> io::Result<Hap
 #[cfg(test)]
 mod tests {
     use std::{
+        os::fd::AsRawFd,
         sync::mpsc::{Receiver, channel},
         time::Instant,
     };
@@ -442,10 +443,17 @@ mod tests {
         let (second, _rx2) = watch(&watcher, &temp.path().join("."));
         assert_eq!(watcher.shared.state().by_wd.len(), 1);
         drop(first);
-        assert_eq!(watcher.shared.state().by_wd.len(), 1);
+        assert_eq!((watcher.shared.state().by_wd.len(), kernel_watches(&watcher)), (1, 1));
         drop(second);
+        assert_eq!(kernel_watches(&watcher), 0);
         let state = watcher.shared.state();
         assert!(state.by_wd.is_empty() && state.wd_of.is_empty());
+    }
+
+    fn kernel_watches(watcher: &Watcher) -> usize {
+        let queue = &watcher.shared.kernel.as_ref().expect("inotify").queue;
+        let info = format!("/proc/self/fdinfo/{}", queue.as_raw_fd());
+        std::fs::read_to_string(info).expect("proc").lines().filter(|l| l.starts_with("inotify ")).count()
     }
 
     #[test]

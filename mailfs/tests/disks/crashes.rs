@@ -248,3 +248,40 @@ fn the_same_seed_gives_the_same_state_and_forks_are_apart() {
     assert_ne!(fork.content_hash(), disk.content_hash());
     assert!(read(&disk, "/f3").is_some());
 }
+
+#[test]
+fn directories_that_change_places_never_contain_each_other() {
+    let disk = SimDisk::new();
+    disk.create_dir_all(Path::new("/a/b"), 0o700).expect("mkdir");
+    create(&disk, Path::new("/a/b/f"), b"x").sync_data().expect("sync");
+    disk.sync_dir(Path::new("/a/b")).expect("sync");
+    disk.rename(Path::new("/a/b"), Path::new("/b")).expect("rename");
+    disk.rename(Path::new("/a"), Path::new("/b/a")).expect("rename");
+    let states = random_states(&disk, |d| {
+        ["/a/b/f", "/b/f"].map(|path| read(d, path).is_some()).iter().filter(|there| **there).count()
+    });
+    assert_eq!(states, BTreeSet::from([1]), "always in one place");
+}
+
+#[test]
+fn a_synced_directory_takes_along_what_its_names_stand_on() {
+    let disk = SimDisk::new();
+    disk.create_dir_all(Path::new("/tmp"), 0o700).expect("mkdir");
+    disk.create_dir_all(Path::new("/new"), 0o700).expect("mkdir");
+    create(&disk, Path::new("/tmp/f"), b"x").sync_data().expect("sync");
+    disk.rename(Path::new("/tmp/f"), Path::new("/new/f")).expect("rename");
+    disk.sync_dir(Path::new("/new")).expect("sync");
+    let states = random_states(&disk, |d| (read(d, "/tmp/f").is_some(), read(d, "/new/f").is_some()));
+    assert_eq!(states, BTreeSet::from([(false, true)]), "the old name does not come back");
+}
+
+#[test]
+fn a_fork_has_nothing_open() {
+    let disk = SimDisk::new();
+    let open = durable(&disk, "/f", b"x");
+    let inode = open.metadata().expect("stat").inode;
+    disk.unlink(Path::new("/f")).expect("unlink");
+    sync_root(&disk);
+    assert_ne!(durable_name_of(&disk.clone(), "/g"), inode, "still open here");
+    assert_eq!(durable_name_of(&disk.fork(), "/h"), inode, "not there");
+}

@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
-use mailfs::{Dotlock, DotlockContent, DotlockOptions, FileSystem, FileSystemExt, OpenMode, sim::SimDisk};
+use mailfs::{
+    Dotlock, DotlockContent, DotlockOptions, FileSystem, FileSystemExt, OpenMode,
+    sim::{Acks, CrashRunner, SimDisk},
+};
 
 use crate::{Place, create};
 
@@ -166,4 +169,29 @@ fn a_link_that_leads_nowhere_in_the_place_of_the_lock_only_times_out() {
     std::os::unix::fs::symlink("nowhere", place.path("list.lock")).expect("symlink");
     let short = DotlockOptions { timeout: Duration::from_millis(150), ..DotlockOptions::default() };
     assert!(Dotlock::acquire(&place.fs, &place.path("list"), short).expect_err("held").is_timeout());
+}
+
+#[test]
+fn what_was_replaced_is_there_after_a_power_cut() {
+    let replacing = DotlockOptions { content: DotlockContent::Replacement, ..options(0, 120) };
+    let report = CrashRunner::default().run(
+        |disk| drop(create(disk, Path::new(LIST), b"old")),
+        |fs, acks: &Acks<&str>| {
+            let lock = Dotlock::acquire(&fs, Path::new(LIST), replacing)?;
+            lock.file().write_at(b"new", 0)?;
+            lock.replace()?;
+            acks.push("replaced");
+            Ok(())
+        },
+        |disk, acks| {
+            // The dead process's lock may lie there, and must not stop anybody for good.
+            let wait = DotlockOptions { timeout: Duration::from_secs(300), ..replacing };
+            drop(Dotlock::acquire(&disk.as_file_system(), Path::new(LIST), wait)?);
+            match (&*disk.read_all(Path::new(LIST), 99)?, acks) {
+                (b"new", _) | (b"old", []) => Ok(()),
+                (other, _) => Err(format!("{other:?} after {acks:?}").into()),
+            }
+        },
+    );
+    assert!(report.is_sound(), "{report}");
 }

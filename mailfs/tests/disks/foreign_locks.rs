@@ -16,7 +16,8 @@ import fcntl, sys
 f = open(sys.argv[1], "r+b")
 kind = fcntl.LOCK_SH if sys.argv[2] == "shared" else fcntl.LOCK_EX
 try:
-    fcntl.lockf(f, kind | fcntl.LOCK_NB)
+    length, start = (1, 1000) if sys.argv[2] == "a byte" else (0, 0)
+    fcntl.lockf(f, kind | fcntl.LOCK_NB, length, start)
     print("held", flush=True)
 except OSError:
     print("refused", flush=True)
@@ -85,4 +86,17 @@ fn shared_locks_go_together() {
     assert!(held);
     assert!(ours.try_lock(LockKind::Shared).expect("lock"));
     assert!(!ours.try_lock(LockKind::Exclusive).expect("lock"));
+}
+
+#[test]
+fn our_lock_is_on_the_whole_file_and_what_it_will_grow_to() {
+    let place = Place::real();
+    let ours = place.create("log", b"x");
+    let Some((holder, held)) = Holder::start(&place.path("log"), "a byte") else { return };
+    assert!(held);
+    assert!(!ours.try_lock(LockKind::Exclusive).expect("lock"));
+    drop(holder);
+    assert!(ours.try_lock(LockKind::Exclusive).expect("lock"));
+    let Some((_holder, held)) = Holder::start(&place.path("log"), "a byte") else { return };
+    assert!(!held);
 }

@@ -109,7 +109,7 @@ fn created_locks_exclude_threads_while_the_file_comes_and_goes() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                for _ in 0..25 {
+                for _ in 0..300 {
                     let lock = CreatedLock::acquire(&fs, &path, 0o600, Duration::from_secs(60)).expect("lock");
                     assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                     thread::yield_now();
