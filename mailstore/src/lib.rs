@@ -6,6 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod copy;
+pub mod memory;
+pub mod search;
 pub mod traits;
 
 pub use traits::*;

@@ -1,0 +1,61 @@
+//! Messages on their way in: line ends become CRLF, the structure is found on the way.
+
+use std::{any::Any, mem, sync::Arc};
+
+use mailmime::Scanner;
+use mailtypes::{Guid, InternalDate};
+
+use super::snapshot::Content;
+use crate::traits::{Result, Save, Saved, SavedMessage, StorageError};
+
+pub(super) struct MemorySave {
+    pub(super) guid: Guid,
+    pub(super) internal_date: InternalDate,
+    pub(super) size_max: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Save for MemorySave {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if memchr::memchr(0, bytes).is_some() {
+            return Err(StorageError::MessageRefused("Messages with NUL bytes are not taken"));
+        }
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            let text = line.strip_suffix(b"\n").unwrap_or(line);
+            self.bytes.extend_from_slice(text);
+            if text.len() < line.len() {
+                // A CR may have come at the end of the call before.
+                let end: &[u8] = if self.bytes.ends_with(b"\r") { b"\n" } else { b"\r\n" };
+                self.bytes.extend_from_slice(end);
+            }
+        }
+        if self.bytes.len() as u64 > self.size_max {
+            return Err(StorageError::Limit { name: "message_size_max", limit: self.size_max });
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Saved> {
+        let bytes: Arc<[u8]> = mem::take(&mut self.bytes).into();
+        let mut scanner = Scanner::new(mailmime::Limits::default());
+        scanner.write(&bytes);
+        let content =
+            Content { guid: self.guid, internal_date: self.internal_date, bytes, structure: scanner.finish() };
+        Ok(Saved(Box::new(MemorySaved { content: Arc::new(content) })))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct MemorySaved {
+    pub(super) content: Arc<Content>,
+}
+
+impl SavedMessage for MemorySaved {
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        self
+    }
+
+    fn size(&self) -> u64 {
+        self.content.size()
+    }
+}
