@@ -200,7 +200,7 @@ impl Decoder {
                     self.state = State::AppendLine;
                     let line = self.buffer.take_line(input, self.limits.line_len_max);
                     let Some(line) = self.or_close(line, |this| this.append_tag.take())? else { return Ok(None) };
-                    if let Some(event) = self.append_line(line)? {
+                    if let Some(event) = self.line_after_message(line)? {
                         return Ok(Some(event));
                     }
                 }
@@ -263,7 +263,8 @@ impl Decoder {
         self.fail(Verdict::Rejected(tag), asked.len, asked.synchronizing);
     }
 
-    /// The next line is the client's DONE. To be called upon IDLE, once the continuation is sent.
+    /// The next line is the client's DONE. To be called upon IDLE, once the continuation is sent. Any other line is an
+    /// error without a tag, and ends the IDLE too: answer its tag with BAD.
     pub fn begin_idle(&mut self) {
         self.begin_waiting(State::Idle);
     }
@@ -330,7 +331,7 @@ impl Decoder {
     }
 
     /// The line after a message of an APPEND is complete.
-    fn append_line<'i>(&mut self, line: Line<'_>) -> Result<Option<Event<'i>>, CommandError> {
+    fn line_after_message<'i>(&mut self, line: Line<'_>) -> Result<Option<Event<'i>>, CommandError> {
         let tag = self.append_tag.clone();
         let announced = self.buffer.announced(line);
         let bytes = self.buffer.through(line);

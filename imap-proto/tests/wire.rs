@@ -323,6 +323,8 @@ fn limits_are_reached_before_they_are_passed() {
     for (fits, does_not) in [
         ("SEARCH NOT NOT NOT ALL", "SEARCH NOT NOT NOT NOT ALL"),
         ("SEARCH ((OR 1 2))", "SEARCH (((OR 1 2)))"),
+        ("SEARCH OR OR OR 1 2 3 4", "SEARCH OR OR OR OR 1 2 3 4 5"),
+        ("SEARCH OR 1 OR 2 OR 3 4", "SEARCH OR 1 OR 2 OR 3 OR 4 5"),
         ("FETCH 1,2 UID", "FETCH 1,2,3 UID"),
         ("FETCH 1 (UID FLAGS)", "FETCH 1 (UID FLAGS BODY)"),
         ("STORE 1 FLAGS (a b)", "STORE 1 FLAGS (a b c)"),
