@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cache;
 pub mod engine;
 pub mod log;
 mod offset_encoding;
