@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cache;
+pub mod dump;
 pub mod engine;
 pub mod log;
 mod offset_encoding;

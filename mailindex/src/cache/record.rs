@@ -38,6 +38,11 @@ pub fn read_record<W: Window + ?Sized>(window: &mut W, offset: u32) -> Result<Re
 }
 
 impl<'a> Record<'a> {
+    /// Bytes of the whole record.
+    pub fn size(&self) -> u32 {
+        (RECORD_HEADER_SIZE + self.body.len()) as u32
+    }
+
     /// Its values with the numbers of their fields.
     pub fn values(
         &self,
