@@ -4,19 +4,25 @@ use std::sync::Arc;
 
 use mailfs::{FileHandle, FileSystem};
 
-use super::{MailboxIndex, Result};
+use super::{MailboxIndex, Result, commit};
 
-/// Syncs the logs of these mailboxes, those that were synced meanwhile excepted.
+/// Syncs the logs of these mailboxes, those that were synced meanwhile excepted. Where that fails, or a write has failed
+/// before, the log is written again.
 pub(super) fn flush_logs(fs: &dyn FileSystem, indexes: Vec<Arc<MailboxIndex>>) -> Result<()> {
-    let logs: Vec<_> = indexes.iter().map(|index| index.log_file()).filter(|log| log.take_dirty()).collect();
-    let handles: Vec<FileHandle> = logs.iter().map(|log| Arc::clone(&log.handle)).collect();
-    if handles.is_empty() {
-        return Ok(());
+    let logs = indexes.into_iter().map(|index| (index.log_file(), index));
+    let due: Vec<_> = logs.filter(|(log, _)| log.take_dirty() || log.is_distrusted()).collect();
+    let sound: Vec<_> = due.iter().map(|(log, _)| log).filter(|log| !log.is_distrusted()).collect();
+    let handles: Vec<FileHandle> = sound.iter().map(|log| Arc::clone(&log.handle)).collect();
+    if !handles.is_empty() && fs.sync_many(&handles).is_err() {
+        // Which of them failed is not known.
+        sound.iter().for_each(|log| log.distrust());
     }
-    let synced = fs.sync_many(&handles);
-    if synced.is_err() {
-        // Which of them failed is not known. None is written through the old handle again.
-        logs.iter().for_each(|log| log.distrust());
+    let mut outcome = Ok(());
+    for (_, index) in due.iter().filter(|(log, _)| log.is_distrusted()) {
+        if let Err(e) = commit::heal(index) {
+            tracing::error!(dir = %index.dir().display(), "flag changes may not be durable: {e}");
+            outcome = Err(e);
+        }
     }
-    Ok(synced?)
+    outcome
 }

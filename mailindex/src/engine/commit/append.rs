@@ -8,11 +8,13 @@
 
 use std::{mem, sync::Arc, time::Duration};
 
+use mailfs::FileSystemExt;
+
 use crate::{
     engine::{
         Damage, IndexError, MailboxIndex, Result,
         live::stop_damage,
-        log_file::{LogFile, LogLock},
+        log_file::{LogFile, LogLock, Opened},
         recover,
     },
     log::{EncodedTransaction, TRANSACTION_SIZE_TARGET, Transaction},
@@ -22,6 +24,9 @@ use crate::{
 
 /// How often the log may be rotated or repaired between our asking for its lock and getting it.
 const LOCK_TRIES_MAX: usize = 100;
+
+/// Longest log that can be written again.
+const LOG_LEN_MAX: u64 = 1 << 30;
 
 /// See the module.
 #[derive(Debug)]
@@ -43,7 +48,9 @@ pub(in crate::engine) fn lock(index: &Arc<MailboxIndex>, timeout: Duration, rank
     for _ in 0..LOCK_TRIES_MAX {
         index.check_not_deleted()?;
         let log = index.log_file();
-        if !log.is_distrusted() {
+        if log.is_distrusted() {
+            heal(index, &log, ranked)?;
+        } else {
             let left = timeout.saturating_sub(fs.monotonic().saturating_sub(start));
             let lock = log.lock(fs, left, ranked)?;
             match read_to_end(index, &log)? {
@@ -64,6 +71,24 @@ pub(in crate::engine) fn lock(index: &Arc<MailboxIndex>, timeout: Duration, rank
         index.refresh()?;
     }
     Err(IndexError::LockTimeout { path: index.paths.log.clone(), waited: timeout })
+}
+
+/// A write or sync of this log failed. What stood unsynced before the place that failed may be lost although reading still
+/// shows it, and a hole before records yet to come would void those: all of it is written again, by another handle.
+pub(in crate::engine) fn heal(index: &Arc<MailboxIndex>, log: &LogFile, ranked: bool) -> Result<()> {
+    let fs = &**index.env().fs();
+    let Opened::Usable(fresh) = LogFile::open(fs, &log.path)? else { return Ok(()) };
+    if (fresh.device, fresh.inode) != (log.device, log.inode) {
+        return Ok(());
+    }
+    let _lock = fresh.lock(fs, index.env().options().lock_timeout, ranked)?;
+    if index.env().syncs() {
+        let bytes = fs.read_all(&log.path, LOG_LEN_MAX)?;
+        tracing::warn!(path = %log.path.display(), "writing {} bytes again after a failed write or sync", bytes.len());
+        fresh.handle.write_at(&bytes, 0)?;
+        fresh.handle.sync_data()?;
+    }
+    Ok(())
 }
 
 enum At {

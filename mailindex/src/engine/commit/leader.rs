@@ -299,7 +299,13 @@ impl Batch {
             }
             entry.fail(stage, !taken_back, Arc::clone(&error));
         }
-        self.locked = None;
+        if let Some(locked) = self.locked.take()
+            && locked.log.is_distrusted()
+            && self.index.env().syncs()
+        {
+            // What stood in the log unsynced before this batch is to be saved, whether or not another commit comes.
+            self.index.env().pool().schedule_flush(Arc::clone(&self.index));
+        }
         self.needs_sync = false;
     }
 
@@ -430,6 +436,12 @@ fn prepare_one(
     }
     cached.extend(point.cached);
     Ok(())
+}
+
+/// Puts a log right of which a write or sync failed.
+pub(in crate::engine) fn heal(index: &Arc<MailboxIndex>) -> Result<()> {
+    let timeout = index.env().options().lock_timeout;
+    with_lock(index, timeout, |_| Ok(()))
 }
 
 /// Carries out what the log asks for, and nothing else.

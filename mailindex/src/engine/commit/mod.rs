@@ -25,7 +25,7 @@ use mailfs::FileHandle;
 pub use self::point::{CommitPoint, Durability};
 pub(super) use self::{
     append::Locked,
-    leader::{carry_out, drive_many, with_lock},
+    leader::{carry_out, drive_many, heal, with_lock},
     queue::{Next, Parker, Queue},
 };
 use super::{CommitError, MailboxIndex, OpError};
