@@ -7,8 +7,15 @@
 #![forbid(unsafe_code)]
 
 pub mod copy;
+pub mod dbox;
+mod mailbox_list;
 pub mod memory;
+pub mod sdbox;
 pub mod search;
+mod storage_error;
+pub mod store;
 pub mod traits;
 
+pub use mailtypes;
+pub use store::{Append, Store};
 pub use traits::*;

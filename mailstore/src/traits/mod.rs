@@ -22,5 +22,6 @@ pub use error::{Result, StorageError};
 pub use list::{ListPattern, MailStorage, MailboxInfo, Status};
 pub use mailbox::{ChangesSince, Mailbox, Position, Save, SaveMeta, Saved, SavedMessage, ViewAs, Wake, Watch};
 pub use rows::{ArenaRange, Column, Columns, Row, Rows};
+pub(crate) use ticket::Drive;
 pub use ticket::{Completer, Ticket};
 pub use view::{Body, Changes, Cursor, Expunges, Freshness, ScanBudget, Section, View};

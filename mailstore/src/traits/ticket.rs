@@ -73,11 +73,11 @@ impl Ticket {
         (Self { shared: Arc::clone(&shared), drive: None }, Completer { shared: Some(shared) })
     }
 
-    /// A ticket whose waiter can do the work itself, and its other end.
-    pub(crate) fn driven(drive: Box<dyn Drive>) -> (Self, Completer) {
+    /// A ticket whose waiter can do the work itself; what drives it is given its other end.
+    pub(crate) fn driven(drive: impl FnOnce(Completer) -> Box<dyn Drive>) -> Self {
         let (mut ticket, completer) = Self::new();
-        ticket.drive = Some(drive);
-        (ticket, completer)
+        ticket.drive = Some(drive(completer));
+        ticket
     }
 
     /// Waits for the commit, doing its work on this thread where nobody else does it yet.

@@ -1,0 +1,24 @@
+//! The dbox file format: `u.<uid>` of sdbox and `m.<id>` of mdbox (`docs/formats/dbox.md`).
+//!
+//! # Invariants
+//!
+//! 1. Nothing read is trusted: sizes are checked against the file's before a byte is read or allocated by them, and
+//!    every line has a longest length.
+//! 2. A published file is never changed in place. [`DboxWriter`] writes files that nobody knows of yet.
+//! 3. What stands in the metadata and is not known here is kept and copied.
+
+mod attachments;
+mod dump;
+mod error;
+mod header;
+mod metadata;
+mod reader;
+mod writer;
+
+pub use attachments::Attachment;
+pub use dump::{Dump, dump};
+pub use error::DboxError;
+pub use header::{FileHeader, MessageHeader};
+pub use metadata::{Metadata, MetadataKey};
+pub use reader::DboxMessage;
+pub use writer::{BodyLineEnds, DboxWriter, NulPolicy, WriterOptions, Written};

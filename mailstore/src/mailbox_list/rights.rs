@@ -1,0 +1,59 @@
+//! Permissions of new files and folders (`docs/formats/locking.md`, Permissions): those of the folder they are made in.
+
+use std::path::Path;
+
+use mailfs::{FileHandle, FileSystem, FileSystemExt, OpenMode, Result};
+
+/// Of a folder in which nothing is known to take rights from.
+const DIR_MODE_DEFAULT: u32 = 0o700;
+
+/// The bits that files have in common with their folder.
+const FILE_BITS: u32 = 0o666;
+
+/// The bits that say that the group matters.
+const GROUP_BITS: u32 = 0o070;
+
+/// Bits that folders hand down to folders.
+const DIR_BITS: u32 = 0o2777;
+
+/// What new names in a folder get.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Rights {
+    dir_mode: u32,
+    gid: Option<u32>,
+}
+
+impl Rights {
+    /// As the folder's own.
+    pub(crate) fn of(fs: &dyn FileSystem, dir: &Path) -> Result<Self> {
+        Ok(match fs.metadata(dir)? {
+            Some(m) => Self { dir_mode: m.mode & DIR_BITS, gid: (m.mode & GROUP_BITS != 0).then_some(m.gid) },
+            None => Self { dir_mode: DIR_MODE_DEFAULT, gid: None },
+        })
+    }
+
+    /// Mode of a new folder.
+    pub(crate) fn dir_mode(self) -> u32 {
+        self.dir_mode
+    }
+
+    /// Mode of a new file.
+    pub(crate) fn file_mode(self) -> u32 {
+        self.dir_mode & FILE_BITS
+    }
+
+    /// Makes a new file.
+    pub(crate) fn create(self, fs: &dyn FileSystem, path: &Path) -> Result<FileHandle> {
+        let file = fs.open(path, OpenMode::CreateNew { mode: self.file_mode() })?;
+        if self.gid.is_some() {
+            // Best effort: a user who is not in the folder's group cannot give files to it.
+            let _ = file.set_permissions(self.file_mode(), self.gid);
+        }
+        Ok(file)
+    }
+
+    /// Makes a folder and those above it that are missing, durably.
+    pub(crate) fn create_dirs(self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
+        fs.create_dir_all(path, self.dir_mode)
+    }
+}

@@ -1,0 +1,223 @@
+//! The `subscriptions` file, versions 1 and 2 (`docs/formats/list.md`).
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use mailfs::{Dotlock, DotlockContent, DotlockOptions, FileSystem, FileSystemExt};
+use mailtypes::{MailboxName, mutf7};
+
+use super::{Layout, Rights, walk::name_of};
+use crate::traits::{Result, StorageError};
+
+/// Largest file read.
+const FILE_LEN_MAX: u64 = 16 << 20;
+
+/// How long somebody else's lock is waited for.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// When a lock without sign of life is overridden.
+const LOCK_STALE: Duration = Duration::from_secs(30);
+
+/// What a file of version 2 begins with.
+const HEADER_V2: &[u8] = b"V\t2\n\n";
+
+/// One user's subscriptions.
+#[derive(Debug)]
+pub(crate) struct Subscriptions {
+    fs: Arc<dyn FileSystem>,
+    path: PathBuf,
+    root: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Version {
+    /// One name a line, levels separated by `/`.
+    One,
+    /// A header; levels separated by TAB and escaped.
+    Two,
+}
+
+/// Lines in their order, as storage names with `/`; also those that are no name of ours.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Content {
+    version: Version,
+    lines: Vec<Vec<u8>>,
+}
+
+impl Subscriptions {
+    pub(crate) fn new(fs: &Arc<dyn FileSystem>, layout: &Layout) -> Self {
+        Self { fs: Arc::clone(fs), path: layout.subscriptions(), root: layout.root().to_owned() }
+    }
+
+    /// The names in order of subscribing. Lines that are no mailbox name are passed over.
+    pub(crate) fn read(&self) -> Result<Vec<MailboxName>> {
+        let content = self.content()?;
+        Ok(content.lines.iter().filter_map(|line| name_of(std::str::from_utf8(line).ok()?)).collect())
+    }
+
+    /// Adds or removes a name; durable when it returns.
+    pub(crate) fn change(&self, name: &MailboxName, subscribe: bool) -> Result<()> {
+        let options = DotlockOptions {
+            timeout: LOCK_TIMEOUT,
+            stale: LOCK_STALE,
+            mode: Rights::of(&*self.fs, &self.root)?.file_mode(),
+            content: DotlockContent::Replacement,
+        };
+        let lock = Dotlock::acquire(&self.fs, &self.path, options)?;
+        let mut content = self.content()?;
+        let line = mutf7::encode(name.as_str()).into_bytes();
+        let there = content.lines.contains(&line);
+        if there == subscribe {
+            return Ok(());
+        }
+        if subscribe {
+            content.lines.push(line);
+        } else {
+            content.lines.retain(|l| *l != line);
+        }
+        lock.file().write_at(&content.encode(), 0)?;
+        Ok(lock.replace()?)
+    }
+
+    fn content(&self) -> Result<Content> {
+        match self.fs.read_all(&self.path, FILE_LEN_MAX) {
+            Ok(bytes) => Content::parse(&bytes).map_err(|(offset, what)| StorageError::Corrupt {
+                path: self.path.clone(),
+                offset,
+                what: what.to_owned(),
+            }),
+            Err(e) if e.is_not_found() => Ok(Content { version: Version::Two, lines: Vec::new() }),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+impl Content {
+    fn parse(bytes: &[u8]) -> std::result::Result<Self, (u64, &'static str)> {
+        if bytes.is_empty() {
+            return Ok(Self { version: Version::Two, lines: Vec::new() });
+        }
+        let Some(after) = bytes.strip_prefix(b"V\t") else {
+            return Ok(Self { version: Version::One, lines: split_lines(bytes).map(<[u8]>::to_vec).collect() });
+        };
+        if !bytes.starts_with(b"V\t2\n") {
+            return Err((2, "a version of the subscriptions that is not known"));
+        }
+        // Between the version and the empty line there may be headers to come.
+        let end = memchr::memmem::find(after, b"\n\n").ok_or((0, "the header of the subscriptions has no end"))?;
+        let names = after.get(end + 2..).unwrap_or_default();
+        Ok(Self { version: Version::Two, lines: split_lines(names).map(unescape).collect() })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if self.version == Version::Two {
+            out.extend_from_slice(HEADER_V2);
+        }
+        for line in &self.lines {
+            match self.version {
+                Version::One => out.extend_from_slice(line),
+                Version::Two => escape(line, &mut out),
+            }
+            out.push(b'\n');
+        }
+        out
+    }
+}
+
+fn split_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty())
+}
+
+/// Bytes that stand for themselves nowhere in a line, and the letters that stand for them.
+const ESCAPES: [(u8, u8); 5] = [(1, b'1'), (b'\t', b't'), (b'\n', b'n'), (b'\r', b'r'), (0, b'0')];
+
+fn escape(name: &[u8], out: &mut Vec<u8>) {
+    for &byte in name {
+        match ESCAPES.iter().find(|(raw, _)| *raw == byte) {
+            Some((_, letter)) => out.extend_from_slice(&[1, *letter]),
+            None if byte == b'/' => out.push(b'\t'),
+            None => out.push(byte),
+        }
+    }
+}
+
+fn unescape(line: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(line.len());
+    let mut bytes = line.iter();
+    while let Some(&byte) = bytes.next() {
+        match byte {
+            1 => {
+                let letter = bytes.next().copied().unwrap_or(b'1');
+                out.push(ESCAPES.iter().find(|(_, l)| *l == letter).map_or(letter, |(raw, _)| *raw));
+            }
+            b'\t' => out.push(b'/'),
+            _ => out.push(byte),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use mailfs::RealDisk;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn subscriptions(dir: &std::path::Path) -> Subscriptions {
+        let fs: Arc<dyn FileSystem> = Arc::new(RealDisk::new());
+        Subscriptions::new(&fs, &Layout::new(dir))
+    }
+
+    fn name(name: &str) -> MailboxName {
+        MailboxName::new(name).unwrap()
+    }
+
+    #[test]
+    fn a_new_file_has_version_2() {
+        let dir = tempfile::tempdir().unwrap();
+        let subscriptions = subscriptions(dir.path());
+        assert_eq!(subscriptions.read().unwrap(), []);
+        for n in ["Work/Projects/2024", "Überblick & Co", "Work/Projects/2024"] {
+            subscriptions.change(&name(n), true).unwrap();
+        }
+        let text = std::fs::read(dir.path().join("subscriptions")).unwrap();
+        assert_eq!(text, b"V\t2\n\nWork\tProjects\t2024\n&ANw-berblick &- Co\n");
+        assert_eq!(subscriptions.read().unwrap(), [name("Work/Projects/2024"), name("Überblick & Co")]);
+        subscriptions.change(&name("Work/Projects/2024"), false).unwrap();
+        assert_eq!(subscriptions.read().unwrap(), [name("Überblick & Co")]);
+        assert!(!dir.path().join("subscriptions.lock").exists());
+    }
+
+    #[test]
+    fn version_1_is_kept_and_so_is_what_is_no_name() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("subscriptions"), "a/b\n../x\nINBOX\n").unwrap();
+        let subscriptions = subscriptions(dir.path());
+        assert_eq!(subscriptions.read().unwrap(), [name("a/b"), name("INBOX")]);
+        subscriptions.change(&name("c/d"), true).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("subscriptions")).unwrap(), b"a/b\n../x\nINBOX\nc/d\n");
+    }
+
+    #[test]
+    fn a_version_to_come_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("subscriptions"), "V\t3\n\nx\n").unwrap();
+        let subscriptions = subscriptions(dir.path());
+        assert!(matches!(subscriptions.change(&name("a"), true), Err(StorageError::Corrupt { offset: 2, .. })));
+        assert_eq!(std::fs::read(dir.path().join("subscriptions")).unwrap(), b"V\t3\n\nx\n");
+    }
+
+    proptest! {
+        #[test]
+        fn lines_round_trip(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..10)) {
+            let content = Content { version: Version::Two, lines };
+            prop_assert_eq!(Content::parse(&content.encode()), Ok(content));
+        }
+
+        #[test]
+        fn any_bytes_are_parsed_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let _ = Content::parse(&bytes);
+        }
+    }
+}

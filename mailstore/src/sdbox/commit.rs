@@ -1,0 +1,281 @@
+//! A batch on its way into a mailbox: what is moved, linked and recorded under the log's lock.
+//!
+//! # Invariants
+//!
+//! 1. A message's file bears its name before its record is appended, and the folder is synced in between.
+//! 2. A name that is taken is never overwritten and never removed: it was left by a crash, or by an index that was lost,
+//!    and its message is taken in under the UID it bears.
+//! 3. Whatever was named for an operation that is not committed loses its name again.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mailfs::{FileHandle, FsError, OpenMode};
+use mailindex::{
+    engine::{CommitError, CommitOp, CommitOutcome, CommitPoint, Completer, MailboxIndex, OpError},
+    log::{KeywordAction, Origin},
+    state::{RecordFlags, RecordRef, State},
+};
+use mailtypes::{Flags, Keyword, MailboxName, Uid, UidSet, UidValidity};
+
+use super::{error::from_commit, files::Mails, fill, flags, save::SdboxSaved};
+use crate::traits::{Committed, FlagChange, Result, StorageError};
+
+/// Left-over files that one operation walks through before it asks for a rebuild instead.
+const LEFTOVERS_MAX: u32 = 10_000;
+
+/// Bytes copied at once where a link cannot be made.
+const COPY_LEN: usize = 256 << 10;
+
+/// A change, ready for the lock.
+pub(super) enum Item {
+    Save {
+        message: Box<SdboxSaved>,
+        flags: Flags,
+        keywords: Vec<Keyword>,
+    },
+    Copy {
+        source: Arc<MailboxIndex>,
+        mails: Arc<Mails>,
+        uids: UidSet,
+    },
+    /// A copy that had to be moved byte by byte, from another kind of store: its UID there, and the message.
+    CopySaved {
+        uid: Uid,
+        message: Box<SdboxSaved>,
+        flags: Flags,
+        keywords: Vec<Keyword>,
+    },
+    Flags(FlagChange),
+    Expunge(UidSet),
+}
+
+/// A batch as one operation: it is there whole or not at all.
+pub(super) struct BatchOp {
+    name: MailboxName,
+    mails: Arc<Mails>,
+    items: Vec<Item>,
+    completer: Option<Completer<Result<Committed>>>,
+    made: Made,
+}
+
+/// What was done under the lock.
+#[derive(Default)]
+struct Made {
+    /// Names given; for undoing.
+    names: Vec<PathBuf>,
+    saved: Vec<Uid>,
+    copied: Vec<(Uid, Uid)>,
+    modified: UidSet,
+    expunged: UidSet,
+    uid_validity: Option<UidValidity>,
+}
+
+impl BatchOp {
+    pub(super) fn new(
+        name: MailboxName,
+        mails: Arc<Mails>,
+        items: Vec<Item>,
+        completer: Completer<Result<Committed>>,
+    ) -> Self {
+        Self { name, mails, items, completer: Some(completer), made: Made::default() }
+    }
+}
+
+impl CommitOp for BatchOp {
+    fn files_to_sync(&self) -> Vec<FileHandle> {
+        let file = |item: &Item| match item {
+            Item::Save { message, .. } | Item::CopySaved { message, .. } => Some(Arc::clone(&message.file)),
+            _ => None,
+        };
+        self.items.iter().filter_map(file).collect()
+    }
+
+    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
+        let Self { mails, items, made, .. } = self;
+        made.uid_validity = at.state().uid_validity();
+        for item in items {
+            match item {
+                Item::Save { message, flags, keywords } => {
+                    let uid = take_in(mails, at, made, message, *flags, keywords)?;
+                    made.saved.push(uid);
+                }
+                Item::CopySaved { uid, message, flags, keywords } => {
+                    let copy = take_in(mails, at, made, message, *flags, keywords)?;
+                    made.copied.push((*uid, copy));
+                }
+                Item::Copy { source, mails: from, uids } => copy(mails, at, made, source, from, uids)?,
+                Item::Flags(change) => {
+                    let left_alone = flags::apply(at, change);
+                    made.modified = made.modified.union(&left_alone);
+                }
+                Item::Expunge(uids) => {
+                    made.expunged = made.expunged.union(&uids.intersection(&at.state().uids()));
+                    at.expunge(uids);
+                }
+            }
+        }
+        if !made.names.is_empty() {
+            at.sync_dir(&mails.dir);
+            at.require_sync();
+        }
+        Ok(())
+    }
+
+    fn undo(&mut self) {
+        for path in self.made.names.drain(..).rev() {
+            if let Err(e) = self.mails.fs.unlink(&path) {
+                tracing::warn!("a message that was not committed stays: {e}");
+            }
+        }
+    }
+
+    fn done(mut self: Box<Self>, outcome: std::result::Result<&CommitOutcome, Arc<CommitError>>) {
+        let made = std::mem::take(&mut self.made);
+        let result = match outcome {
+            Ok(outcome) => Ok(Committed {
+                uid_validity: made.uid_validity.unwrap_or(UidValidity::MIN),
+                saved: made.saved,
+                copied: made.copied,
+                modified: made.modified,
+                expunged: made.expunged,
+                highest_modseq: outcome.state.highest_modseq(),
+            }),
+            Err(error) => Err(from_commit(&self.name, &error)),
+        };
+        if let Some(completer) = self.completer.take() {
+            completer.complete(result);
+        }
+    }
+}
+
+/// Gives a saved message its UID, its name and its record.
+fn take_in(
+    mails: &Mails,
+    at: &mut CommitPoint<'_>,
+    made: &mut Made,
+    message: &mut SdboxSaved,
+    flags: Flags,
+    keywords: &[Keyword],
+) -> std::result::Result<Uid, OpError> {
+    let uid = name_next(mails, at, made, |path| message.temp.rename_new(path))?;
+    append(at, uid, flags.into(), keywords.iter());
+    at.cache(uid, fill::values_of_saved(message, super::save::unix_now(&*mails.fs)));
+    Ok(uid)
+}
+
+fn append<'a>(at: &mut CommitPoint<'_>, uid: Uid, flags: RecordFlags, keywords: impl Iterator<Item = &'a Keyword>) {
+    at.transaction().append(uid, flags);
+    let mut one = UidSet::new();
+    one.insert(uid);
+    for keyword in keywords {
+        at.transaction().keyword(KeywordAction::Add, keyword, &one, Origin::External);
+    }
+}
+
+/// The next UID whose name is free, and a file under it. What lies in the way is taken in if it is whole.
+fn name_next(
+    mails: &Mails,
+    at: &mut CommitPoint<'_>,
+    made: &mut Made,
+    mut put: impl FnMut(&Path) -> mailfs::Result<()>,
+) -> std::result::Result<Uid, OpError> {
+    for _ in 0..LEFTOVERS_MAX {
+        let uid = at.next_uid()?;
+        let path = mails.path(uid);
+        match put(&path) {
+            Ok(()) => {
+                made.names.push(path);
+                return Ok(uid);
+            }
+            Err(e) if e.is_already_exists() => {
+                if mails.is_whole(&path) {
+                    tracing::warn!(path = %path.display(), "a message that no index knew was found and taken in");
+                    at.transaction().append(uid, RecordFlags::NONE);
+                } else {
+                    tracing::warn!(path = %path.display(), "a damaged message that no index knew is left as it is");
+                }
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    let text = format!("{LEFTOVERS_MAX} message files that no index knows");
+    Err(FsError::new("name a message in", &mails.dir, io::Error::other(text)).into())
+}
+
+/// Copies within a store: the file gets another name.
+fn copy(
+    mails: &Mails,
+    at: &mut CommitPoint<'_>,
+    made: &mut Made,
+    source: &Arc<MailboxIndex>,
+    from: &Mails,
+    uids: &UidSet,
+) -> std::result::Result<(), OpError> {
+    let own;
+    let state = if from.dir == mails.dir {
+        at.state()
+    } else {
+        own = source.refresh()?;
+        &own
+    };
+    for record in flags::records(state, uids) {
+        let path = from.path(record.uid());
+        let named = name_next(mails, at, made, |to| link_or_copy(mails, &path, to));
+        let uid = match named {
+            Err(OpError::Fs(e)) if e.is_not_found() && !source.refresh()?.contains(record.uid()) => continue,
+            other => other?,
+        };
+        // Where the message should lie is a matter of each copy.
+        let flags = RecordFlags::from(record.flags());
+        append(at, uid, flags, keywords_of(state, &record));
+        made.copied.push((record.uid(), uid));
+    }
+    Ok(())
+}
+
+fn keywords_of<'a>(state: &'a State, record: &RecordRef<'a>) -> impl Iterator<Item = &'a Keyword> {
+    record.keyword_bits().iter().filter_map(|bit| state.keyword(bit)?.keyword())
+}
+
+fn link_or_copy(mails: &Mails, from: &Path, to: &Path) -> mailfs::Result<()> {
+    match mails.fs.hard_link(from, to) {
+        Err(e) if e.is_already_exists() || e.is_not_found() => Err(e),
+        // Another file system, too many links, or no links at all.
+        Err(_) => copy_file(mails, from, to),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Copies a file, durably as far as its data goes, under a name that must be free.
+fn copy_file(mails: &Mails, from: &Path, to: &Path) -> mailfs::Result<()> {
+    let source = mails.fs.open(from, OpenMode::Read)?;
+    let (temp, target) = mails.create_temp()?;
+    let copied = (|| {
+        let mut buffer = vec![0; COPY_LEN];
+        let mut offset = 0;
+        loop {
+            let read = source.read_at(&mut buffer, offset)?;
+            if read == 0 {
+                break;
+            }
+            target.write_at(buffer.get(..read).unwrap_or_default(), offset)?;
+            offset += read as u64;
+        }
+        target.sync_data()?;
+        mails.fs.rename_new(&temp, to)
+    })();
+    if copied.is_err() {
+        // The first failure is what matters; the name begins as temporary ones do.
+        let _ = mails.fs.unlink(&temp);
+    }
+    copied
+}
+
+/// Fails a batch that cannot even be queued.
+pub(super) fn foreign_message() -> StorageError {
+    StorageError::NotPossible("Message was taken in by another store")
+}

@@ -1,0 +1,223 @@
+//! Opening, making and unmaking a mailbox's index.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mailfs::FileSystemExt;
+use mailindex::{
+    engine::{self, CommitError, CommitOp, CommitOutcome, CommitPoint, IndexError, MailboxIndex, OpError, completion},
+    log::{Origin, Transaction},
+    state::{DboxHeader, Deletion, ExtensionSpec, RawIndexHeader, State},
+};
+use mailtypes::{Guid, MailboxName, UidValidity};
+
+use super::{
+    Shared,
+    error::{from_commit, from_index},
+    files::Mails,
+    mailbox::{OpenMailbox, lost},
+    rebuild,
+    save::new_guid,
+};
+use crate::{
+    mailbox_list::{Rights, next_uid_validity},
+    traits::{Result, StorageError},
+};
+
+/// What the names of index files begin with.
+pub(super) const PREFIX: &str = "dovecot.index";
+
+/// How often an index is looked at again after something was done about it.
+const OPEN_TRIES_MAX: usize = 4;
+
+impl OpenMailbox {
+    /// Opens the mailbox in a folder that is there; makes or rebuilds its index if need be.
+    pub(super) fn open(shared: &Arc<Shared>, name: &MailboxName, dir: &Path) -> Result<Self> {
+        let mails = Arc::new(Mails::new(shared.env.fs(), dir));
+        let index = open_index(shared, name, &mails)?;
+        let (guid, uid_validity) = match identity(&index.state()) {
+            (Some(guid), Some(uid_validity)) => (guid, uid_validity),
+            _ => give_identity(shared, name, &index)?,
+        };
+        Ok(Self { shared: Arc::clone(shared), name: name.clone(), mails, index, guid, uid_validity })
+    }
+}
+
+fn identity(state: &State) -> (Option<Guid>, Option<UidValidity>) {
+    let guid = state.dbox_header().map(|header| header.guid).filter(|guid| !guid.is_zero());
+    (guid, state.uid_validity())
+}
+
+fn open_index(shared: &Shared, name: &MailboxName, mails: &Arc<Mails>) -> Result<Arc<MailboxIndex>> {
+    for _ in 0..OPEN_TRIES_MAX {
+        match MailboxIndex::open(&shared.env, &mails.dir, PREFIX, Arc::clone(mails) as _) {
+            Ok(index) if index.dir() != mails.dir => tell_moved(name, &index),
+            Ok(index) if has_fsck_mark(&index.state()) => {
+                drop(index);
+                rebuild::rebuild(shared, name, mails)?;
+            }
+            Ok(index) => return Ok(index),
+            Err(IndexError::NotFound { .. }) if !mails.exists()? => return Err(StorageError::NotFound(name.clone())),
+            Err(IndexError::NotFound { .. }) if mails.uids()?.is_empty() => {
+                let initial = first_transaction(shared)?;
+                let made = MailboxIndex::create(&shared.env, &mails.dir, PREFIX, Arc::clone(mails) as _, &initial);
+                return made.map_err(|e| from_index(name, &e));
+            }
+            Err(IndexError::NotFound { .. } | IndexError::NeedsRebuild { .. }) => {
+                rebuild::rebuild(shared, name, mails)?;
+            }
+            Err(e) => return Err(from_index(name, &e)),
+        }
+    }
+    Err(StorageError::Unavailable(format!("the index of {name} changes faster than it can be opened")))
+}
+
+/// Dovecot's fsck was here, and leaves it to the next to go over the messages.
+fn has_fsck_mark(state: &State) -> bool {
+    state.header().flags.get() & RawIndexHeader::FSCKED != 0
+}
+
+/// A mailbox that was renamed while it was open has an index that looks for its files in the old place. Committing to it
+/// makes it see that they are gone, and so makes room for one that knows the new place.
+fn tell_moved(name: &MailboxName, index: &Arc<MailboxIndex>) {
+    tracing::debug!(mailbox = %name, old = %index.dir().display(), "renamed while it was open");
+    let (completer, completion) = completion(index);
+    index.enqueue(Box::new(Identify {
+        name: name.clone(),
+        guid: None,
+        uid_validity: None,
+        completer: Some(completer),
+    }));
+    // Its failure is what is wanted.
+    let _ = completion.wait();
+}
+
+/// What the log of a new mailbox begins with (`docs/formats/dbox.md`, "Creating a mailbox by hand").
+fn first_transaction(shared: &Shared) -> Result<Transaction> {
+    let mut transaction = Transaction::new();
+    write_guid(&mut transaction, new_guid(shared.fs()));
+    write_uid_validity(&mut transaction, next_uid_validity(shared.fs(), shared.layout.root())?);
+    Ok(transaction)
+}
+
+pub(super) fn write_guid(transaction: &mut Transaction, guid: Guid) {
+    let header = DboxHeader { guid, ..DboxHeader::default() };
+    transaction.ext_header(&ExtensionSpec::DBOX_HDR, 0, &header.encode(), Origin::External);
+}
+
+pub(super) fn write_uid_validity(transaction: &mut Transaction, uid_validity: UidValidity) {
+    transaction.header_update_before(RawIndexHeader::UID_VALIDITY, &uid_validity.value().to_le_bytes());
+}
+
+/// Makes the folder of a mailbox beside the others, whole and durable, to be renamed to where it belongs.
+pub(super) fn create_aside(shared: &Shared, rights: Rights) -> Result<PathBuf> {
+    let fs = shared.fs();
+    let mut random = [0; 8];
+    fs.random(&mut random);
+    let temp = shared.layout.root().join(format!("{}{:016x}", mailfs::TEMP_PREFIX, u64::from_le_bytes(random)));
+    fs.create_dir(&temp, rights.dir_mode())?;
+    let mails = Arc::new(Mails::new(shared.env.fs(), &temp));
+    let made = first_transaction(shared).and_then(|initial| {
+        let index = MailboxIndex::create(&shared.env, &temp, PREFIX, mails, &initial);
+        index.map_err(|e| from_index(&MailboxName::inbox(), &e))
+    });
+    if let Err(e) = made {
+        // The first failure is what matters; the next recovery removes what stays.
+        let _ = fs.remove_tree(&temp, u64::MAX);
+        return Err(e);
+    }
+    Ok(temp)
+}
+
+/// Whether the mailbox in a folder is marked as deleted.
+pub(super) fn is_deleted(shared: &Shared, dir: &Path) -> Result<bool> {
+    let mails = Arc::new(Mails::new(shared.env.fs(), dir));
+    match MailboxIndex::open(&shared.env, dir, PREFIX, mails) {
+        Err(IndexError::Deleted { .. }) => Ok(true),
+        Ok(index) => Ok(index.state().deletion() == Deletion::Done),
+        // Whatever is wrong with it, it is there.
+        Err(_) => Ok(false),
+    }
+}
+
+/// Tells everybody who has the mailbox open that it is deleted, durably.
+pub(super) fn mark_deleted(shared: &Shared, name: &MailboxName, dir: &Path) -> Result<()> {
+    let mails = Arc::new(Mails::new(shared.env.fs(), dir));
+    let index = match MailboxIndex::open(&shared.env, dir, PREFIX, mails) {
+        Ok(index) => index,
+        Err(IndexError::Deleted { .. } | IndexError::NotFound { .. }) => return Ok(()),
+        Err(e @ (IndexError::Corrupt(_) | IndexError::NeedsRebuild { .. })) => {
+            tracing::warn!(mailbox = %name, "deleted without a mark in its log: {e}");
+            return Ok(());
+        }
+        Err(e) => return Err(from_index(name, &e)),
+    };
+    let (completer, completion) = completion(&index);
+    index.enqueue(Box::new(MarkDeleted { name: name.clone(), completer: Some(completer) }));
+    match completion.wait().unwrap_or_else(|| Err(lost())) {
+        Err(StorageError::Deleted(_)) => Ok(()),
+        other => other,
+    }
+}
+
+struct MarkDeleted {
+    name: MailboxName,
+    completer: Option<engine::Completer<Result<()>>>,
+}
+
+impl CommitOp for MarkDeleted {
+    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
+        at.transaction().index_deleted(Origin::External);
+        at.require_sync();
+        Ok(())
+    }
+
+    fn done(mut self: Box<Self>, outcome: std::result::Result<&CommitOutcome, Arc<CommitError>>) {
+        if let Some(completer) = self.completer.take() {
+            completer.complete(outcome.map(|_| ()).map_err(|e| from_commit(&self.name, &e)));
+        }
+    }
+}
+
+/// A mailbox that some program made without GUID or UIDVALIDITY gets them.
+fn give_identity(shared: &Shared, name: &MailboxName, index: &Arc<MailboxIndex>) -> Result<(Guid, UidValidity)> {
+    let guid = Some(new_guid(shared.fs()));
+    let uid_validity = Some(next_uid_validity(shared.fs(), shared.layout.root())?);
+    let (completer, completion) = completion(index);
+    index.enqueue(Box::new(Identify { name: name.clone(), guid, uid_validity, completer: Some(completer) }));
+    let state = completion.wait().unwrap_or_else(|| Err(lost()))?;
+    match identity(&state) {
+        (Some(guid), Some(uid_validity)) => Ok((guid, uid_validity)),
+        _ => Err(StorageError::Unavailable(format!("mailbox {name} has no identity"))),
+    }
+}
+
+struct Identify {
+    name: MailboxName,
+    guid: Option<Guid>,
+    uid_validity: Option<UidValidity>,
+    completer: Option<engine::Completer<Result<State>>>,
+}
+
+impl CommitOp for Identify {
+    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
+        let (guid, uid_validity) = identity(at.state());
+        if let (None, Some(guid)) = (guid, self.guid) {
+            write_guid(at.transaction(), guid);
+            at.require_sync();
+        }
+        if let (None, Some(uid_validity)) = (uid_validity, self.uid_validity) {
+            write_uid_validity(at.transaction(), uid_validity);
+            at.require_sync();
+        }
+        Ok(())
+    }
+
+    fn done(mut self: Box<Self>, outcome: std::result::Result<&CommitOutcome, Arc<CommitError>>) {
+        if let Some(completer) = self.completer.take() {
+            completer.complete(outcome.map(|o| State::clone(&o.state)).map_err(|e| from_commit(&self.name, &e)));
+        }
+    }
+}

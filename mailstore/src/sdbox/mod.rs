@@ -1,0 +1,73 @@
+//! sdbox: a file for each message, flags and keywords in the index alone (`docs/formats/dbox.md`).
+//!
+//! # Invariants
+//!
+//! 1. A message is in the mailbox when the log says so. Its file is there, durable and under its name, before the log
+//!    says so, and goes only after the log was asked for it.
+//! 2. A published message file is never written again and never overwritten. Copies are further names of it.
+//! 3. Whatever a message file that no record knows was left by, it is never removed, and taken in if it is whole.
+//! 4. Views read no lock and wait for none.
+
+mod body;
+mod cached;
+mod commit;
+mod error;
+mod files;
+mod fill;
+mod flags;
+mod index;
+mod mailbox;
+mod rebuild;
+mod recover;
+mod save;
+mod scan;
+mod source;
+mod storage;
+mod view;
+
+use std::{fmt, sync::Mutex};
+
+use mailfs::FileSystem;
+use mailindex::engine::Env;
+
+pub use self::{
+    recover::{RecoveredMailbox, RecoveryReport},
+    storage::SdboxStorage,
+};
+use crate::{
+    dbox::{BodyLineEnds, NulPolicy},
+    mailbox_list::{Layout, Subscriptions},
+};
+
+/// How a store is to be written.
+#[derive(Clone, Debug, Default)]
+pub struct SdboxOptions {
+    /// Line ends of new messages' bodies; both kinds are read.
+    pub line_ends: BodyLineEnds,
+    /// What to do with messages that hold NUL bytes.
+    pub nuls: NulPolicy,
+    /// What parsing a message may hold in memory.
+    pub limits: mailmime::Limits,
+}
+
+/// What all mailboxes of a store share.
+struct Shared {
+    env: Env,
+    layout: Layout,
+    subscriptions: Subscriptions,
+    options: SdboxOptions,
+    /// Held while an index is rebuilt, so that two who find it damaged do not both do it at once.
+    rebuilding: Mutex<()>,
+}
+
+impl Shared {
+    fn fs(&self) -> &dyn FileSystem {
+        &**self.env.fs()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("root", &self.layout.root()).finish_non_exhaustive()
+    }
+}

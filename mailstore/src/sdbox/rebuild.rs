@@ -1,0 +1,66 @@
+//! An index made anew from the message files (`docs/formats/dbox.md`, "sdbox rebuild").
+
+use std::sync::{Arc, PoisonError};
+
+use mailindex::{
+    engine::{self, IndexError, MessageStore, RebuildMessage},
+    log::Transaction,
+    state::{RecordFlags, State},
+};
+use mailtypes::{MailboxName, UidSet};
+
+use super::{
+    Shared,
+    error::from_index,
+    files::Mails,
+    index::{PREFIX, write_guid, write_uid_validity},
+    save::new_guid,
+};
+use crate::{
+    mailbox_list::next_uid_validity,
+    traits::{Result, StorageError},
+};
+
+/// Makes the index of a mailbox anew: its messages are the files that begin as one must, under the UIDs they bear; flags,
+/// keywords, UIDVALIDITY and GUID come from what can still be read. Records without a file are dropped; files that
+/// are no message stay where they are. Tells how many messages there are.
+pub(super) fn rebuild(shared: &Shared, name: &MailboxName, mails: &Arc<Mails>) -> Result<usize> {
+    let _one_at_a_time = shared.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
+    let keep = what_is_left(shared, name, mails)?;
+    let expunged = keep.as_ref().map(State::requested_expunges).unwrap_or_default();
+    let messages = find_messages(mails, &expunged)?;
+    let mut more = Transaction::new();
+    if keep.as_ref().and_then(State::uid_validity).is_none() {
+        write_uid_validity(&mut more, next_uid_validity(shared.fs(), shared.layout.root())?);
+    }
+    if keep.as_ref().and_then(State::dbox_header).is_none() {
+        write_guid(&mut more, new_guid(shared.fs()));
+    }
+    engine::rebuild(&shared.env, &mails.dir, PREFIX, &messages, keep.as_ref(), more)
+        .map_err(|e| from_index(name, &e))?;
+    tracing::warn!(mailbox = %name, messages = messages.len(), "the index was rebuilt from the messages");
+    // Their expunge was acknowledged, and now nobody asks for it any more.
+    mails.remove(&expunged).map_err(|e| StorageError::Io(e.to_string()))?;
+    Ok(messages.len())
+}
+
+fn what_is_left(shared: &Shared, name: &MailboxName, mails: &Arc<Mails>) -> Result<Option<State>> {
+    match engine::recover(&shared.env, &mails.dir, PREFIX, Arc::clone(mails) as _) {
+        Ok(recovered) => Ok(recovered.state),
+        Err(IndexError::NotFound { .. } | IndexError::NeedsRebuild { .. }) => Ok(None),
+        Err(e) => Err(from_index(name, &e)),
+    }
+}
+
+fn find_messages(mails: &Mails, expunged: &UidSet) -> Result<Vec<RebuildMessage>> {
+    let mut messages = Vec::new();
+    for uid in mails.uids()?.into_iter().filter(|uid| !expunged.contains(*uid)) {
+        match mails.open(uid) {
+            Ok(_) => messages.push(RebuildMessage { uid, flags: RecordFlags::NONE }),
+            Err(StorageError::Expunged { .. }) => {}
+            Err(e @ StorageError::Corrupt { .. }) => tracing::warn!("left out of the rebuilt index: {e}"),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(messages)
+}
