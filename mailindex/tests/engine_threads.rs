@@ -15,9 +15,7 @@ use std::{
 };
 
 use common::*;
-use mailfs::{
-    DirEntry, File, FileHandle, FileSystem, LockKind, Metadata, OpenMode, RealDisk, Result, Wake, Watch,
-};
+use mailfs::{DirEntry, File, FileHandle, FileSystem, LockKind, Metadata, OpenMode, RealDisk, Result, Wake, Watch};
 use mailindex::engine::{Env, EnvOptions, MailboxIndex};
 use mailtypes::Flag;
 
@@ -234,7 +232,10 @@ fn two_processes_worth_of_writers_lose_nothing() {
 #[test]
 fn a_watch_wakes_for_others_and_freshness_knows() {
     let dir = tempfile::tempdir().unwrap();
-    let (a, b) = (Env::new(Arc::new(RealDisk::new()), EnvOptions::default()), Env::new(Arc::new(RealDisk::new()), EnvOptions::default()));
+    let (a, b) = (
+        Env::new(Arc::new(RealDisk::new()), EnvOptions::default()),
+        Env::new(Arc::new(RealDisk::new()), EnvOptions::default()),
+    );
     let (mine, others) = (create(&a, dir.path()), open(&b, dir.path()).unwrap());
     let (tell, told) = mpsc::channel();
     let tell = Mutex::new(tell);
