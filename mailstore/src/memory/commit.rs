@@ -100,7 +100,7 @@ impl<'a> Work<'a> {
     /// All that can fail, before anything is changed.
     fn resolve(&self, batch: Batch) -> Result<Vec<Step>> {
         let mut steps = Vec::with_capacity(batch.items.len());
-        let (mut new_count, mut new_keywords) = (0, Vec::new());
+        let (mut new_count, mut new_keywords) = (0usize, Vec::new());
         for item in batch.items {
             let step = match item {
                 BatchItem::Save { message, flags, keywords } => {
@@ -119,7 +119,9 @@ impl<'a> Work<'a> {
                     messages.iter().for_each(|message| new_keywords.extend_from_slice(&message.keywords));
                 }
                 // Each message there is by then, at most.
-                Step::CopyWithin(_) => new_count += self.snapshot.mails.len() + new_count,
+                Step::CopyWithin(_) => {
+                    new_count = new_count.saturating_mul(2).saturating_add(self.snapshot.mails.len());
+                }
                 Step::Flags(change) => new_keywords.extend_from_slice(&change.keywords),
                 Step::Expunge(_) => {}
             }

@@ -10,7 +10,7 @@ use mailmime::{Content, Fields, Limits, Part, PartFlags, PartIndex, PartTree, Sc
 use super::{fold::fold_header, judge::Hits, pieces::Pieces, plan::Needle};
 use crate::traits::{Body, Result, Section};
 
-/// Bytes read at a time.
+/// Bytes read at a time, at most.
 const PIECE_LEN: usize = 64 * 1024;
 
 /// Longest header field that is looked at as one; of a longer one the pieces are.
@@ -34,7 +34,9 @@ enum Place {
 impl BodySearch {
     pub(super) fn new(body: Box<dyn Body>, tree: &PartTree, hits: Hits) -> Self {
         let parts: Vec<Part> = tree.iter().map(|(_, &part)| part).collect();
-        Self { body, parts: parts.into_iter(), place: Place::BetweenParts, hits, buf: vec![0; PIECE_LEN].into() }
+        // One byte more than there is, so that the first read of a small message finds its end.
+        let piece_len = usize::try_from(body.size()).map_or(PIECE_LEN, |size| PIECE_LEN.min(size.saturating_add(1)));
+        Self { body, parts: parts.into_iter(), place: Place::BetweenParts, hits, buf: vec![0; piece_len].into() }
     }
 
     pub(super) fn hits(&self) -> &Hits {

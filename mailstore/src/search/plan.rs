@@ -110,11 +110,11 @@ pub(super) enum Leaf {
 }
 
 /// A text to look for in folded text.
-pub(super) struct FoldedText(Finder<'static>);
+pub(super) struct FoldedText(Box<Finder<'static>>);
 
 impl FoldedText {
     fn new(text: &SearchText) -> Self {
-        Self(Finder::new(&fold(text)).into_owned())
+        Self(Box::new(Finder::new(&fold(text)).into_owned()))
     }
 
     pub(super) fn is_in(&self, folded: &[u8]) -> bool {
