@@ -68,16 +68,22 @@ impl Delivery {
         self.spool.clear();
         let mut waiting = Vec::with_capacity(self.copies.len());
         for copy in self.copies.drain(..) {
-            let (bytes, storages) = (Arc::clone(&bytes), Arc::clone(storages));
+            let (bytes, storages, pool) = (Arc::clone(&bytes), Arc::clone(storages), pool.clone());
             let user = copy.user.clone();
-            waiting.push((user.clone(), pool.run(&user.name, move || copy.write(&bytes, &*storages))));
-        }
-        for (user, copy) in waiting {
-            let lost = |error: culver_runtime::PoolError| {
-                let state = CopyState::Failed(StorageError::Unavailable(error.to_string()));
-                Copy { user, state }
+            let step = async move {
+                pool.run(&user.name, move || copy.write(&bytes, &*storages)).await.map_err(|e| (user, e))
             };
-            self.copies.push(copy.await.unwrap_or_else(lost));
+            waiting.push(tokio::spawn(step));
+        }
+        for copy in waiting {
+            match copy.await {
+                Ok(Ok(copy)) => self.copies.push(copy),
+                Ok(Err((user, error))) => {
+                    let state = CopyState::Failed(StorageError::Unavailable(error.to_string()));
+                    self.copies.push(Copy { user, state });
+                }
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
         }
     }
 

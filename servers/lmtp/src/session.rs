@@ -210,10 +210,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     async fn command(&mut self, line: std::ops::Range<usize>) -> Next {
-        let request = {
-            let line = &self.input[line];
-            Request::parse(&mut line.iter()).map(Request::<Cow<'_, str>>::into_owned)
-        };
+        let line = &self.input[line];
+        if let Some(name) = bare_recipient(line) {
+            let name = name.to_owned();
+            self.rcpt(&name).await;
+            return Next::Command;
+        }
+        let request = Request::parse(&mut line.iter()).map(Request::<Cow<'_, str>>::into_owned);
         let request = match request {
             Ok(request) => request,
             Err(error) => {
@@ -232,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Request::Lhlo { .. } => self.hello(),
             Request::Ehlo { .. } | Request::Helo { .. } => self.refuse(Reply::USE_LHLO),
             Request::Mail { from } => self.mail(&from),
-            Request::Rcpt { to } => self.rcpt(&to).await,
+            Request::Rcpt { to: RcptTo { address, .. } } => self.rcpt(&address).await,
             Request::Data => return self.data(),
             Request::Rset => {
                 self.reset();
@@ -276,14 +279,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Reply::SENDER_OK.write(&mut self.output);
     }
 
-    async fn rcpt(&mut self, to: &RcptTo<String>) {
+    async fn rcpt(&mut self, address: &str) {
         if !self.sender {
             return self.refuse(Reply::MAIL_FIRST);
         }
         if self.recipients.len() >= self.context.limits.recipients_max {
             return Reply::TOO_MANY_RECIPIENTS.write(&mut self.output);
         }
-        let reply = match self.lookup(&to.address).await {
+        let reply = match self.lookup(address).await {
             Ok(Some(user)) => {
                 self.recipients.push(user);
                 Reply::RECIPIENT_OK
@@ -344,6 +347,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.reset();
         Ok(true)
     }
+}
+
+/// The name in `RCPT TO:<NAME>`, which SMTP's grammar does not know and LMTP's users do: a local user without a domain.
+fn bare_recipient(line: &[u8]) -> Option<&str> {
+    let (command, path) = line.trim_ascii_end().split_at_checked(b"RCPT TO:".len())?;
+    let name = path.trim_ascii_start().strip_prefix(b"<")?.strip_suffix(b">")?;
+    let is_bare = !name.is_empty() && !name.iter().any(|b| b"@<>\" ,:;\\".contains(b));
+    (command.eq_ignore_ascii_case(b"RCPT TO:") && is_bare).then(|| std::str::from_utf8(name).ok()).flatten()
 }
 
 /// What waiting for bytes brought.
