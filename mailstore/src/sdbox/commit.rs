@@ -17,7 +17,7 @@ use mailfs::{FileHandle, FsError, OpenMode};
 use mailindex::{
     engine::{CommitError, CommitOp, CommitOutcome, CommitPoint, Completer, MailboxIndex, OpError},
     log::{KeywordAction, Origin},
-    state::{RecordFlags, RecordRef, State},
+    state::RecordFlags,
 };
 use mailtypes::{Flags, Keyword, MailboxName, Uid, UidSet, UidValidity};
 
@@ -67,6 +67,8 @@ pub(super) struct BatchOp {
 struct Made {
     /// Names given; for undoing.
     names: Vec<PathBuf>,
+    /// Changes of flags so far.
+    applied: Vec<flags::Applied>,
     saved: Vec<Uid>,
     copied: Vec<(Uid, Uid)>,
     modified: UidSet,
@@ -109,7 +111,7 @@ impl CommitOp for BatchOp {
                 }
                 Item::Copy { source, mails: from, uids } => copy(mails, at, made, source, from, uids)?,
                 Item::Flags(change) => {
-                    let left_alone = flags::apply(at, change);
+                    let left_alone = flags::apply(at, change, &mut made.applied);
                     made.modified = made.modified.union(&left_alone);
                 }
                 Item::Expunge(uids) => {
@@ -215,30 +217,24 @@ fn copy(
     from: &Mails,
     uids: &UidSet,
 ) -> std::result::Result<(), OpError> {
-    let own;
-    let state = if from.dir == mails.dir {
-        at.state()
-    } else {
-        own = source.refresh()?;
-        &own
-    };
-    for record in flags::records(state, uids) {
+    let here = from.dir == mails.dir;
+    let state = if here { at.state().clone() } else { source.refresh()? };
+    for record in flags::records(&state, uids) {
+        if here && made.expunged.contains(record.uid()) {
+            continue;
+        }
         let path = from.path(record.uid());
         let named = name_next(mails, at, made, |to| link_or_copy(mails, &path, to));
         let uid = match named {
             Err(OpError::Fs(e)) if e.is_not_found() && !source.refresh()?.contains(record.uid()) => continue,
             other => other?,
         };
-        // Where the message should lie is a matter of each copy.
-        let flags = RecordFlags::from(record.flags());
-        append(at, uid, flags, keywords_of(state, &record));
+        // Where the message should lie (a further record flag) is a matter of each copy.
+        let (flags, keywords) = flags::effective(&state, &record, if here { &made.applied } else { &[] });
+        append(at, uid, flags.into(), keywords.iter());
         made.copied.push((record.uid(), uid));
     }
     Ok(())
-}
-
-fn keywords_of<'a>(state: &'a State, record: &RecordRef<'a>) -> impl Iterator<Item = &'a Keyword> {
-    record.keyword_bits().iter().filter_map(|bit| state.keyword(bit)?.keyword())
 }
 
 fn link_or_copy(mails: &Mails, from: &Path, to: &Path) -> mailfs::Result<()> {

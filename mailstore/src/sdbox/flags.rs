@@ -1,4 +1,4 @@
-//! Changes of flags and keywords: only what changes is recorded, for what is recorded counts as a change.
+//! Changes of flags and keywords.
 
 use std::collections::HashMap;
 
@@ -19,8 +19,73 @@ pub(super) fn records<'a>(state: &'a State, uids: &'a UidSet) -> impl Iterator<I
     })
 }
 
-/// Adds a change to the transaction; tells which messages were left alone because of `unchanged_since`.
-pub(super) fn apply(at: &mut CommitPoint<'_>, change: &FlagChange) -> UidSet {
+/// A change that an earlier item of a batch made: in the transaction already, not in the state yet.
+pub(super) struct Applied {
+    change: FlagChange,
+    left_alone: UidSet,
+}
+
+/// Flags and keywords of a message after what earlier items of its batch did.
+pub(super) fn effective(state: &State, record: &RecordRef<'_>, applied: &[Applied]) -> (Flags, Vec<Keyword>) {
+    let names = record.keyword_bits().iter().filter_map(|bit| state.keyword(bit)?.keyword().cloned());
+    let (mut flags, mut keywords) = (record.flags(), names.collect::<Vec<_>>());
+    let uid = record.uid();
+    for Applied { change, .. } in applied.iter().filter(|a| a.change.uids.contains(uid) && !a.left_alone.contains(uid))
+    {
+        flags = flags_after(flags, change);
+        if change.action == FlagAction::Replace {
+            keywords.clear();
+        }
+        keywords.retain(|keyword| !change.keywords.contains(keyword));
+        if change.action != FlagAction::Remove {
+            keywords.extend(change.keywords.iter().cloned());
+        }
+    }
+    (flags, keywords)
+}
+
+/// Adds a change to the transaction, behind those in `applied`, and to these; tells which messages were left alone
+/// because of `unchanged_since`.
+pub(super) fn apply(at: &mut CommitPoint<'_>, change: &FlagChange, applied: &mut Vec<Applied>) -> UidSet {
+    let left_alone = if applied.is_empty() { apply_first(at, change) } else { apply_next(at, change) };
+    applied.push(Applied { change: change.clone(), left_alone: left_alone.clone() });
+    left_alone
+}
+
+/// Whatever earlier changes of the batch did, what this one says is recorded as it is.
+fn apply_next(at: &mut CommitPoint<'_>, change: &FlagChange) -> UidSet {
+    let (mut left_alone, mut uids) = (UidSet::new(), UidSet::new());
+    for record in records(at.state(), &change.uids) {
+        let changed = change.unchanged_since.is_some_and(|since| record.modseq() > since);
+        if changed { left_alone.insert(record.uid()) } else { uids.insert(record.uid()) }
+    }
+    if uids.is_empty() {
+        return left_alone;
+    }
+    let (action, transaction) = (change.action, at.transaction());
+    if action == FlagAction::Replace || !change.flags.is_empty() {
+        transaction.flags(&uids, log_change(change), Origin::External);
+    }
+    if action == FlagAction::Replace {
+        transaction.keyword_reset(&uids, Origin::External);
+    }
+    let keyword_action = if action == FlagAction::Remove { KeywordAction::Remove } else { KeywordAction::Add };
+    for keyword in &change.keywords {
+        transaction.keyword(keyword_action, keyword, &uids, Origin::External);
+    }
+    left_alone
+}
+
+fn log_change(change: &FlagChange) -> LogFlagChange {
+    match change.action {
+        FlagAction::Add => LogFlagChange::add(change.flags),
+        FlagAction::Remove => LogFlagChange::remove(change.flags),
+        FlagAction::Replace => LogFlagChange::replace(change.flags),
+    }
+}
+
+/// Records only what differs from the state, for what is recorded counts as a change.
+fn apply_first(at: &mut CommitPoint<'_>, change: &FlagChange) -> UidSet {
     let state = at.state();
     let mut left_alone = UidSet::new();
     if change.unchanged_since.is_some() && !state.has_modseqs() {
@@ -39,12 +104,7 @@ pub(super) fn apply(at: &mut CommitPoint<'_>, change: &FlagChange) -> UidSet {
         keywords.note(&record);
     }
     if !flags.is_empty() {
-        let log_change = match change.action {
-            FlagAction::Add => LogFlagChange::add(change.flags),
-            FlagAction::Remove => LogFlagChange::remove(change.flags),
-            FlagAction::Replace => LogFlagChange::replace(change.flags),
-        };
-        at.transaction().flags(&flags, log_change, Origin::External);
+        at.transaction().flags(&flags, log_change(change), Origin::External);
     }
     for (action, keyword, uids) in keywords.finish() {
         at.transaction().keyword(action, &keyword, &uids, Origin::External);

@@ -99,6 +99,8 @@ fn first_transaction(shared: &Shared) -> Result<Transaction> {
     let mut transaction = Transaction::new();
     write_guid(&mut transaction, new_guid(shared.fs()));
     write_uid_validity(&mut transaction, next_uid_validity(shared.fs(), shared.layout.root())?);
+    // Without this every message has the mailbox's mod-sequence until a client asks for it. It costs nothing in the log.
+    transaction.enable_modseqs();
     Ok(transaction)
 }
 
