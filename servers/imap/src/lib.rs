@@ -1,1 +1,41 @@
-//! One IMAP session over a mail store
+//! One IMAP session over a mail store (RFC 3501, RFC 9051 where it says the same), on any stream.
+//!
+//! Invariants:
+//! - Storage work runs in steps on the pool; a step makes at most [`Limits::output_step_len`] bytes of output (and one
+//!   message's structure over) or takes as much of a literal, and the next begins when the client has taken what the
+//!   one before made. So memory a session is bounded, and a client that stops reading or writing holds neither a thread
+//!   nor a lock.
+//! - A commit is waited for without a thread ([`mailstore::Ticket::on_done`]).
+//! - Commands are carried out one after the other, in the order in which they came.
+//! - Sequence numbers change only where RFC 3501 §7.4.1 allows it: EXPUNGE is told after any command but FETCH, STORE
+//!   and SEARCH without UID, and in IDLE.
+//! - Clients see the texts of [`mailstore::StorageError::client_text`]; paths and reasons are in the log.
+//!
+//! [`Limits::output_step_len`]: culver_runtime::Limits::output_step_len
+
+#![forbid(unsafe_code)]
+
+mod append;
+mod capability;
+mod codes;
+mod context;
+mod copy;
+mod counts;
+mod end;
+mod expunge;
+mod fetch;
+mod idle;
+mod list;
+mod login;
+mod mailboxes;
+mod search;
+mod select;
+mod selected;
+mod session;
+mod state;
+mod store;
+mod sync;
+mod wire;
+
+pub use context::SessionContext;
+pub use session::serve;

@@ -31,10 +31,9 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// Bytes of output that one step makes.
     pub output_step_len: usize,
-    /// Bytes of input read from a socket at once.
+    /// Bytes of input read from a socket at once. What a client sends ahead beyond these waits in the kernel until the
+    /// commands before it are answered.
     pub input_step_len: usize,
-    /// Bytes that a client may have sent ahead of the command that is being carried out.
-    pub pipelined_len_max: usize,
     /// Refused commands in a row until the connection is closed.
     pub bad_commands_max: u32,
     /// Failed logins until the connection is closed.
@@ -65,8 +64,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(30 * 60),
             stall_timeout: Duration::from_secs(5 * 60),
             output_step_len: 128 * 1024,
-            input_step_len: 16 * 1024,
-            pipelined_len_max: 128 * 1024,
+            input_step_len: 64 * 1024,
             bad_commands_max: 10,
             failed_logins_max: 5,
             failed_login_delay: Duration::from_secs(2),

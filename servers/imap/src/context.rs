@@ -1,0 +1,27 @@
+//! What a session is given besides its stream.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use culver_runtime::{Connections, Limits, Logins, Stop, StoragePool, StorageProvider};
+
+/// What a session is given besides its stream. Cheap to clone: one is made a server, and each connection gets a copy
+/// with its own addresses.
+#[derive(Clone, Debug)]
+pub struct SessionContext {
+    /// Checks names and passwords.
+    pub logins: Logins,
+    /// Opens a user's mail.
+    pub storages: Arc<dyn StorageProvider>,
+    /// Runs storage work.
+    pub pool: StoragePool,
+    /// Counts users' connections.
+    pub connections: Connections,
+    /// What a client may take.
+    pub limits: Arc<Limits>,
+    /// When the server stops, the session says BYE and ends.
+    pub stop: Stop,
+    /// Who is at the other end; for the log.
+    pub peer: Option<SocketAddr>,
+    /// Whether a password may be sent over this stream: it is encrypted, or does not leave the machine.
+    pub plaintext_login_allowed: bool,
+}

@@ -1,0 +1,196 @@
+//! Texts of a message: which bytes they are, and their reading piece by piece.
+
+use imap_proto::{Partial, write::FetchWriter};
+use mailmime::{HeaderEnding, HeaderSelection, PartTree, decode_mime_parts, write_header_fields};
+use mailstore::{Body, Row, Rows, Section, StorageError};
+
+use super::plan::{Label, Source, Text, What};
+
+/// Longest header from which fields are picked (`HEADER.FIELDS.NOT`, or fields of a part), in bytes; fields behind it
+/// are not seen. `mailmime` looks no further into one either.
+const HEADER_LEN_MAX: u64 = 1 << 20;
+
+/// A message that is being written.
+pub(super) struct Message {
+    pub(super) row: Row,
+    /// Something of its line is written.
+    pub(super) begun: bool,
+    /// The item that is next.
+    pub(super) item: usize,
+    pub(super) body: Option<Box<dyn Body>>,
+    pub(super) tree: Option<PartTree>,
+    /// Bytes of a literal that are still to come.
+    pub(super) stream: Option<Stream>,
+}
+
+/// Bytes of a literal that are still to come.
+pub(super) struct Stream {
+    section: Section,
+    offset: u64,
+    left: u64,
+}
+
+/// What an item's bytes turned out to be.
+pub(super) enum Found {
+    /// There is no such part.
+    Nothing,
+    /// A stretch of the message, with its length as told.
+    Stretch(Section, u64),
+    /// These bytes.
+    Bytes(Vec<u8>),
+}
+
+impl Message {
+    /// For the next item of its line.
+    pub(super) fn writer<'o>(&self, out: &'o mut Vec<u8>) -> FetchWriter<'o> {
+        if self.begun { FetchWriter::resume(out) } else { FetchWriter::begin(out, self.row.seq) }
+    }
+
+    /// Finds the bytes of a text.
+    pub(super) fn find(&mut self, source: &Source, rows: &Rows) -> Result<Found, StorageError> {
+        match source {
+            Source::Whole => Ok(Found::Stretch(Section::WHOLE, self.body()?.size())),
+            Source::Scanned(places) => Ok(Found::Bytes(self.scanned(places, rows))),
+            Source::Part { path, what } => {
+                let Some(ranges) = self.tree(rows)?.ranges(path) else { return Ok(Found::Nothing) };
+                let section = match what {
+                    What::Body => Some(ranges.body),
+                    What::Header => ranges.header,
+                    What::Text => ranges.text,
+                    What::Mime => Some(ranges.mime),
+                };
+                Ok(section.map_or(Found::Nothing, |section| {
+                    Found::Stretch(Section { start: section.offset, len: section.physical_len }, section.virtual_len)
+                }))
+            }
+            Source::Fields { path, names, not } => {
+                let ranges = self.tree(rows)?.ranges(path);
+                let Some(header) = ranges.and_then(|ranges| ranges.header) else { return Ok(Found::Nothing) };
+                let section = Section { start: header.offset, len: header.physical_len };
+                let header = self.read(section, header.virtual_len.min(HEADER_LEN_MAX))?;
+                let names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
+                let selection = match not {
+                    false => HeaderSelection::Fields(&names),
+                    true => HeaderSelection::FieldsNot(&names),
+                };
+                let mut fields = Vec::new();
+                write_header_fields(&mut fields, &header, selection, HeaderEnding::AsStored);
+                Ok(Found::Bytes(fields))
+            }
+        }
+    }
+
+    /// Fields that the scan brought, with CRLF line ends, and the empty line that ends a header.
+    fn scanned(&self, places: &[usize], rows: &Rows) -> Vec<u8> {
+        let mut fields = Vec::new();
+        for &place in places {
+            for line in rows.header(&self.row, place).split_inclusive(|&b| b == b'\n') {
+                let line = line.strip_suffix(b"\n").unwrap_or(line);
+                fields.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+                fields.extend_from_slice(b"\r\n");
+            }
+        }
+        fields.extend_from_slice(b"\r\n");
+        fields
+    }
+
+    /// The part tree, decoded once a message.
+    fn tree(&mut self, rows: &Rows) -> Result<&PartTree, StorageError> {
+        if self.tree.is_none() {
+            let parts = self.row.parts.map(|range| rows.text(range)).unwrap_or_default();
+            let tree = decode_mime_parts(parts).map_err(|error| {
+                StorageError::Io(format!("parts of message {} cannot be used: {error}", self.row.uid))
+            })?;
+            self.tree = Some(tree);
+        }
+        self.tree.as_ref().ok_or_else(|| not_open(&self.row))
+    }
+
+    fn body(&mut self) -> Result<&mut dyn Body, StorageError> {
+        match &mut self.body {
+            Some(body) => Ok(&mut **body),
+            None => Err(not_open(&self.row)),
+        }
+    }
+
+    fn read(&mut self, section: Section, len: u64) -> Result<Vec<u8>, StorageError> {
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX).min(HEADER_LEN_MAX as usize)];
+        let mut filled = 0;
+        let body = self.body()?;
+        while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
+            match body.read_at(section, filled as u64, room)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Writes an item's name and, of its value, what is there already; the rest is to be streamed.
+    pub(super) fn begin(&mut self, text: &Text, found: &Found, fetch: &mut FetchWriter<'_>) {
+        let origin = text.partial.map(|partial| partial.offset);
+        let (section, len) = match found {
+            Found::Nothing => {
+                return match &text.label {
+                    Label::Section(section) => fetch.section_nil(section, origin),
+                    Label::Rfc822(name) => fetch.nil(name),
+                };
+            }
+            Found::Stretch(section, len) => (Some(*section), *len),
+            Found::Bytes(bytes) => (None, bytes.len() as u64),
+        };
+        let (offset, left) = cut(len, text.partial);
+        match &text.label {
+            Label::Section(section) => fetch.section_head(section, origin, left),
+            Label::Rfc822(name) => fetch.literal_head(name, left),
+        }
+        match (section, found) {
+            (Some(section), _) => self.stream = Some(Stream { section, offset, left }),
+            (None, Found::Bytes(bytes)) => {
+                let (from, to) = (offset as usize, (offset + left) as usize);
+                fetch.raw(bytes.get(from..to).unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads on into the output until that has `len_max` bytes or the literal is whole; says which.
+    pub(super) fn stream(&mut self, out: &mut Vec<u8>, len_max: usize) -> Result<bool, StorageError> {
+        let Some(mut stream) = self.stream.take() else { return Ok(true) };
+        let body = self.body()?;
+        while stream.left > 0 && out.len() < len_max {
+            let filled = out.len();
+            let room = (len_max - filled).min(usize::try_from(stream.left).unwrap_or(usize::MAX));
+            out.resize(filled + room, 0);
+            let read = match out.get_mut(filled..) {
+                Some(buf) => body.read_at(stream.section, stream.offset, buf)?,
+                None => 0,
+            };
+            out.truncate(filled + read);
+            if read == 0 {
+                return Err(StorageError::Io(format!("message {} ends early", self.row.uid)));
+            }
+            stream.offset += read as u64;
+            stream.left -= read as u64;
+        }
+        let is_whole = stream.left == 0;
+        self.stream = (!is_whole).then_some(stream);
+        Ok(is_whole)
+    }
+}
+
+/// The first byte, and how many, of a text of `len` bytes.
+fn cut(len: u64, partial: Option<Partial>) -> (u64, u64) {
+    match partial {
+        None => (0, len),
+        Some(partial) => {
+            let offset = partial.offset.min(len);
+            (offset, partial.len.get().min(len - offset))
+        }
+    }
+}
+
+fn not_open(row: &Row) -> StorageError {
+    StorageError::Io(format!("message {} is not open", row.uid))
+}

@@ -1,0 +1,77 @@
+//! LOGIN (RFC 3501 §6.2.3).
+
+use std::sync::Arc;
+
+use imap_proto::{Secret, Tag, write::Code};
+use mailstore::StorageError;
+use tracing::{info, warn};
+
+use crate::{
+    capability,
+    codes::{Target, code_of},
+    end::End,
+    session::Session,
+    state::{Account, State},
+};
+
+impl Session {
+    pub(crate) async fn login(&mut self, tag: &Tag, name: &[u8], password: Secret) -> Result<(), End> {
+        if !matches!(self.state, State::NotAuthenticated) {
+            return self.bad(tag, "Already logged in.");
+        }
+        if !self.ctx.plaintext_login_allowed {
+            let text = "Plaintext authentication disallowed on non-secure connections.";
+            return self.no(tag, Some(Code::PrivacyRequired), text);
+        }
+        // A name that is not UTF-8 is nobody's; it fails like any other, with the same delay.
+        let name = String::from_utf8_lossy(name).into_owned();
+        let logins = self.ctx.logins.clone();
+        let mut stop = self.ctx.stop.clone();
+        let verified = tokio::select! {
+            verified = logins.verify(&name, password.0) => verified,
+            () = stop.stopping() => return Err(End::Stopping),
+        };
+        let user = match verified {
+            Ok(Some(user)) => user.name,
+            Ok(None) => return self.login_failed(tag, &name),
+            Err(error) => {
+                warn!(peer = ?self.ctx.peer, %error, "login not possible");
+                return self.no(tag, Some(Code::Unavailable), "Temporary authentication failure.");
+            }
+        };
+        let permit = match self.ctx.connections.log_in(&user) {
+            Ok(permit) => permit,
+            Err(error) => {
+                info!(%user, peer = ?self.ctx.peer, %error, "login refused");
+                return self.no(tag, Some(Code::Limit), "Too many connections of this user.");
+            }
+        };
+        let (storages, owner) = (Arc::clone(&self.ctx.storages), user.clone());
+        let pool = self.ctx.pool.clone();
+        let opened = pool.run(&user, move || storages.storage_for(&owner)).await;
+        match opened.map_err(|error| End::Internal(error.to_string()))? {
+            Ok(storage) => {
+                self.state = State::Authenticated(Account { user, storage, _permit: permit });
+                self.set_limits_of_user();
+                self.ok_with(tag, Some(Code::Capability(capability::AFTER_LOGIN)), "Logged in");
+                Ok(())
+            }
+            Err(error) => self.no_storage(tag, &user, &error),
+        }
+    }
+
+    fn login_failed(&mut self, tag: &Tag, name: &str) -> Result<(), End> {
+        info!(name = %name.escape_debug(), peer = ?self.ctx.peer, "login failed");
+        self.no(tag, Some(Code::AuthenticationFailed), "Authentication failed.")?;
+        self.failed_logins += 1;
+        if self.failed_logins >= self.ctx.limits.failed_logins_max {
+            return Err(End::Refused("Too many failed logins."));
+        }
+        Ok(())
+    }
+
+    fn no_storage(&mut self, tag: &Tag, user: &culver_runtime::UserName, error: &StorageError) -> Result<(), End> {
+        warn!(%user, peer = ?self.ctx.peer, %error, "the user's mail cannot be opened");
+        self.no(tag, code_of(error, Target::Other), error.client_text())
+    }
+}

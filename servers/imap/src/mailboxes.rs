@@ -1,0 +1,96 @@
+//! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 §6.3).
+
+use imap_proto::{Mailbox, StatusItem, Tag, write};
+use mailstore::{MailStorage, Result as StorageResult};
+use mailtypes::MailboxName;
+
+use crate::{codes::Target, end::End, session::Session, sync::Sync};
+
+impl Session {
+    /// Changes the list of mailboxes, and answers.
+    async fn change_list(
+        &mut self,
+        tag: &Tag,
+        doing: &'static str,
+        done: &'static str,
+        change: impl FnOnce(&dyn MailStorage) -> StorageResult<()> + Send + 'static,
+    ) -> Result<(), End> {
+        match self.on_storage(change).await? {
+            Ok(()) => self.finish(tag, Sync::ALL, done).await,
+            Err(error) => self.storage_error(tag, doing, &error, Target::Other),
+        }
+    }
+
+    pub(crate) async fn create(&mut self, tag: &Tag, mailbox: &Mailbox) -> Result<(), End> {
+        // A separator at the end says that mailboxes are to come below it; such a mailbox can hold messages too.
+        let Ok((name, _)) = mailbox.name_to_create() else {
+            return self.name_of(tag, mailbox).map(drop);
+        };
+        self.change_list(tag, "CREATE", "Create completed.", move |storage| storage.create(&name)).await
+    }
+
+    pub(crate) async fn delete(&mut self, tag: &Tag, mailbox: &Mailbox) -> Result<(), End> {
+        let Some(name) = self.name_of(tag, mailbox)? else { return Ok(()) };
+        if self.state.selected().is_some_and(|selected| *selected.mailbox.name() == name) {
+            self.state.unselect();
+        }
+        self.change_list(tag, "DELETE", "Delete completed.", move |storage| storage.delete(&name)).await
+    }
+
+    pub(crate) async fn rename(&mut self, tag: &Tag, from: &Mailbox, to: &Mailbox) -> Result<(), End> {
+        let Some(from) = self.name_of(tag, from)? else { return Ok(()) };
+        let Some(to) = self.name_of(tag, to)? else { return Ok(()) };
+        self.change_list(tag, "RENAME", "Rename completed.", move |storage| storage.rename(&from, &to)).await
+    }
+
+    pub(crate) async fn subscribe(&mut self, tag: &Tag, mailbox: &Mailbox) -> Result<(), End> {
+        let Some(name) = self.name_of(tag, mailbox)? else { return Ok(()) };
+        self.change_list(tag, "SUBSCRIBE", "Subscribe completed.", move |storage| storage.subscribe(&name)).await
+    }
+
+    pub(crate) async fn unsubscribe(&mut self, tag: &Tag, mailbox: &Mailbox) -> Result<(), End> {
+        let Some(name) = self.name_of(tag, mailbox)? else { return Ok(()) };
+        let change = move |storage: &dyn MailStorage| storage.unsubscribe(&name);
+        self.change_list(tag, "UNSUBSCRIBE", "Unsubscribe completed.", change).await
+    }
+
+    pub(crate) async fn status(&mut self, tag: &Tag, mailbox: &Mailbox, items: Vec<StatusItem>) -> Result<(), End> {
+        let Some(name) = self.name_of(tag, mailbox)? else { return Ok(()) };
+        let step = move |storage: &dyn MailStorage| status_line(storage, &name, &items);
+        match self.on_storage(step).await? {
+            Ok(line) => {
+                self.wire.output.extend_from_slice(&line);
+                self.finish(tag, Sync::ALL, "Status completed.").await
+            }
+            Err(error) => self.storage_error(tag, "STATUS", &error, Target::Other),
+        }
+    }
+}
+
+/// `* STATUS`, as often as an item is asked for; sizes are added up only if asked for.
+pub(crate) fn status_line(
+    storage: &dyn MailStorage,
+    name: &MailboxName,
+    items: &[StatusItem],
+) -> StorageResult<Vec<u8>> {
+    let mailbox = storage.mailbox(name)?;
+    let status = mailbox.status()?;
+    let size = if items.contains(&StatusItem::Size) { mailbox.size()? } else { 0 };
+    let values = items.iter().filter_map(|&item| {
+        let value = match item {
+            StatusItem::Messages => status.messages.into(),
+            StatusItem::Recent => status.recent.into(),
+            StatusItem::UidNext => status.uid_next.value().into(),
+            StatusItem::UidValidity => status.uid_validity.value().into(),
+            StatusItem::Unseen => status.unseen.into(),
+            StatusItem::Deleted => status.deleted.into(),
+            StatusItem::Size => size,
+            StatusItem::HighestModSeq => status.highest_modseq.value(),
+            _ => return None,
+        };
+        Some((item, value))
+    });
+    let mut line = Vec::new();
+    write::status(&mut line, name, values);
+    Ok(line)
+}

@@ -1,0 +1,196 @@
+//! The selected mailbox, and what its client has not been told yet (RFC 3501 §5.2, §7.3, §7.4).
+//!
+//! Order in which changes are told: EXPUNGE, then EXISTS and RECENT, then FLAGS, then FETCH with flags. Only then may
+//! the view be synced again, for the numbers in each line hold for the view that they were made for.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use imap_proto::write::{self, Code, FetchWriter, Status};
+use mailstore::{Columns, Cursor, Expunges, Freshness, Mailbox, Result, Row, Rows, ScanBudget, View};
+use mailtypes::{Flags, Keyword, SeqNum, Uid, UidSet};
+
+/// A selected mailbox.
+pub(crate) struct Selected {
+    pub(crate) mailbox: Arc<dyn Mailbox>,
+    pub(crate) view: Box<dyn View>,
+    /// By EXAMINE.
+    pub(crate) read_only: bool,
+    /// Messages and recent ones, as last told.
+    exists: u32,
+    recent: u32,
+    untold: Untold,
+    /// Flags that the client knows already, or does not want to hear: those it set itself.
+    known: BTreeMap<Uid, FlagsDigest>,
+    /// A sync held expunges back, perhaps.
+    holds: bool,
+}
+
+#[derive(Default)]
+struct Untold {
+    expunged: std::vec::IntoIter<SeqNum>,
+    keywords: bool,
+    flags: UidSet,
+    /// Where to go on with these; `None` when all are told.
+    flags_at: Option<Cursor>,
+}
+
+/// Flags and keywords of a message, in whatever order, as one number.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct FlagsDigest(u64);
+
+impl FlagsDigest {
+    pub(crate) fn of<'k>(flags: Flags, keywords: impl IntoIterator<Item = &'k Keyword>) -> Self {
+        const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+        const FNV_PRIME: u64 = 0x0100_0000_01b3;
+        let hash = |keyword: &Keyword| {
+            let bytes = keyword.as_str().bytes().map(|b| b.to_ascii_lowercase());
+            bytes.fold(FNV_OFFSET, |hash, b| (hash ^ u64::from(b)).wrapping_mul(FNV_PRIME))
+        };
+        // A sum does not care for the order. The lowest byte is left to the flags.
+        let keywords = keywords.into_iter().map(hash).fold(0, u64::wrapping_add);
+        Self(keywords << 8 | u64::from(flags.bits()))
+    }
+}
+
+impl Selected {
+    pub(crate) fn new(mailbox: Arc<dyn Mailbox>, view: Box<dyn View>, read_only: bool) -> Self {
+        let (exists, recent) = (view.message_count(), view.recent_count());
+        Self {
+            mailbox,
+            view,
+            read_only,
+            exists,
+            recent,
+            untold: Untold::default(),
+            known: BTreeMap::new(),
+            holds: false,
+        }
+    }
+
+    /// Writes what SELECT and EXAMINE answer, in Dovecot's order.
+    pub(crate) fn tell_all(&self, out: &mut Vec<u8>) {
+        let ok = |out: &mut Vec<u8>, code, text| write::untagged_status(out, Status::Ok, Some(code), text);
+        self.tell_keywords(out);
+        write::exists(out, self.exists);
+        write::recent(out, self.recent);
+        if let Some(seq) = self.view.first_unseen() {
+            ok(out, Code::Unseen(seq), "First unseen.");
+        }
+        ok(out, Code::UidValidity(self.view.uid_validity()), "UIDs valid");
+        ok(out, Code::UidNext(self.view.uid_next()), "Predicted next UID");
+        ok(out, Code::HighestModSeq(self.view.highest_modseq()), "Highest");
+    }
+
+    fn tell_keywords(&self, out: &mut Vec<u8>) {
+        let keywords = self.view.keywords();
+        write::flags(out, Flags::ALL, &keywords);
+        let (flags, keywords, text) = match self.read_only {
+            false => (Flags::ALL, keywords.as_slice(), "Flags permitted."),
+            true => (Flags::NONE, &[][..], "Read-only mailbox."),
+        };
+        let code = Code::PermanentFlags { flags, keywords, creatable: !self.read_only };
+        write::untagged_status(out, Status::Ok, Some(code), text);
+    }
+
+    /// Whether the client has been told all that can be known without a look at the store.
+    pub(crate) fn is_up_to_date(&self, expunges: Expunges) -> bool {
+        let held = self.holds && expunges == Expunges::Apply;
+        !held && !self.has_untold() && self.view.freshness() == Freshness::Same
+    }
+
+    /// Whether a look brought something that is not yet told.
+    pub(crate) fn has_untold(&self) -> bool {
+        self.untold.expunged.len() > 0 || self.untold.keywords || self.untold.flags_at.is_some() || self.counts_differ()
+    }
+
+    fn counts_differ(&self) -> bool {
+        (self.exists, self.recent) != (self.view.message_count(), self.view.recent_count())
+    }
+
+    /// Moves the view on and notes what is to be told of it. Does nothing while something is left to be told.
+    pub(crate) fn sync(&mut self, expunges: Expunges) -> Result<()> {
+        if self.has_untold() {
+            return Ok(());
+        }
+        let changes = self.view.sync(expunges)?;
+        self.holds = expunges == Expunges::Hold;
+        self.untold = Untold {
+            expunged: changes.expunged.into_iter(),
+            keywords: changes.keywords_grew,
+            flags_at: (!changes.flags.is_empty()).then_some(Cursor::START),
+            flags: changes.flags,
+        };
+        Ok(())
+    }
+
+    /// Writes what is to be told until `out` has `len_max` bytes. Says whether something is left.
+    pub(crate) fn tell(&mut self, with_uid: bool, len_max: usize, out: &mut Vec<u8>) -> Result<bool> {
+        while out.len() < len_max {
+            let Some(seq) = self.untold.expunged.next() else { break };
+            write::expunge(out, seq);
+            self.exists = self.exists.saturating_sub(1);
+        }
+        if self.untold.expunged.len() > 0 {
+            return Ok(true);
+        }
+        self.tell_counts(out);
+        if std::mem::take(&mut self.untold.keywords) {
+            self.tell_keywords(out);
+        }
+        self.tell_flags(with_uid, len_max, out)?;
+        if self.untold.flags_at.is_none() {
+            self.known.clear();
+        }
+        Ok(self.untold.flags_at.is_some())
+    }
+
+    fn tell_counts(&mut self, out: &mut Vec<u8>) {
+        let (exists, recent) = (self.view.message_count(), self.view.recent_count());
+        if exists != self.exists {
+            write::exists(out, exists);
+        }
+        // A client learns of recent messages with the new ones.
+        if recent != self.recent || exists != self.exists {
+            write::recent(out, recent);
+        }
+        (self.exists, self.recent) = (exists, recent);
+    }
+
+    fn tell_flags(&mut self, with_uid: bool, len_max: usize, out: &mut Vec<u8>) -> Result<()> {
+        let mut rows = Rows::new();
+        while let Some(at) = self.untold.flags_at.take_if(|_| out.len() < len_max) {
+            rows.clear();
+            let budget = ScanBudget { rows: TELL_ROWS, ..ScanBudget::default() };
+            self.untold.flags_at = self.view.scan(&self.untold.flags, at, &Columns::flags(), budget, &mut rows)?;
+            for row in rows.rows.iter().filter(|row| !row.expunged) {
+                let keywords = rows.keywords(row);
+                if self.known.remove(&row.uid) != Some(FlagsDigest::of(row.flags, keywords)) {
+                    tell_row(row, keywords, with_uid, out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the flags that a message has according to the client.
+    pub(crate) fn client_knows(&mut self, uid: Uid, flags: FlagsDigest) {
+        self.known.insert(uid, flags);
+    }
+
+    /// Nothing has to be told of what is now in the view.
+    pub(crate) fn forget_known(&mut self) {
+        self.known.clear();
+    }
+}
+
+/// Rows looked at between two looks at the output.
+const TELL_ROWS: usize = 1024;
+
+fn tell_row(row: &Row, keywords: &[Keyword], with_uid: bool, out: &mut Vec<u8>) {
+    let mut fetch = FetchWriter::begin(out, row.seq);
+    if with_uid {
+        fetch.uid(row.uid);
+    }
+    fetch.flags(row.flags, row.recent, keywords);
+    fetch.end();
+}

@@ -1,0 +1,110 @@
+//! STORE and UID STORE (RFC 3501 §6.4.6): one batch, whatever the number of messages.
+
+use imap_proto::{Store, StoreAction, Tag, write::Code};
+use mailstore::{Batch, Columns, Cursor, FlagAction, FlagChange, Result as StorageResult, Rows, ScanBudget};
+use mailtypes::{Flags, Keyword, SequenceSet, Uid, UidSet};
+
+use crate::{
+    codes::Target,
+    end::End,
+    expunge::READ_ONLY,
+    selected::{FlagsDigest, Selected},
+    session::{Commit, Session, committed, in_flight},
+    sync::Sync,
+};
+
+/// What a client is told that names a sequence number which is not there.
+pub(crate) const BAD_SEQUENCE: &str = "Invalid messageset.";
+
+impl Session {
+    pub(crate) async fn store(&mut self, tag: &Tag, store: Store) -> Result<(), End> {
+        if store.unchanged_since.is_some() {
+            return self.bad(tag, "UNCHANGEDSINCE is not supported.");
+        }
+        if self.here(|selected, _| selected.read_only)? {
+            return self.no(tag, Some(Code::ReadOnly), READ_ONLY);
+        }
+        let uid = store.uid;
+        let Some(uids) = self.here(|selected, _| uids_of(selected, uid, &store.set))? else {
+            return self.bad(tag, BAD_SEQUENCE);
+        };
+        if !uids.is_empty() {
+            let change = FlagChange {
+                uids,
+                action: match store.action {
+                    StoreAction::Replace => FlagAction::Replace,
+                    StoreAction::Add => FlagAction::Add,
+                    StoreAction::Remove => FlagAction::Remove,
+                },
+                flags: store.flags.flags,
+                keywords: store.flags.keywords,
+                unchanged_since: None,
+            };
+            let silent = store.silent;
+            let submitted = self.on_selected(move |selected, _| submit(selected, change, silent)).await?;
+            let outcome = match submitted {
+                Ok(commit) => committed(commit).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = outcome {
+                self.here(|selected, _| selected.forget_known())?;
+                return self.storage_error(tag, "STORE", &error, Target::Other);
+            }
+        }
+        self.finish(tag, Sync::after_message_command(uid), "Store completed.").await
+    }
+}
+
+fn submit(selected: &mut Selected, change: FlagChange, silent: bool) -> StorageResult<Commit> {
+    if silent {
+        note_expected(selected, &change)?;
+    }
+    selected.mailbox.submit(Batch::new().flags(change)).map(in_flight)
+}
+
+/// `.SILENT`: what the change makes of each message need not be told. What another session does to it meanwhile leads
+/// to other flags than these, and is told.
+fn note_expected(selected: &mut Selected, change: &FlagChange) -> StorageResult<()> {
+    let mut rows = Rows::new();
+    let mut at = Some(Cursor::START);
+    while let Some(from) = at {
+        rows.clear();
+        at = selected.view.scan(&change.uids, from, &Columns::flags(), ScanBudget::default(), &mut rows)?;
+        for row in rows.rows.iter().filter(|row| !row.expunged) {
+            selected.client_knows(row.uid, expected(row.flags, rows.keywords(row), change));
+        }
+    }
+    Ok(())
+}
+
+/// The flags of a message after the change.
+fn expected(flags: Flags, keywords: &[Keyword], change: &FlagChange) -> FlagsDigest {
+    let given = |keyword: &&Keyword| change.keywords.contains(keyword);
+    match change.action {
+        FlagAction::Replace => FlagsDigest::of(change.flags, &change.keywords),
+        FlagAction::Add => {
+            let kept = keywords.iter().filter(|keyword| !given(keyword));
+            FlagsDigest::of(flags | change.flags, kept.chain(&change.keywords))
+        }
+        FlagAction::Remove => {
+            FlagsDigest::of(flags.without(change.flags), keywords.iter().filter(|keyword| !given(keyword)))
+        }
+    }
+}
+
+/// The messages that a set names. `None` for a sequence number that is not there; UIDs that are not there name nothing
+/// (RFC 3501 §6.4.8).
+pub(crate) fn uids_of(selected: &Selected, uid: bool, set: &SequenceSet) -> Option<UidSet> {
+    let view = &selected.view;
+    if uid {
+        let uids = view.uids();
+        let largest = uids.last().map_or(0, Uid::value);
+        return Some(uids.intersection(&set.resolve(largest)));
+    }
+    let count = view.message_count();
+    let numbers = set.resolve(count);
+    match numbers.last() {
+        Some(last) if last.value() > count => None,
+        _ => Some(view.uids_at(&numbers)),
+    }
+}

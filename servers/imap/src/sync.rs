@@ -1,0 +1,61 @@
+//! Telling a client what others did, at a command's end.
+
+use mailstore::{Expunges, StorageError};
+use tracing::warn;
+
+use crate::{end::End, selected::Selected, session::Session};
+
+/// What a command's end may tell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Sync {
+    /// Whether EXPUNGE may be told.
+    pub(crate) expunges: Expunges,
+    /// Whether FETCH responses have a UID (RFC 3501 §6.4.8: those that a UID command caused).
+    pub(crate) with_uid: bool,
+}
+
+impl Sync {
+    /// After commands that are not about sequence numbers.
+    pub(crate) const ALL: Self = Self { expunges: Expunges::Apply, with_uid: false };
+
+    /// After FETCH, STORE, SEARCH: no EXPUNGE, unless the command was about UIDs (RFC 3501 §7.4.1).
+    pub(crate) fn after_message_command(uid: bool) -> Self {
+        Self { expunges: if uid { Expunges::Apply } else { Expunges::Hold }, with_uid: uid }
+    }
+}
+
+impl Session {
+    /// Looks for changes of the selected mailbox, if there is one, and tells them, in steps.
+    pub(crate) async fn sync(&mut self, what: Sync) -> Result<(), End> {
+        let Some(selected) = self.state.selected() else { return Ok(()) };
+        if selected.is_up_to_date(what.expunges) {
+            selected.forget_known();
+            return Ok(());
+        }
+        let step_len = self.ctx.limits.output_step_len;
+        let mut synced = false;
+        loop {
+            let step = move |selected: &mut Selected, out: &mut Vec<u8>| {
+                // What an earlier look brought is told first.
+                let looks = !synced && !selected.has_untold();
+                if looks {
+                    selected.sync(what.expunges)?;
+                }
+                Ok((synced || looks, selected.tell(what.with_uid, step_len, out)?))
+            };
+            match self.on_selected(step).await? {
+                Ok((true, false)) => return Ok(()),
+                Ok((looked, _)) => {
+                    synced = looked;
+                    self.wire.flush().await?;
+                }
+                Err(error @ (StorageError::Deleted(_) | StorageError::Moved(_))) => return Err(End::Mailbox(error)),
+                Err(error) => {
+                    // The command itself was carried out; the next sync may succeed.
+                    warn!(user = %self.user_for_log(), %error, "cannot look for changes of the selected mailbox");
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
