@@ -119,7 +119,7 @@ pub fn standard_fields() -> Vec<Field> {
         Field::variable("guid", String, Decision::NO),
         Field::variable("mime.parts", Variable, Decision::NO),
         Field::variable("binary.parts", Variable, Decision::NO),
-        Field::variable("body.snippet", String, Decision::NO),
+        Field::variable("body.snippet", Variable, Decision::NO),
     ]
 }
 

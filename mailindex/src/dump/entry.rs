@@ -173,7 +173,13 @@ fn text(value: &Value, mut out: &mut dyn fmt::Write) -> fmt::Result {
         Value::Bool(b) => write!(out, "{b}"),
         // Nothing from a file may speak to the terminal.
         Value::Text(s) if s.is_empty() || s.chars().any(|c| c.is_control() || c == ' ' || c == '"') => {
-            write!(out, "{s:?}")
+            out.write_char('"')?;
+            s.chars().try_for_each(|c| match c {
+                '"' => out.write_str("\\\""),
+                c if c.is_control() => write!(out, "{}", c.escape_default()),
+                c => out.write_char(c),
+            })?;
+            out.write_char('"')
         }
         Value::Text(s) => out.write_str(s),
         Value::List(list) => separated(list, ",", &mut out, text),

@@ -81,8 +81,7 @@ struct Dumper {
 impl Dumper {
     /// Dumps records up to an error, whose offset is returned.
     fn records(&mut self, bytes: &[u8], offset: u32, out: &mut Sink<'_>) -> Result<Option<u32>, fmt::Error> {
-        let mut records = Records::new(bytes, offset);
-        while let Some(record) = records.next() {
+        for record in Records::new(bytes, offset) {
             match record {
                 Ok(record) => self.record(&record, out)?,
                 Err(stop) => {

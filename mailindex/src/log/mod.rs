@@ -28,3 +28,6 @@ pub use transaction::{
     TransactionError,
 };
 pub use transactions::{Transactions, WrittenTransaction, complete_end};
+
+#[cfg(test)]
+mod tests;

@@ -168,13 +168,16 @@ impl Replay {
 
     pub(super) fn modseq_update(&mut self, updates: &[RawModseqUpdate]) -> Result<(), Halt> {
         let Some(field) = self.inner.modseq_field() else { return Ok(()) };
+        // A message without a modseq of its own has the extension header's; it never sinks either.
+        let of_zero = self.inner.modseq_of_zero();
         for update in updates {
             let (uid, modseq) = (update.uid.get(), update.modseq());
             self.for_range(uid, uid, |replay, at, positions| {
                 replay.grow_column(at, field, 8)?;
                 let Some(chunk) = replay.chunk_mut(at) else { return Ok(()) };
                 let own = chunk.field(field, positions.start).first_chunk::<8>();
-                if own.map_or(0, |own| u64::from_le_bytes(*own)) <= modseq {
+                let own = own.map_or(0, |own| u64::from_le_bytes(*own));
+                if modseq >= if own == 0 { of_zero } else { own } {
                     chunk.fill_u64(field, positions, modseq);
                 }
                 Ok(())

@@ -8,6 +8,8 @@
 mod extensions;
 mod messages;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -156,8 +158,10 @@ impl Replay {
     }
 
     /// Takes note of the internal records between tail and head of a snapshot, which are in force already but not
-    /// carried out in the mail store. `bytes` begin at `offset`, a record, and end at the state's position.
+    /// carried out in the mail store; until then [`State::has_pending`] is said of such a state to be safe. `bytes`
+    /// begin at `offset`, the recorded tail, and end at the state's position. To be called before [`Self::apply`].
     pub fn recall_pending(&mut self, bytes: &[u8], offset: u32) {
+        self.inner.pending = Arc::default();
         for transaction in Transactions::new(bytes, offset).map_while(Result::ok) {
             for (record, change) in transaction.changes() {
                 let result = match change {

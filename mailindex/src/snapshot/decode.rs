@@ -205,16 +205,17 @@ fn read_records(
         good
     });
     let clear = if inner.header.raw.minor_version <= 1 { OLD_RECENT } else { 0 };
+    let masks = Masks { flags: RecordFlags::ALL.0 & !clear, keywords: inner.keywords.names().len() };
     let mut batch: Vec<&[u8]> = Vec::with_capacity(CHUNK_LEN_MAX);
     for record in ascending {
         batch.push(record);
         if batch.len() == CHUNK_LEN_MAX {
-            inner.chunks.push(Arc::new(chunk(&batch, extensions, clear)));
+            inner.chunks.push(Arc::new(chunk(&batch, extensions, &masks)));
             batch.clear();
         }
     }
     if !batch.is_empty() {
-        inner.chunks.push(Arc::new(chunk(&batch, extensions, clear)));
+        inner.chunks.push(Arc::new(chunk(&batch, extensions, &masks)));
     }
     if dropped > 0 {
         problems.push(SnapshotProblem::Order { dropped });
@@ -226,13 +227,21 @@ fn uid_of(record: &[u8]) -> u32 {
     record.first_chunk::<4>().map_or(0, |uid| u32::from_le_bytes(*uid))
 }
 
-fn chunk(records: &[&[u8]], extensions: &[ExtensionHeader<'_>], clear: u8) -> Chunk {
+/// What of a record is taken.
+struct Masks {
+    flags: u8,
+    /// How many keyword bits mean something. In the others Dovecot leaves rubbish when it widens the field, which
+    /// must not turn into keywords when there are more names one day.
+    keywords: usize,
+}
+
+fn chunk(records: &[&[u8]], extensions: &[ExtensionHeader<'_>], masks: &Masks) -> Chunk {
     let mut chunk = Chunk::default();
     chunk.uids.reserve_exact(records.len());
     chunk.flags.reserve_exact(records.len());
     for record in records {
         let flags = record.get(FIELDS_START - 1).copied().unwrap_or(0);
-        chunk.push(uid_of(record), flags & !clear & RecordFlags::ALL.0);
+        chunk.push(uid_of(record), flags & masks.flags);
     }
     for extension in extensions {
         let (at, width) =
@@ -243,10 +252,23 @@ fn chunk(records: &[&[u8]], extensions: &[ExtensionHeader<'_>], clear: u8) -> Ch
             column.width = width;
             column.data.reserve_exact(records.len() * width);
             fields.for_each(|field| column.data.extend_from_slice(field));
+            if extension.name == names::KEYWORDS {
+                mask_bits(&mut column, masks.keywords);
+            }
         }
         chunk.columns.push(column);
     }
     chunk
+}
+
+/// Clears all bits from `count` on in each field.
+fn mask_bits(column: &mut Column, count: usize) {
+    for field in column.data.chunks_exact_mut(column.width) {
+        for (i, byte) in field.iter_mut().enumerate() {
+            let bits = count.saturating_sub(i * 8).min(8);
+            *byte &= ((1u16 << bits) - 1) as u8;
+        }
+    }
 }
 
 /// Puts header fields right that can be.
@@ -305,6 +327,12 @@ fn place(inner: &mut Inner) {
     let head = LogPosition { file_seq: header.log_file_seq.get(), offset: header.log_file_head_offset.get() };
     inner.position = (head.file_seq != 0).then_some(head);
     inner.tail = header.log_file_tail_offset.get();
+    if inner.tail < head.offset {
+        // What stands between them is not known here: until the log is asked, something has to be done.
+        let pending = Arc::make_mut(&mut inner.pending);
+        pending.note(inner.tail);
+        pending.note(head.offset - 1);
+    }
     let modseq_hdr = inner.modseq_ext.and_then(|i| inner.extensions.get(i));
     let highest = modseq_hdr.and_then(|ext| ext.hdr_bytes(0)).map_or(0, u64::from_le_bytes);
     let counted_at = modseq_hdr
