@@ -7,9 +7,12 @@ use std::{
 
 use anyhow::Context;
 use culver_runtime::{PasswordFile, StorageProvider, UserName};
-use mailfs::{FileSystem, FileSystemExt};
+use mailfs::FileSystemExt as _;
 use mailindex::engine::Env;
-use mailstore::{MailStorage, SdboxOptions, SdboxStorage};
+use mailstore::{
+    MailStorage,
+    sdbox::{SdboxOptions, SdboxStorage},
+};
 use tracing::{info, warn};
 
 /// Mode of folders that are made.
@@ -54,7 +57,12 @@ impl DataFolder {
                 }
             };
             match storage.recover() {
-                Ok(report) => info!(user, mailboxes = report.mailboxes.len(), "store looked over"),
+                Ok(report) => {
+                    info!(user, mailboxes = report.mailboxes, repaired = report.repaired.len(), "store looked over");
+                    for repaired in &report.repaired {
+                        warn!(user, ?repaired, "mailbox repaired");
+                    }
+                }
                 Err(error) => warn!(user, %error, "store could not be looked over"),
             }
         }

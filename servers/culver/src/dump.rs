@@ -1,10 +1,6 @@
 //! `culver dump`: what stands in a file of a store, whatever state it is in.
 
-use std::{
-    fmt,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{fmt, io, path::Path};
 
 use anyhow::{Context, ensure};
 use mailfs::{FileSystem as _, FileSystemExt as _, OpenMode, RealDisk};

@@ -69,11 +69,13 @@ async fn serve(arguments: &ServeArguments, folder: DataFolder) -> anyhow::Result
         limits,
         stop,
     };
-    let imap = bind(&host, arguments.imap, b"* BYE Too many connections\r\n").await?;
-    let lmtp = bind(&host, arguments.lmtp, b"421 4.7.0 Too many connections\r\n").await?;
+    let imap_connections = Connections::new(&host.limits);
+    let imap = bind(&host, arguments.imap, imap_connections.clone(), b"* BYE Too many connections\r\n").await?;
+    let lmtp_connections = Connections::new(&host.limits);
+    let lmtp = bind(&host, arguments.lmtp, lmtp_connections, b"421 4.7.0 Too many connections\r\n").await?;
     info!(imap = %imap.local_addr()?, lmtp = %lmtp.local_addr()?, "listening");
     let imap_host = host.clone();
-    let imap = imap.run(move |accepted| imap_session(imap_host.clone(), accepted));
+    let imap = imap.run(move |accepted| imap_session(imap_host.clone(), imap_connections.clone(), accepted));
     let lmtp = lmtp.run(move |accepted| lmtp_session(host.clone(), accepted));
     let stopped = async {
         let outcome = wait_for_signal().await;
@@ -84,8 +86,12 @@ async fn serve(arguments: &ServeArguments, folder: DataFolder) -> anyhow::Result
     stopped
 }
 
-async fn bind(host: &Host, address: SocketAddr, refusal: &'static [u8]) -> anyhow::Result<Listener> {
-    let connections = Connections::new(&host.limits);
+async fn bind(
+    host: &Host,
+    address: SocketAddr,
+    connections: Connections,
+    refusal: &'static [u8],
+) -> anyhow::Result<Listener> {
     let listener = Listener::bind(address, &host.limits, connections, host.stop.clone(), refusal).await;
     listener.with_context(|| format!("listening on {address}"))
 }
@@ -100,34 +106,34 @@ async fn wait_for_signal() -> anyhow::Result<()> {
 }
 
 async fn lmtp_session(host: Host, accepted: Accepted) {
+    let Accepted { stream, peer, .. } = accepted;
     let context = culver_lmtp::SessionContext {
         host_name: host.name,
-        peer: accepted.peer.to_string().into(),
+        peer: peer.to_string().into(),
         limits: host.limits,
         logins: host.logins,
         pool: host.pool,
         storages: host.storages,
         stop: host.stop,
     };
-    if let Err(error) = culver_lmtp::serve(accepted.stream, context).await {
-        debug!(peer = %accepted.peer, %error, "LMTP connection lost");
+    if let Err(error) = culver_lmtp::serve(stream, context).await {
+        debug!(%peer, %error, "LMTP connection lost");
     }
 }
 
-async fn imap_session(host: Host, accepted: Accepted) {
+async fn imap_session(host: Host, connections: Connections, accepted: Accepted) {
+    let Accepted { stream, peer, .. } = accepted;
     let context = culver_imap::SessionContext {
-        host_name: host.name,
-        peer: accepted.peer.to_string().into(),
-        limits: host.limits,
         logins: host.logins,
-        pool: host.pool,
         storages: host.storages,
+        pool: host.pool,
+        connections,
+        limits: host.limits,
         stop: host.stop,
-        plaintext_login_allowed: accepted.peer.ip().is_loopback(),
+        peer: Some(peer),
+        plaintext_login_allowed: peer.ip().is_loopback(),
     };
-    if let Err(error) = culver_imap::serve(accepted.stream, context).await {
-        debug!(peer = %accepted.peer, %error, "IMAP connection lost");
-    }
+    culver_imap::serve(stream, context).await;
 }
 
 fn host_name() -> String {

@@ -1,0 +1,46 @@
+//! The short forms of the long runs of `docs/testing.md`: Culver and a real Dovecot on the same files.
+
+use std::{path::Path, time::Duration};
+
+use testkit::{
+    dovecot,
+    interop::{both_at_once, kill, turn_about},
+    skip,
+};
+
+fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_culver"))
+}
+
+#[test]
+fn by_turns_with_dovecot() {
+    if !dovecot::is_installed() {
+        return skip("changes by turns with Dovecot", "dovecot");
+    }
+    let report = turn_about::run(program(), fastrand::u64(..1_000_000), 250).unwrap();
+    println!("{report:?}");
+}
+
+#[test]
+fn at_once_with_dovecot() {
+    if !dovecot::is_installed() {
+        return skip("changes at once with Dovecot", "dovecot");
+    }
+    let seed = fastrand::u64(..1_000_000);
+    let report = both_at_once::run(program(), seed, Duration::from_secs(20), both_at_once::Mix::Half).unwrap();
+    println!("seed {seed}: {report:?}");
+    assert!(report.commands > 100, "hardly anything was done");
+    assert!(report.broken.is_empty() && report.complaints.is_empty(), "seed {seed}: {report:#?}");
+}
+
+#[test]
+fn killed_under_load() {
+    if !dovecot::is_installed() {
+        skip("opening a killed server's store with Dovecot", "dovecot");
+    }
+    let seed = fastrand::u64(..1_000_000);
+    let report = kill::run(program(), seed, 12, 2_000).unwrap();
+    println!("seed {seed}: {report:?}");
+    assert!(report.acknowledged > 0 && report.stores > 0, "the load did nothing: {report:?}");
+    assert!(report.broken.is_empty(), "seed {seed}: {:#?}", report.broken);
+}
