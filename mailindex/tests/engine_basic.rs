@@ -1,4 +1,5 @@
 //! What one and two writers do, on the simulated and the real disk.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! The power is cut during each call, and each call fails: what was acknowledged is there, what was not is there whole or
 //! not at all, and no UID is used twice.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test")]
 
 mod common;
 

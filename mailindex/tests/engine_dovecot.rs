@@ -1,5 +1,6 @@
 //! A real Dovecot reads what we write, and we what it writes, in turns on one sdbox mailbox, with tiny logs so that both
 //! meet snapshots and rotations all the time. Its log must stay empty.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test")]
 
 mod common;
 
@@ -16,7 +17,7 @@ use std::{
 use common::*;
 use mailfs::{RealDisk, sim::SimDisk};
 use mailindex::{
-    engine::{Env, EnvOptions, MailboxIndex, RebuildMessage, rebuild, recover},
+    engine::{CacheValues, Env, EnvOptions, MailboxIndex, RebuildMessage, rebuild, recover},
     log::Transaction,
     state::RecordFlags,
 };
@@ -260,4 +261,29 @@ fn recovered_states_are_opened() {
         }
         assert_eq!(dovecot.log(), "", "at {k}");
     }
+}
+
+/// Dovecot answers from our cache records, and we find its own.
+#[test]
+fn the_cache_is_shared() {
+    let Some(dovecot) = Dovecot::new() else { return };
+    let dir = dovecot.mailbox("Cached");
+    fs::create_dir_all(&dir).unwrap();
+    let env = Env::new(Arc::new(RealDisk::new()), manual());
+    let index = create(&env, &dir);
+    save(&index, &dbox(1)).unwrap();
+    let mut values = CacheValues::default();
+    // Not what the message says, so that it can be told where the answer came from.
+    values.put("hdr.subject", b"\x01\0\0\0\0\0\0\0Subject: from the cache\n".to_vec());
+    values.put("hdr.x-other", Vec::new());
+    index.queue_fill(uid(1), values);
+    index.flush_fills().unwrap();
+    assert!(dovecot.run(&["fetch", "hdr.subject", "mailbox", "Cached", "all"], "").contains("from the cache"));
+    dovecot.run(&["save", "-m", "Cached"], "Subject: theirs\nFrom: x@example.org\n\nbody\n");
+    dovecot.run(&["fetch", "hdr.subject hdr.from size.virtual", "mailbox", "Cached", "all"], "");
+    let state = index.refresh().unwrap();
+    let mut reader = index.cache_reader(&state, &["hdr.subject", "hdr.from"]);
+    let theirs = reader.read(&state.record_of(uid(2)).unwrap());
+    assert!(theirs.get("hdr.subject").unwrap().ends_with(b"Subject: theirs\n"));
+    assert_eq!(dovecot.log(), "");
 }

@@ -1,4 +1,5 @@
 //! Many threads: syncs are shared, nobody is forgotten, two writers do not harm each other.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test")]
 
 mod common;
 

@@ -14,8 +14,14 @@ use mailfs::Wake;
 use mailtypes::UidSet;
 
 use super::{
-    Env, Freshness, IndexError, IndexWatch, Result, commit::Queue, live::Live, log_file::LogFile, paths::Paths,
-    registry::Key, watch::Bell,
+    Env, Freshness, IndexError, IndexWatch, Result,
+    cache_file::{CacheSlot, Fills},
+    commit::Queue,
+    live::Live,
+    log_file::LogFile,
+    paths::Paths,
+    registry::Key,
+    watch::Bell,
 };
 use crate::state::{Deletion, LogPosition, State};
 
@@ -41,7 +47,8 @@ pub struct MailboxIndex {
     bell: Arc<Bell>,
     gone: AtomicBool,
     pub(super) snapshot_scheduled: AtomicBool,
-    pub(super) fills: Mutex<super::cache_file::Fills>,
+    fills: Mutex<Fills>,
+    cache: Mutex<CacheSlot>,
 }
 
 /// What is known of the log, and whether a commit is between its append and its sync.
@@ -67,6 +74,7 @@ impl MailboxIndex {
             gone: AtomicBool::new(false),
             snapshot_scheduled: AtomicBool::new(false),
             fills: Mutex::default(),
+            cache: Mutex::default(),
         }
     }
 
@@ -126,8 +134,12 @@ impl MailboxIndex {
         }
     }
 
-    pub(super) fn key(&self) -> &Key {
-        &self.key
+    pub(super) fn fills(&self) -> MutexGuard<'_, Fills> {
+        self.fills.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn cache_slot(&self) -> MutexGuard<'_, CacheSlot> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn queue(&self) -> &Queue {

@@ -50,13 +50,21 @@ pub(super) fn load(fs: &dyn FileSystem, paths: &Paths) -> Result<Loaded> {
         Snapshot::Missing => None,
         Snapshot::Damaged(damage) => Some(damage),
         Snapshot::Usable { state, len } => {
+            let before = state.clone();
             let mark = state.position().map(|at| SnapshotMark { at, len });
             match continue_from(fs, paths, &log, state)? {
                 Ok((state, stop)) => {
                     let live = Live { log, state, snapshot: mark };
                     return Ok(Loaded { live, stop, bad_snapshot: None });
                 }
-                Err(what) => Some(Damage { path: paths.index.clone(), offset: 0, what }),
+                Err(what) => {
+                    let damage = Damage { path: paths.index.clone(), offset: 0, what };
+                    // The logs may reach back to the beginning and yet lack what the snapshot has.
+                    if is_ahead(&log, &before)? {
+                        return Err(damage.into());
+                    }
+                    Some(damage)
+                }
             }
         }
     };
@@ -64,6 +72,13 @@ pub(super) fn load(fs: &dyn FileSystem, paths: &Paths) -> Result<Loaded> {
         Ok((state, stop)) => Ok(Loaded { live: Live { log, state, snapshot: None }, stop, bad_snapshot }),
         Err(what) => Err(bad_snapshot.unwrap_or_else(|| log.damage(0, what)).into()),
     }
+}
+
+/// Whether a snapshot of the same index has more than its log: the log has lost its end, or was replaced by an older one.
+pub(super) fn is_ahead(log: &LogFile, snapshot: &State) -> Result<bool> {
+    let Some(at) = snapshot.position() else { return Ok(false) };
+    let past_end = at.file_seq == log.seq() && u64::from(at.offset) > log.handle.len()?;
+    Ok(snapshot.index_id() == log.header.indexid.get() && (past_end || at.file_seq > log.seq()))
 }
 
 /// Neither log; is there anything else?

@@ -34,7 +34,7 @@ mod snapshot_writer;
 mod watch;
 
 pub use self::{
-    cache_file::{CacheValue, CacheValues},
+    cache_file::{CacheReader, CacheValue, CacheValues, CachedValues},
     commit::{CommitOp, CommitOutcome, CommitPoint, Durability},
     completion::{Completer, Completion, completion},
     env::{Background, Env, EnvOptions, Fsync},

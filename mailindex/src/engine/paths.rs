@@ -14,7 +14,6 @@ const MODE_MASK: u32 = 0o666;
 #[derive(Clone, Debug)]
 pub(super) struct Paths {
     pub(super) dir: PathBuf,
-    pub(super) prefix: String,
     /// The live log.
     pub(super) log: PathBuf,
     /// The log before it.
@@ -33,7 +32,6 @@ impl Paths {
         let name = |suffix: &str| dir.join(format!("{prefix}{suffix}"));
         Self {
             dir: dir.to_owned(),
-            prefix: prefix.to_owned(),
             log: name(".log"),
             log2: name(".log.2"),
             newlock: name(".log.newlock"),

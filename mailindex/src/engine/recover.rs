@@ -256,8 +256,7 @@ impl Work<'_> {
         let backup = load::read_snapshot(self.fs, &self.paths.backup)?;
         if let Snapshot::Usable { state, .. } = &snapshot
             && let Some(at) = state.position()
-            && state.index_id() == log.header.indexid.get()
-            && is_ahead(log, at)?
+            && load::is_ahead(log, state)?
         {
             // The log lost its end. What the snapshot has was in force.
             return self.restart_log(log, state, at, damage);
@@ -428,12 +427,6 @@ fn log_behind(env: &Env, state: &State, at: LogPosition) -> RawLogHeader {
     header.prev_file_seq = at.file_seq.into();
     header.prev_file_offset = at.offset.into();
     header
-}
-
-/// Whether a snapshot's head is behind the log's end.
-fn is_ahead(log: &LogFile, at: LogPosition) -> Result<bool> {
-    let past_end = at.file_seq == log.seq() && u64::from(at.offset) > log.handle.len()?;
-    Ok(past_end || at.file_seq > log.seq())
 }
 
 /// Files of ours that a crash left half made. Those that somebody is making just now are young.

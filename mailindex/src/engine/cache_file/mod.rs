@@ -1,6 +1,26 @@
 //! The cache file: values that can be computed again from the messages (`docs/formats/cache.md`).
+//!
+//! # Invariants
+//!
+//! 1. Nothing here fails an operation: what cannot be cached is not cached, what cannot be read is not there.
+//! 2. Records are appended under the log's lock, then the cache's own; readers take neither.
+//! 3. A file that is damaged, or shorter than the index's offsets reach (a power cut took its end, and what is appended
+//!    next would be taken for what stood there), is replaced by an empty one with another `file_seq`, which voids the
+//!    offsets.
 
+mod fields;
+mod file;
+mod reader;
 mod values;
+mod window;
+mod writer;
 
-pub(super) use self::values::Fills;
-pub use self::values::{CacheValue, CacheValues};
+pub(super) use self::{
+    file::OpenCache,
+    values::{CacheSlot, Fills},
+    writer::{Wait, store},
+};
+pub use self::{
+    reader::{CacheReader, CachedValues},
+    values::{CacheValue, CacheValues},
+};

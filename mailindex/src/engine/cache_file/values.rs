@@ -40,6 +40,42 @@ impl CacheValues {
 /// Values that wait for the end of a command.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Fills {
-    pub(super) waiting: VecDeque<(Uid, CacheValues)>,
-    pub(super) len: usize,
+    waiting: VecDeque<(Uid, CacheValues)>,
+    len: usize,
+}
+
+impl Fills {
+    /// Values of one message that come one after the other become one record; of more than `max` bytes the oldest go.
+    pub(super) fn push(&mut self, uid: Uid, values: CacheValues, max: usize) {
+        match self.waiting.back_mut().filter(|(there, _)| *there == uid) {
+            Some((_, there)) => {
+                self.len -= there.byte_len();
+                values.0.into_iter().for_each(|value| there.put(value.field, value.data));
+                self.len += there.byte_len();
+            }
+            None => {
+                self.len += values.byte_len();
+                self.waiting.push_back((uid, values));
+            }
+        }
+        while self.len > max {
+            let Some((_, dropped)) = self.waiting.pop_front() else { break };
+            self.len -= dropped.byte_len();
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Vec<(Uid, CacheValues)> {
+        self.len = 0;
+        std::mem::take(&mut self.waiting).into()
+    }
+}
+
+/// What a mailbox knows of its cache file.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct CacheSlot {
+    pub(super) open: Option<std::sync::Arc<super::OpenCache>>,
+    /// The file that must not be read any more.
+    pub(super) damaged: Option<u32>,
+    /// The file that reaches as far as the index's offsets.
+    pub(super) checked: Option<u32>,
 }

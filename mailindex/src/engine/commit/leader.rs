@@ -18,7 +18,8 @@ use super::{
 use crate::{
     engine::{
         Background, CommitError, CommitStage, Env, Fsync, IndexError, MailboxIndex, OpError, Result,
-        cache_file::CacheValues, flusher, rotate,
+        cache_file::{self, CacheValues, Wait},
+        flusher, rotate,
     },
     log::Transaction,
     state::State,
@@ -330,6 +331,13 @@ impl Batch {
                     entry.fail(CommitStage::Prepare, false, Arc::new(e));
                 }
             }
+        }
+        let cached = std::mem::take(&mut self.cached);
+        if !cached.is_empty()
+            && let Some(transaction) = cache_file::store(&locked, &cached, Wait::ForCommit)
+            && let Err(e) = locked.add(&transaction)
+        {
+            tracing::warn!(dir = %self.index.dir().display(), "values not cached: {e}");
         }
         self.locked = Some(locked);
     }

@@ -103,14 +103,6 @@ impl Queue {
         waiting.ops.drain(..count).collect()
     }
 
-    /// The leader puts back what it could not begin with, before everything that came since.
-    pub(in crate::engine) fn put_back(&self, ops: Vec<Box<dyn CommitOp>>) {
-        let mut waiting = self.waiting();
-        for op in ops.into_iter().rev() {
-            waiting.ops.push_front(op);
-        }
-    }
-
     /// The leader leaves.
     pub(in crate::engine) fn resign(&self) -> Next {
         let mut waiting = self.waiting();
