@@ -29,12 +29,13 @@ pub struct Culver {
 /// The program that is tested: `CULVER_BIN`, else the release build, else the debug build beside this crate.
 pub fn program() -> anyhow::Result<PathBuf> {
     if let Some(path) = std::env::var_os("CULVER_BIN") {
-        return Ok(path.into());
+        return Ok(fs::canonicalize(path)?);
     }
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
     let builds = ["release/culver", "debug/culver"].map(|build| target.join(build));
-    builds.into_iter().find(|path| path.exists()).context("build culver first: cargo build --release")
+    let built = builds.into_iter().find(|path| path.exists()).context("build culver first: cargo build --release")?;
+    Ok(fs::canonicalize(built)?)
 }
 
 impl Culver {

@@ -152,6 +152,8 @@ impl ShownMailbox {
                 shown.messages.insert(uid, message);
             }
         }
+        // STATUS of the mailbox that is selected may be answered from the session's own view: leave it.
+        imap.ok("UNSELECT")?;
         Ok(shown)
     }
 }
