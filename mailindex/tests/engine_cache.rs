@@ -123,3 +123,34 @@ fn a_damaged_or_shortened_file_is_replaced() {
         assert!(fs.read_all(&dir.join("dovecot.index.cache"), 1 << 20).unwrap().len() > 32);
     });
 }
+
+#[test]
+fn a_purge_keeps_what_lives() {
+    on_both(|fs, dir| {
+        let index = create(&Env::new(fs.clone(), manual()), dir);
+        for _ in 0..800 {
+            append_cached(&index);
+        }
+        assert!(!index.purge_cache_if_due().unwrap(), "all of it lives");
+        let before = fs.metadata(&dir.join("dovecot.index.cache")).unwrap().unwrap().len;
+        let gone: Vec<u32> = (1..=800).filter(|n| n % 3 == 0).collect();
+        expunge(&index, &set(&gone)).unwrap();
+        assert!(index.purge_cache_if_due().unwrap());
+        assert!(!index.purge_cache_if_due().unwrap());
+        let after = fs.metadata(&dir.join("dovecot.index.cache")).unwrap().unwrap().len;
+        assert!(after < before * 3 / 4, "{before} {after}");
+        let other = open(&Env::new(fs, manual()), dir).unwrap();
+        for index in [&index, &other] {
+            let state = index.refresh().unwrap();
+            let mut reader = index.cache_reader(&state, &["size.virtual", "hdr.subject"]);
+            for record in state.records_from(0) {
+                let n = record.uid().value();
+                let found = reader.read(&record);
+                assert_eq!(found.get("size.virtual").unwrap(), u64::from(n).to_le_bytes());
+                assert!(found.get("hdr.subject").unwrap().ends_with(format!("Subject: {n}\n").as_bytes()));
+            }
+        }
+        let next = append_cached(&index);
+        assert_eq!(get(&index, next, "size.virtual").unwrap(), u64::from(next).to_le_bytes());
+    });
+}

@@ -19,6 +19,9 @@ use mailfs::FileSystem;
 
 use super::{Background, EnvOptions, MailboxIndex, Result, commit, flusher};
 
+/// How many commit threads more than asked for there may be when so many wait for locks of other processes.
+const BLOCKED_THREADS_MAX: usize = 32;
+
 /// Work that nobody waits for.
 pub(super) enum Job {
     /// Write a snapshot if one is due.
@@ -38,6 +41,8 @@ struct State {
     dirty: Vec<DirtyLog>,
     committers: usize,
     committers_idle: usize,
+    /// Those that wait for locks of other processes: others do the work meanwhile.
+    committers_blocked: usize,
     background_runs: bool,
     stopping: bool,
     threads: Vec<JoinHandle<()>>,
@@ -52,6 +57,15 @@ struct Shared {
     state: Mutex<State>,
     drives_changed: Condvar,
     jobs_changed: Condvar,
+}
+
+/// A committer waits for locks; see [`Pool::blocked`].
+pub(super) struct Blocked<'a>(&'a Shared);
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        self.0.state().committers_blocked -= 1;
+    }
 }
 
 /// See the module.
@@ -81,18 +95,18 @@ impl Pool {
         if self.shared.background == Background::Manual {
             return;
         }
-        if state.committers_idle < state.drives.len() && state.committers < self.shared.commit_threads {
-            let shared = Arc::clone(&self.shared);
-            let spawned = thread::Builder::new().name("mailindex-commit".into()).spawn(move || shared.run_committer());
-            match spawned {
-                Ok(thread) => {
-                    state.committers += 1;
-                    state.threads.push(thread);
-                }
-                Err(e) => tracing::error!("cannot start a commit thread: {e}"),
-            }
-        }
+        self.shared.start_committer_if_needed(&mut state);
         self.shared.drives_changed.notify_one();
+    }
+
+    /// To be held by a committer while all it could do is wait for locks: another takes its place.
+    pub(super) fn blocked(&self) -> Blocked<'_> {
+        let mut state = self.shared.state();
+        state.committers_blocked += 1;
+        if self.shared.background == Background::Threads {
+            self.shared.start_committer_if_needed(&mut state);
+        }
+        Blocked(&self.shared)
     }
 
     pub(super) fn schedule_job(&self, job: Job) {
@@ -122,6 +136,22 @@ impl Pool {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start_committer_if_needed(self: &Arc<Self>, state: &mut State) {
+        let working = state.committers.saturating_sub(state.committers_blocked);
+        let wanted = state.committers_idle < state.drives.len() && working < self.commit_threads;
+        if !wanted || state.committers >= self.commit_threads + BLOCKED_THREADS_MAX {
+            return;
+        }
+        let shared = Arc::clone(self);
+        match thread::Builder::new().name("mailindex-commit".into()).spawn(move || shared.run_committer()) {
+            Ok(thread) => {
+                state.committers += 1;
+                state.threads.push(thread);
+            }
+            Err(e) => tracing::error!("cannot start a commit thread: {e}"),
+        }
     }
 
     fn wake_background(self: &Arc<Self>, state: &mut State) {

@@ -46,6 +46,7 @@ impl MailboxIndex {
         let due = is_due(self.env(), &self.slot().live);
         if due && !self.is_deleted() {
             self.write_snapshot()?;
+            self.purge_cache_if_due()?;
         }
         Ok(())
     }

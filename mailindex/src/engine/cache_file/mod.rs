@@ -10,6 +10,7 @@
 
 mod fields;
 mod file;
+mod purge;
 mod reader;
 mod values;
 mod window;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Largest record written, as Dovecot's default has it; what would make it larger is not cached.
-const RECORD_LEN_MAX: usize = 64 << 10;
+pub(super) const RECORD_LEN_MAX: usize = 64 << 10;
 
 /// At this size Dovecot drops the file.
 const FILE_LEN_MAX: u64 = 1 << 30;
@@ -38,7 +38,7 @@ pub(in crate::engine) enum Wait {
 }
 
 /// The cache's own lock.
-struct CacheLock {
+pub(super) struct CacheLock {
     _lock: LockGuard,
     _rank: RankGuard,
 }
@@ -146,7 +146,7 @@ fn create(index: &Arc<MailboxIndex>, state: &State) -> Attempt<Arc<OpenCache>> {
     Ok(cache)
 }
 
-fn lock(index: &MailboxIndex, cache: &OpenCache, wait: Wait) -> Attempt<Option<CacheLock>> {
+pub(super) fn lock(index: &MailboxIndex, cache: &OpenCache, wait: Wait) -> Attempt<Option<CacheLock>> {
     let env = index.env();
     let timeout = match wait {
         Wait::ForCommit => env.options().cache_lock_timeout,

@@ -92,13 +92,11 @@ pub(in crate::engine) fn drive_many(indexes: Vec<Arc<MailboxIndex>>) {
             index.queue().try_lead()
         })
         .collect();
-    if let [index] = led[..] {
-        return lead(index);
-    }
     let leaderships: Vec<_> = led.iter().map(|index| Leadership(index)).collect();
     let mut round: Vec<_> = led.iter().map(|index| Batch::new(index, index.queue().take(BATCH_OPS_MAX))).collect();
     sync_bodies(&env, &mut round);
     let (start, mut pause) = (env.fs().monotonic(), BUSY_PAUSE_MIN);
+    let mut blocked = None;
     while !round.is_empty() {
         let waited = env.fs().monotonic().saturating_sub(start);
         let last_try = waited >= env.options().lock_timeout;
@@ -111,6 +109,9 @@ pub(in crate::engine) fn drive_many(indexes: Vec<Arc<MailboxIndex>>) {
         let progress = !ready.is_empty();
         finish_round(&env, ready);
         if !progress {
+            if pause >= BUSY_PAUSE_MAX {
+                blocked.get_or_insert_with(|| env.pool().blocked());
+            }
             env.fs().sleep(pause);
             pause = (pause * 2).min(BUSY_PAUSE_MAX);
         }
