@@ -15,14 +15,17 @@
 //! 2. Every change of the list is made under `mailboxes.lock` and is durable when it returns: each folder whose names
 //!    changed is synced.
 //! 3. A mailbox appears and disappears by one rename.
+//! 4. Whoever changes the list marks Dovecot's own cache of it as stale.
 
 mod layout;
+mod list_index;
 mod rights;
 mod subscriptions;
 mod uid_validity;
 mod walk;
 
 pub(crate) use layout::{Layout, MAILS_DIR};
+pub(crate) use list_index::mark_stale;
 pub(crate) use rights::Rights;
 pub(crate) use subscriptions::Subscriptions;
 pub(crate) use uid_validity::next_uid_validity;

@@ -24,7 +24,7 @@ use super::{
     recover::{self, RecoveryReport},
 };
 use crate::{
-    mailbox_list::{Found, Layout, Rights, Subscriptions, walk},
+    mailbox_list::{Found, Layout, Rights, Subscriptions, mark_stale, walk},
     traits::{Batch, BatchItem, CopySource, ListPattern, MailStorage, Mailbox, MailboxInfo, Result, StorageError},
 };
 
@@ -258,7 +258,9 @@ impl MailStorage for SdboxStorage {
 
     fn create(&self, name: &MailboxName) -> Result<()> {
         let _lock = self.lock_list()?;
-        self.create_locked(name)
+        self.create_locked(name)?;
+        mark_stale(&self.shared.env, self.root());
+        Ok(())
     }
 
     fn delete(&self, name: &MailboxName) -> Result<()> {
@@ -266,7 +268,9 @@ impl MailStorage for SdboxStorage {
             return Err(StorageError::NotPossible("INBOX can't be deleted"));
         }
         let _lock = self.lock_list()?;
-        self.delete_locked(name)
+        self.delete_locked(name)?;
+        mark_stale(&self.shared.env, self.root());
+        Ok(())
     }
 
     fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
@@ -280,7 +284,9 @@ impl MailStorage for SdboxStorage {
             return Err(StorageError::NotPossible("A mailbox can't be renamed to a place below itself"));
         }
         let _lock = self.lock_list()?;
-        self.rename_locked(from, to)
+        self.rename_locked(from, to)?;
+        mark_stale(&self.shared.env, self.root());
+        Ok(())
     }
 
     fn subscribe(&self, name: &MailboxName) -> Result<()> {

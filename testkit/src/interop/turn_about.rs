@@ -27,7 +27,7 @@ pub struct Report {
 }
 
 /// The mailboxes that may come and go.
-const NAMES: [&str; 6] = ["Work", "Work/Deep", "Sent", "Entw&APw-rfe", "A & B", "Old stuff/x"];
+const NAMES: [&str; 6] = ["Work", "Work/Deep", "Sent", "Entw&APw-rfe", "A &- B", "Old stuff/x"];
 const KEYWORDS: [&str; 5] = ["$Forwarded", "Junk", "NonJunk", "custom1", "project-x"];
 const FLAGS: [&str; 5] = ["\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft"];
 
@@ -87,7 +87,8 @@ impl Run {
         if self.recent.len() > 12 {
             self.recent.remove(0);
         }
-        if self.rng.u8(..40) == 0 {
+        // A session whose selected mailbox somebody deleted or renamed may be ended by the server, at its next command.
+        if self.rng.u8(..40) == 0 || self.servers[server].actor.command("NOOP").is_err() {
             let address = self.servers[server].address;
             self.servers[server].actor = Imap::login(address, USER, PASSWORD)?;
         }
@@ -248,7 +249,7 @@ impl Command {
             Self::Create { name } => drop(imap.command(&format!("CREATE {}", quote(name)))?),
             Self::Delete { name } => drop(imap.command(&format!("DELETE {}", quote(name)))?),
             Self::Rename { from, to } => drop(imap.command(&format!("RENAME {} {}", quote(from), quote(to)))?),
-            Self::Subscribe { name, on: true } => drop(imap.ok(&format!("SUBSCRIBE {}", quote(name)))?),
+            Self::Subscribe { name, on: true } => drop(imap.command(&format!("SUBSCRIBE {}", quote(name)))?),
             Self::Subscribe { name, on: false } => drop(imap.command(&format!("UNSUBSCRIBE {}", quote(name)))?),
         }
         Ok(())

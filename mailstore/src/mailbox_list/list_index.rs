@@ -1,0 +1,74 @@
+//! Telling Dovecot that its cache of the mailbox tree (`dovecot.list.index`, `docs/formats/list.md`) is stale.
+//!
+//! Culver reads folders and keeps no list index. A Dovecot beside it does, and believes it until the mark in its header
+//! says that the tree must be scanned again. Without the mark it would not see mailboxes that come and go here.
+
+use std::{error::Error, path::Path, sync::Arc};
+
+use mailindex::{
+    engine::{
+        CommitError, CommitOp, CommitOutcome, CommitPoint, Completer, Env, IndexError, MailboxIndex, MessageStore,
+        OpError, completion,
+    },
+    log::Origin,
+    state::ExtensionSpec,
+};
+use mailtypes::UidSet;
+
+/// What the list index's files are called.
+const PREFIX: &str = "dovecot.list.index";
+
+/// The extension whose header begins with the mark; its other bytes and its records stay as they are.
+const LIST: ExtensionSpec =
+    ExtensionSpec { name: "list", hdr_size: 1, record_size: 0, record_align: 0, no_shrink: true };
+
+/// "The tree must be scanned before it is used."
+const STALE: u8 = 1;
+
+/// Marks the list index of a store as stale, if there is one. It holds nothing that cannot be found again, so a failure
+/// is only worth a line in the log.
+pub(crate) fn mark_stale(env: &Env, root: &Path) {
+    match try_mark(env, root) {
+        Ok(()) | Err(IndexError::NotFound { .. } | IndexError::Deleted { .. }) => {}
+        Err(error) => tracing::warn!(root = %root.display(), "Dovecot's list index was not marked as stale: {error}"),
+    }
+}
+
+fn try_mark(env: &Env, root: &Path) -> Result<(), IndexError> {
+    let index = MailboxIndex::open(env, root, PREFIX, Arc::new(Names))?;
+    let (completer, completion) = completion(&index);
+    index.enqueue(Box::new(Mark { completer: Some(completer) }));
+    if let Some(Err(error)) = completion.wait() {
+        tracing::warn!(root = %root.display(), "Dovecot's list index was not marked as stale: {error}");
+    }
+    Ok(())
+}
+
+/// The records of a list index stand for names: there are no bodies to remove.
+struct Names;
+
+impl MessageStore for Names {
+    fn remove(&self, _: &UidSet) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+}
+
+struct Mark {
+    completer: Option<Completer<Result<(), Arc<CommitError>>>>,
+}
+
+impl CommitOp for Mark {
+    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> Result<(), OpError> {
+        let list = at.state().extension(LIST.name);
+        if list.is_some_and(|list| list.hdr().first() != Some(&STALE)) {
+            at.transaction().ext_header(&LIST, 0, &[STALE], Origin::External);
+        }
+        Ok(())
+    }
+
+    fn done(mut self: Box<Self>, outcome: Result<&CommitOutcome, Arc<CommitError>>) {
+        if let Some(completer) = self.completer.take() {
+            completer.complete(outcome.map(|_| ()));
+        }
+    }
+}
