@@ -1,5 +1,7 @@
 //! sdbox does what every backend must do, on the real disk and on a simulated one.
 
+#![allow(clippy::unwrap_used, reason = "in a test's helper as in the test")]
+
 mod conformance;
 
 use std::{path::Path, sync::Arc};

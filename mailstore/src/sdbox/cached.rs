@@ -1,39 +1,84 @@
-//! What the cache knows of a message.
+//! What the cache knows of a message, by what a scan's columns can be made of.
 
-use mailindex::{engine::CacheValues, state::RecordRef};
+use std::sync::Arc;
+
+use mailindex::{
+    engine::{CacheReader, CacheValues, CachedValues, MailboxIndex},
+    state::RecordRef,
+};
 use mailmime::CachedHeader;
 use mailtypes::Uid;
 
-use super::view::SdboxView;
-use crate::traits::Columns;
+use super::{fill::HEADER_PREFIX, view::SdboxView};
+use crate::traits::{Column, Columns};
+
+/// The cache fields of [`mailmime::Envelope::FIELDS`], in its order.
+pub(super) const ENVELOPE_FIELDS: [&str; 10] = [
+    "hdr.Date",
+    "hdr.Subject",
+    "hdr.From",
+    "hdr.Sender",
+    "hdr.Reply-To",
+    "hdr.To",
+    "hdr.Cc",
+    "hdr.Bcc",
+    "hdr.In-Reply-To",
+    "hdr.Message-ID",
+];
 
 /// Reads the cached values that a scan's columns can be made of.
 pub(super) struct CachedReader<'a> {
-    view: &'a SdboxView,
+    index: &'a Arc<MailboxIndex>,
+    reader: CacheReader,
+    /// The cache fields of the header fields asked for, in their order.
+    pub(super) headers: Vec<String>,
 }
 
 /// The values of one message.
-pub(super) struct Cached {
-    values: Vec<(String, Vec<u8>)>,
-}
+pub(super) struct Cached(CachedValues);
 
 impl<'a> CachedReader<'a> {
-    pub(super) fn new(view: &'a SdboxView, _columns: &Columns) -> Self {
-        Self { view }
+    pub(super) fn new(view: &'a SdboxView, columns: &Columns) -> Self {
+        let index = &view.mailbox.index;
+        let headers: Vec<String> = columns.headers.iter().map(|name| format!("{HEADER_PREFIX}{name}")).collect();
+        let mut fields: Vec<&str> = Vec::new();
+        let made_of: [(Column, &[&str]); 9] = [
+            (Column::Size, &["size.virtual"]),
+            (Column::InternalDate, &["date.received"]),
+            (Column::SaveDate, &["date.save"]),
+            (Column::SentDate, &["date.sent"]),
+            (Column::Guid, &["guid"]),
+            (Column::Envelope, &["imap.envelope"]),
+            (Column::Body, &["imap.body", "flags", "mime.parts"]),
+            (Column::BodyStructure, &["imap.bodystructure", "flags", "mime.parts"]),
+            (Column::Parts, &["mime.parts"]),
+        ];
+        for (_, names) in made_of.iter().filter(|(column, _)| columns.has(*column)) {
+            fields.extend_from_slice(names);
+        }
+        if columns.has(Column::Envelope) {
+            fields.extend_from_slice(&ENVELOPE_FIELDS);
+        }
+        fields.extend(headers.iter().map(String::as_str));
+        fields.sort_unstable_by_key(|name| name.to_ascii_lowercase());
+        fields.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
+        let reader = index.cache_reader(&view.state, &fields);
+        Self { index, reader, headers }
     }
 
-    pub(super) fn read(&mut self, _record: &RecordRef<'_>) -> Cached {
-        Cached { values: Vec::new() }
+    pub(super) fn read(&mut self, record: &RecordRef<'_>) -> Cached {
+        Cached(self.reader.read(record))
     }
 
-    pub(super) fn found(&mut self, _uid: Uid, _values: CacheValues) {
-        let _ = self.view;
+    /// Values that had to be computed are offered to the cache, at the command's end.
+    pub(super) fn found(&mut self, uid: Uid, values: CacheValues) {
+        self.index.queue_fill(uid, values);
     }
 }
 
 impl Cached {
     pub(super) fn get(&self, field: &str) -> Option<&[u8]> {
-        self.values.iter().find(|(name, _)| name.eq_ignore_ascii_case(field)).map(|(_, value)| value.as_slice())
+        self.0.get(field)
     }
 
     pub(super) fn u32(&self, field: &str) -> Option<u32> {
@@ -44,7 +89,8 @@ impl Cached {
         Some(u64::from_le_bytes(self.get(field)?.try_into().ok()?))
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<CachedHeader<'_>> {
-        CachedHeader::decode(self.get(&format!("hdr.{name}"))?).ok()
+    /// By the name of its cache field; one that the message does not have is empty.
+    pub(super) fn header(&self, field: &str) -> Option<CachedHeader<'_>> {
+        CachedHeader::decode(self.get(field)?).ok()
     }
 }

@@ -67,7 +67,11 @@ impl OpenMailbox {
     }
 
     /// Offers what scans computed to the cache.
-    pub(super) fn flush_cache(&self) {}
+    pub(super) fn flush_cache(&self) {
+        if let Err(e) = self.index.flush_fills() {
+            tracing::debug!(mailbox = %self.name, "nothing cached: {e}");
+        }
+    }
 
     pub(super) fn begin_save(&self, meta: &SaveMeta) -> Result<SdboxSave> {
         SdboxSave::begin(&self.shared, &self.mails, meta)

@@ -11,8 +11,8 @@ use mailmime::{CacheFlags, CachedHeader, Envelope, decode_mime_parts, encode_cac
 use mailtypes::{Flags, Guid, InternalDate, SeqNum, Uid, UidSet};
 
 use super::{
-    cached::{Cached, CachedReader},
-    fill::{self, HEADER_PREFIX},
+    cached::{Cached, CachedReader, ENVELOPE_FIELDS},
+    fill,
     source::Source,
     view::SdboxView,
 };
@@ -35,14 +35,12 @@ pub(super) fn scan(
     let mut late = false;
     for range in uids.ranges() {
         let (start, end) = range.into_inner();
-        let mut seq = view.place(start);
-        for shown in Shown::new(view, start, end) {
+        for (seq, shown) in (view.place(start)..).zip(Shown::new(view, start, end)) {
             let rows = out.rows.len() - first_row;
             if rows > 0 && (rows >= budget.rows || out.arena.len() - first_byte >= budget.bytes || late) {
                 return Ok(Some(Cursor(shown.uid())));
             }
             let Some(place) = SeqNum::from_index(seq) else { break };
-            seq += 1;
             let row = match (&shown, &mut reader) {
                 (Message::Ghost(uid), _) => gone(view, place, *uid),
                 (Message::Here(record), None) => from_record(view, place, record, out),
@@ -184,7 +182,7 @@ impl Filler<'_> {
             row.envelope = Some(self.envelope(&cached, &mut source, &mut found)?);
         }
         if !self.columns.headers.is_empty() {
-            row.headers = Some(self.headers(&cached, &mut source, &mut found)?);
+            row.headers = Some(self.headers(&reader.headers, &cached, &mut source, &mut found)?);
         }
         let used_file = source.was_used();
         if !found.is_empty() {
@@ -331,7 +329,7 @@ impl Filler<'_> {
                 out.push(b')');
             }));
         }
-        let fields: Option<Vec<CachedHeader<'_>>> = Envelope::FIELDS.iter().map(|name| cached.header(name)).collect();
+        let fields: Option<Vec<CachedHeader<'_>>> = ENVELOPE_FIELDS.iter().map(|name| cached.header(name)).collect();
         let envelope = match fields {
             Some(fields) => {
                 Envelope::from_fields(fields.iter().flat_map(CachedHeader::fields).map(|f| (f.name, f.raw_value)))
@@ -345,16 +343,22 @@ impl Filler<'_> {
         Ok(self.out.push_text(|out| envelope.write(out)))
     }
 
-    fn headers(&mut self, cached: &Cached, source: &mut Source<'_>, found: &mut CacheValues) -> Result<u32> {
+    fn headers(
+        &mut self,
+        fields: &[String],
+        cached: &Cached,
+        source: &mut Source<'_>,
+        found: &mut CacheValues,
+    ) -> Result<u32> {
         let first = self.out.header_ranges.len() as u32;
-        for name in &self.columns.headers {
-            let range = match cached.header(name) {
-                Some(field) => self.out.push_text(|out| out.extend_from_slice(field.text)),
+        for (field, name) in fields.iter().zip(&self.columns.headers) {
+            let range = match cached.header(field) {
+                Some(header) => self.out.push_text(|out| out.extend_from_slice(header.text)),
                 None => {
                     let value = encode_cached_header(source.header()?, name.as_bytes());
-                    let text = CachedHeader::decode(&value).map_or(&[][..], |field| field.text);
+                    let text = CachedHeader::decode(&value).map_or(&[][..], |header| header.text);
                     let range = self.out.push_text(|out| out.extend_from_slice(text));
-                    found.put(format!("{HEADER_PREFIX}{name}"), value);
+                    found.put(field.as_str(), value);
                     range
                 }
             };

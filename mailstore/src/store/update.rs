@@ -22,6 +22,7 @@ impl<'a> Update<'a> {
     }
 
     /// Sets a flag.
+    #[allow(clippy::should_implement_trait, reason = "flags are added to messages here, nothing is summed up")]
     pub fn add(mut self, flag: Flag) -> Self {
         self.add.0 = self.add.0 | flag.into();
         self
