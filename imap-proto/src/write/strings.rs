@@ -70,15 +70,16 @@ pub fn nstring(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     }
 }
 
-/// Whether the bytes can stand as an `astring` without quotes. `NIL` is better quoted.
+/// Whether the bytes can stand as an `astring` without quotes. `NIL` is better quoted, and so is what a client could take
+/// for the beginning of a `BODY[` section.
 pub(crate) fn is_plain_astring(bytes: &[u8]) -> bool {
     !bytes.is_empty()
         && bytes.len() <= QUOTED_LEN_MAX
-        && bytes.iter().all(|&b| chars::is_astring_char(b))
+        && bytes.iter().all(|&b| chars::is_astring_char(b) && b != b'[')
         && !bytes.eq_ignore_ascii_case(b"NIL")
 }
 
-/// Writes an `astring`: an atom where that can be, else a `string`. `NIL` is quoted.
+/// Writes an `astring`: an atom where that can be, else a `string`. `NIL` and names with `[` are quoted.
 pub fn astring(out: &mut Vec<u8>, bytes: &[u8]) {
     if is_plain_astring(bytes) { out.extend_from_slice(bytes) } else { string(out, bytes) }
 }
@@ -160,6 +161,7 @@ mod tests {
         assert_eq!(of(b"INBOX"), "INBOX");
         assert_eq!(of(b"a]b"), "a]b");
         assert_eq!(of(b"nil"), "\"nil\"");
+        assert_eq!(of(b"BODY[x"), "\"BODY[x\"", "found by fuzzing: a client that reads words takes it for a section");
         assert_eq!(of(b""), "\"\"");
         assert_eq!(of(b"a b"), "\"a b\"");
         assert_eq!(of(b"50%"), "\"50%\"");
