@@ -114,7 +114,7 @@ pub fn decode(file: &[u8]) -> Result<Decoded, SnapshotError> {
             hdr_size: extension.raw.hdr_size.get(),
             hdr: Arc::new(extension.hdr.to_vec()),
             record_size: extension.raw.record_size.get(),
-            record_align: extension.raw.record_align.get(),
+            record_align: record_align(extension.raw.record_align.get()),
         });
         if extension.name == names::KEYWORDS {
             inner.keywords = Arc::new(keyword_table(extension.hdr)?);
@@ -126,6 +126,11 @@ pub fn decode(file: &[u8]) -> Result<Decoded, SnapshotError> {
     place(&mut inner);
     inner.header.raw.minor_version = inner.header.raw.minor_version.max(RawIndexHeader::MINOR);
     Ok(Decoded { state: inner.finish(), problems })
+}
+
+/// The alignment of an extension without a field may be anything; it must not stay so when a field is added.
+fn record_align(on_disk: u16) -> u16 {
+    if matches!(on_disk, 1 | 2 | 4 | 8) { on_disk } else { 0 }
 }
 
 fn base_header(file: &[u8]) -> Result<(BaseHeader, usize), SnapshotError> {

@@ -115,6 +115,11 @@ impl Prepared<'_> {
         align8(size_of::<RawExtensionHeader>() + self.extension.name.len()) + align8(self.hdr_size)
     }
 
+    /// A keyword field may have grown out of an extension that had none, nor an alignment.
+    fn record_align(&self) -> u16 {
+        if self.record_size > 0 { self.extension.record_align.max(1) } else { self.extension.record_align }
+    }
+
     fn write(&self, record_offset: usize, out: &mut Vec<u8>) {
         let start = out.len();
         let raw = RawExtensionHeader {
@@ -122,7 +127,7 @@ impl Prepared<'_> {
             reset_id: self.extension.reset_id.into(),
             record_offset: (record_offset as u16).into(),
             record_size: self.record_size.into(),
-            record_align: self.extension.record_align.into(),
+            record_align: self.record_align().into(),
             name_size: (self.extension.name.len() as u16).into(),
         };
         out.extend(raw.as_bytes());

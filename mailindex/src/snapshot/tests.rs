@@ -37,6 +37,30 @@ fn example() -> Vec<u8> {
     file
 }
 
+/// Found by fuzzing: a keyword table beside a field of no bytes (and so of no alignment) was decoded, and the snapshot
+/// written of it, in which the field had become wide enough, was refused for its alignment.
+#[test]
+fn keywords_without_a_field_survive() {
+    let mut file = example();
+    let name = file.windows(8).position(|bytes| bytes == b"keywords").unwrap();
+    file[name - 6..name - 2].fill(0);
+    let state = decode(&file).unwrap().state;
+    assert_eq!(state.keywords().len(), 10);
+    let again = decode(&encode(&state, &SnapshotStamp::default()).unwrap()).unwrap().state;
+    let keywords = again.extension("keywords").unwrap();
+    assert_eq!((again.keywords().len(), keywords.record_size(), keywords.record_align()), (10, 2, 1));
+}
+
+/// The alignment of an extension without a field is not checked, and must not be met again when it gets one.
+#[test]
+fn an_alignment_of_nothing_is_forgotten() {
+    let mut file = example();
+    let name = file.windows(8).position(|bytes| bytes == b"dbox-hdr").unwrap();
+    file[name - 4] = 3;
+    let state = decode(&file).unwrap().state;
+    assert_eq!(state.extension("dbox-hdr").unwrap().record_align(), 0);
+}
+
 #[test]
 fn the_annotated_example() {
     let decoded = decode(&example()).unwrap();
