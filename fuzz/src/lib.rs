@@ -1,0 +1,61 @@
+//! What must hold for any bytes: the body of every fuzz target as a plain function, which panics where something does
+//! not. `fuzz_targets/` hands them to the fuzzer, `tests/replay.rs` runs them on all seeds and findings.
+//!
+//! Two kinds. Where bytes come from a disk or the network, a target takes them as they are: nothing may panic, what is
+//! decoded encodes to the same again, and how the input is cut never matters. Where values are written, a target makes
+//! them of the bytes: what is encoded must be decoded to the same.
+//!
+//! `scripts/fuzz` runs all of it. What it finds lies in `artifacts/<target>/`; minimised (the program's own
+//! `-minimize_crash=1`) and given a name that says what broke, it belongs into `findings/<target>/`, where `cargo test`
+//! replays it from then on. With cargo-fuzz: `cargo +nightly fuzz run -s none --features libfuzzer <target>`.
+
+#![forbid(unsafe_code)]
+
+mod cache;
+mod cuts;
+mod dbox;
+mod imap_command;
+mod imap_response;
+mod index_dump;
+mod index_open;
+mod log;
+mod mime;
+mod names;
+mod snapshot;
+mod state;
+mod transaction;
+
+pub use cache::{cache_file, cache_values};
+pub use dbox::{dbox_file, dbox_write};
+pub use imap_command::imap_command;
+pub use imap_response::imap_response;
+pub use index_dump::index_dump;
+pub use index_open::index_open;
+pub use log::{log_records, log_replay};
+pub use mime::{mime_header, mime_parts, mime_scan};
+pub use names::names;
+pub use snapshot::snapshot;
+pub use transaction::transaction;
+
+/// A target's body.
+pub type Body = fn(&[u8]);
+
+/// All targets by name.
+pub const TARGETS: [(&str, Body); 16] = [
+    ("cache_file", cache_file),
+    ("cache_values", cache_values),
+    ("dbox_file", dbox_file),
+    ("dbox_write", dbox_write),
+    ("imap_command", imap_command),
+    ("imap_response", imap_response),
+    ("index_dump", index_dump),
+    ("index_open", index_open),
+    ("log_records", log_records),
+    ("log_replay", log_replay),
+    ("mime_header", mime_header),
+    ("mime_parts", mime_parts),
+    ("mime_scan", mime_scan),
+    ("names", names),
+    ("snapshot", snapshot),
+    ("transaction", transaction),
+];
