@@ -266,9 +266,12 @@ impl Session {
 
     /// Tells changes, then OK.
     pub(crate) async fn finish(&mut self, tag: &Tag, sync: Sync, text: &'static str) -> Result<(), End> {
-        self.sync(sync).await?;
-        self.ok(tag, text);
-        Ok(())
+        let synced = self.sync(sync).await;
+        // What was done is acknowledged even where the selected mailbox turns out to be gone.
+        if matches!(synced, Ok(()) | Err(End::Mailbox(_))) {
+            self.ok(tag, text);
+        }
+        synced
     }
 
     pub(crate) fn ok(&mut self, tag: &Tag, text: &'static str) {
