@@ -159,3 +159,22 @@ fn a_failing_operation_harms_no_other() {
         assert_eq!(body(&*fs, dir, 2).unwrap(), "two");
     });
 }
+
+#[test]
+fn a_failed_append_takes_its_names_back() {
+    let mut failed = 0;
+    for call in 1..60 {
+        let disk = SimDisk::new();
+        let (fs, dir) = (disk.as_file_system(), Path::new("/box"));
+        fs.create_dir(dir, 0o700).unwrap();
+        let index = create(&Env::new(fs.clone(), manual()), dir);
+        disk.fail_call(call, mailfs::sim::Fault::NoSpace);
+        let saved = save(&index, "text");
+        disk.clear_plan();
+        let named = fs.metadata(&dir.join("u.1")).unwrap().is_some();
+        assert_eq!(named, saved.is_ok(), "call {call}");
+        assert_eq!(index.refresh().unwrap().message_count(), u32::from(saved.is_ok()));
+        failed += u32::from(saved.is_err());
+    }
+    assert!(failed > 2, "only {failed} calls failed");
+}
