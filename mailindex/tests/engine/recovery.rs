@@ -1,11 +1,8 @@
 //! Damage of every kind: what can be had from the other files is there again, what cannot is said, nothing is deleted.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test")]
-
-mod common;
 
 use std::{path::Path, sync::Arc};
 
-use common::*;
+use crate::common::*;
 use mailfs::{FileSystem, FileSystemExt, OpenMode, sim::SimDisk};
 use mailindex::{
     engine::{Env, EnvOptions, IndexError, MailboxIndex, RebuildMessage, Recovered, RecoveryAction, rebuild, recover},

@@ -1,11 +1,8 @@
 //! What one and two writers do, on the simulated and the real disk.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test")]
-
-mod common;
 
 use std::{path::Path, sync::Arc};
 
-use common::*;
+use crate::common::*;
 use mailfs::{FileSystem, RealDisk, sim::SimDisk};
 use mailindex::engine::{ChangesSince, Env, EnvOptions, Freshness, IndexError, MailboxIndex};
 use mailtypes::Flag;

@@ -1,8 +1,5 @@
 //! A real Dovecot reads what we write, and we what it writes, in turns on one sdbox mailbox, with tiny logs so that both
 //! meet snapshots and rotations all the time. Its log must stay empty.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test")]
-
-mod common;
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use common::*;
+use crate::common::*;
 use mailfs::{RealDisk, sim::SimDisk};
 use mailindex::{
     engine::{CacheValues, Env, EnvOptions, MailboxIndex, RebuildMessage, rebuild, recover},

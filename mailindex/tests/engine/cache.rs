@@ -1,11 +1,8 @@
 //! The cache: what is put in comes out, for another process too; damage costs nothing but the values.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test")]
-
-mod common;
 
 use std::{path::Path, sync::Arc};
 
-use common::*;
+use crate::common::*;
 use mailfs::{FileSystem, FileSystemExt, OpenMode, RealDisk, sim::SimDisk};
 use mailindex::engine::{CacheValues, Env, MailboxIndex};
 

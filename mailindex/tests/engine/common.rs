@@ -1,5 +1,4 @@
 //! A store small enough to be looked through, on top of the engine: one file a message, as sdbox has them.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::{
     error::Error,

@@ -1,7 +1,4 @@
 //! Many threads: syncs are shared, nobody is forgotten, two writers do not harm each other.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test")]
-
-mod common;
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +12,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use common::*;
+use crate::common::*;
 use mailfs::{DirEntry, File, FileHandle, FileSystem, LockKind, Metadata, OpenMode, RealDisk, Result, Wake, Watch};
 use mailindex::engine::{Env, EnvOptions, MailboxIndex};
 use mailtypes::Flag;
@@ -144,7 +141,7 @@ fn threads_share_syncs() {
                 for _ in 0..EACH {
                     let uid = save(index, "text").unwrap();
                     assert!(uids.lock().unwrap().insert(uid), "UID {uid} was given twice");
-                    assert!(index.state().contains(common::uid(uid)), "acknowledged and not there");
+                    assert!(index.state().contains(crate::common::uid(uid)), "acknowledged and not there");
                     if n % 4 == 0 {
                         flag(index, &set(&[uid]), Flag::Seen).unwrap();
                     }

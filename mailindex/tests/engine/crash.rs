@@ -1,12 +1,9 @@
 //! The power is cut during each call, and each call fails: what was acknowledged is there, what was not is there whole or
 //! not at all, and no UID is used twice.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test")]
-
-mod common;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use common::*;
+use crate::common::*;
 use mailfs::{
     FileSystem,
     sim::{Acks, CrashChoice, CrashRunner, FaultRunner, SimDisk},
