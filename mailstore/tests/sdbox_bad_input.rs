@@ -298,3 +298,24 @@ fn a_full_disk() {
     assert_eq!(append().unwrap().saved[0].value(), 2, "it goes on when there is room");
     assert_eq!(mailbox.status().unwrap().messages, 2);
 }
+
+#[test]
+fn a_batch_of_more_messages_than_files_may_be_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(dir.path().join("mail")).unwrap();
+    let mailbox = store.storage().mailbox(&MailboxName::inbox()).unwrap();
+    let mut batch = Batch::new();
+    for n in 0..1200 {
+        let mut save = mailbox.begin_save(Default::default(), None).unwrap();
+        save.write(format!("Subject: {n}\r\n\r\n").as_bytes()).unwrap();
+        batch = batch.save(save.finish().unwrap(), Default::default(), Vec::new());
+    }
+    if let Ok(open) = fs::read_dir("/proc/self/fd") {
+        let ours = open.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok()).filter(|to| to.starts_with(dir.path()));
+        let count = ours.count();
+        assert!(count < 400, "{count} files are open");
+    }
+    let committed = mailbox.submit(batch).unwrap().wait().unwrap();
+    assert_eq!(committed.saved.len(), 1200);
+    assert_eq!(store.mailbox("INBOX").unwrap().view().unwrap().messages().count(), 1200);
+}

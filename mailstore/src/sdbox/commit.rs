@@ -90,7 +90,9 @@ impl BatchOp {
 impl CommitOp for BatchOp {
     fn files_to_sync(&self) -> Vec<FileHandle> {
         let file = |item: &Item| match item {
-            Item::Save { message, .. } | Item::CopySaved { message, .. } => Some(Arc::clone(&message.file)),
+            Item::Save { message, .. } | Item::CopySaved { message, .. } => {
+                message.unsynced.as_ref().map(|unsynced| Arc::clone(&unsynced.file))
+            }
             _ => None,
         };
         self.items.iter().filter_map(file).collect()

@@ -25,7 +25,10 @@ mod source;
 mod storage;
 mod view;
 
-use std::{fmt, sync::Mutex};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, atomic::AtomicUsize},
+};
 
 use mailfs::FileSystem;
 use mailindex::engine::Env;
@@ -58,6 +61,8 @@ struct Shared {
     options: SdboxOptions,
     /// Held while an index is rebuilt, so that two who find it damaged do not both do it at once.
     rebuilding: Mutex<()>,
+    /// Messages taken in whose files are open.
+    open_saved: Arc<AtomicUsize>,
 }
 
 impl Shared {

@@ -4,11 +4,15 @@ use std::{
     any::Any,
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::UNIX_EPOCH,
 };
 
 use mailfs::{FileHandle, FileSystem};
+use mailindex::engine::Fsync;
 use mailmime::Structure;
 use mailtypes::Guid;
 
@@ -53,12 +57,44 @@ impl Drop for TempFile {
     }
 }
 
+/// Messages taken in whose files are kept open for the commit to sync all at once. What comes beyond is synced one by
+/// one and closed: a batch may have more messages than a process may have files open.
+const OPEN_SAVED_MAX: usize = 256;
+
+/// A file that is still to be synced, counted.
+pub(super) struct Unsynced {
+    pub(super) file: FileHandle,
+    open: Arc<AtomicUsize>,
+}
+
+impl Unsynced {
+    /// Keeps the file open, or makes its data durable now.
+    fn keep_or_sync(file: FileHandle, open: &Arc<AtomicUsize>, sync: bool) -> mailfs::Result<Option<Self>> {
+        if open.fetch_add(1, Ordering::Relaxed) < OPEN_SAVED_MAX {
+            return Ok(Some(Self { file, open: Arc::clone(open) }));
+        }
+        open.fetch_sub(1, Ordering::Relaxed);
+        if sync {
+            file.sync_data()?;
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for Unsynced {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A message that is being written.
 pub(super) struct SdboxSave {
     writer: DboxWriter,
     temp: TempFile,
     received: u32,
     guid: Guid,
+    open: Arc<AtomicUsize>,
+    sync: bool,
 }
 
 impl SdboxSave {
@@ -69,12 +105,20 @@ impl SdboxSave {
         let temp = TempFile { fs: Arc::clone(fs), path, named: false };
         let received = meta.internal_date.map_or(now, |date| u32::try_from(date.unix.max(0)).unwrap_or(u32::MAX));
         let guid = meta.guid.filter(|guid| !guid.is_zero()).unwrap_or_else(|| new_guid(&**fs));
+        let sync = shared.env.options().fsync != Fsync::Never;
         let options = WriterOptions {
             line_ends: shared.options.line_ends,
             nuls: shared.options.nuls,
             limits: shared.options.limits.clone(),
         };
-        Ok(Self { writer: DboxWriter::new(file, now, options), temp, received, guid })
+        Ok(Self {
+            writer: DboxWriter::new(file, now, options),
+            temp,
+            received,
+            guid,
+            open: Arc::clone(&shared.open_saved),
+            sync,
+        })
     }
 }
 
@@ -96,7 +140,7 @@ impl Save for SdboxSave {
     }
 
     fn finish(self: Box<Self>) -> Result<Saved> {
-        let Self { writer, temp, received, guid } = *self;
+        let Self { writer, temp, received, guid, open, sync } = *self;
         let written = writer.finish(|virtual_size| {
             let mut metadata = Metadata::default();
             metadata.push(MetadataKey::RECEIVED, format!("{received:x}").as_bytes());
@@ -106,7 +150,7 @@ impl Save for SdboxSave {
         });
         let written = written.map_err(|e| e.at(temp.path()))?;
         Ok(Saved(Box::new(SdboxSaved {
-            file: written.file,
+            unsynced: Unsynced::keep_or_sync(written.file, &open, sync)?,
             structure: written.structure,
             size: written.virtual_size,
             received,
@@ -117,7 +161,8 @@ impl Save for SdboxSave {
 
 /// A message that is whole under a temporary name.
 pub(super) struct SdboxSaved {
-    pub(super) file: FileHandle,
+    /// `None` when the data is durable already.
+    pub(super) unsynced: Option<Unsynced>,
     pub(super) structure: Structure,
     pub(super) size: u64,
     pub(super) received: u32,

@@ -237,7 +237,13 @@ impl Filler<'_> {
         if wanted(Column::Guid) {
             row.guid = match cached.get("guid").and_then(|text| Guid::parse(text).ok()) {
                 Some(guid) => Some(guid),
-                None => source.metadata()?.guid(),
+                None => {
+                    let guid = source.metadata()?.guid();
+                    if let Some(guid) = guid {
+                        found.put("guid", guid.to_string());
+                    }
+                    guid
+                }
             };
         }
         if wanted(Column::SentDate) {

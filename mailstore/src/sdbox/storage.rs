@@ -74,7 +74,14 @@ impl SdboxStorage {
         let layout = Layout::new(root);
         let subscriptions = Subscriptions::new(env.fs(), &layout);
         Self {
-            shared: Arc::new(Shared { env: env.clone(), layout, subscriptions, options, rebuilding: Mutex::default() }),
+            shared: Arc::new(Shared {
+                env: env.clone(),
+                layout,
+                subscriptions,
+                options,
+                rebuilding: Mutex::default(),
+                open_saved: Arc::default(),
+            }),
         }
     }
 
