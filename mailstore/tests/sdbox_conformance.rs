@@ -1,6 +1,6 @@
 //! sdbox does what every backend must do, on the real disk and on a simulated one.
 
-#![allow(clippy::unwrap_used, reason = "in a test's helper as in the test")]
+#![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used, reason = "in a test's helper as in the test")]
 
 mod conformance;
 

@@ -5,7 +5,7 @@
 //! each step. After a cut or a failure it must show what it did after the last step that was acknowledged, or after the
 //! one that was under way: nothing between, nothing else. Then it must take another message.
 
-#![allow(clippy::unwrap_used, reason = "in a test's helper as in the test")]
+#![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used, reason = "in a test's helper as in the test")]
 
 mod steps;
 

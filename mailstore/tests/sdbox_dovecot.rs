@@ -1,6 +1,6 @@
 //! sdbox beside a real Dovecot 2.3: what either writes the other one reads, and Dovecot's log stays empty.
 
-#![allow(clippy::unwrap_used, reason = "in a test's helper as in the test")]
+#![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used, reason = "in a test's helper as in the test")]
 
 mod dovecot;
 

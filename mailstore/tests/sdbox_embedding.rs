@@ -1,6 +1,6 @@
 //! The library is one that any program can take: no async runtime comes with it, and the example does what it says.
 
-#![allow(clippy::unwrap_used, reason = "in a test's helper as in the test")]
+#![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used, reason = "in a test's helper as in the test")]
 
 use std::{path::Path, process::Command};
 

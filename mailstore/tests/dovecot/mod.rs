@@ -1,6 +1,11 @@
 //! A real Dovecot on a store: its `imap` program, spoken to over pipes as a pre-authenticated session.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "these are tests, whatever clippy takes them for")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "these are tests, whatever clippy takes them for"
+)]
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! Steps that change a store, and what it shows.
 
-#![allow(clippy::unwrap_used, reason = "in a test's helper as in the test")]
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "in a test's helper as in the test")]
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
