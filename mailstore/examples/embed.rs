@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     view.update_one(uid).add(Flag::Flagged).commit()?;
 
     let (tell, told) = mpsc::channel();
-    let _watch = inbox.watch(move || drop(tell.send(())))?;
+    let _watch = inbox.watch(move || tell.send(()).unwrap_or_default())?;
     while told.recv_timeout(Duration::from_secs(seconds)).is_ok() {
         let changes = view.sync()?;
         println!(
