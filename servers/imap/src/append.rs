@@ -164,11 +164,9 @@ impl Session {
         match outcome {
             Ok(committed) => {
                 self.counts.appended += committed.saved.len() as u64;
-                self.sync(Sync::ALL).await?;
                 let uids: UidSet = committed.saved.iter().copied().collect();
                 let code = Code::AppendUid { uid_validity: committed.uid_validity, uids: &uids };
-                self.ok_with(tag, Some(code), "Append completed.");
-                Ok(())
+                self.finish_with(tag, Sync::ALL, Some(code), "Append completed.").await
             }
             Err(error) => self.append_failed(tag, &Failure::Storage(error)),
         }

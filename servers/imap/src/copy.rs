@@ -44,9 +44,8 @@ impl Session {
             Some(Err(error)) => return self.storage_error(tag, "COPY", &error, Target::Destination),
             None => return Ok(()),
         };
-        self.sync(Sync { with_uid: uid, ..Sync::ALL }).await?;
-        self.ok_with(tag, copied.as_ref().map(CopyUid::code), "Copy completed.");
-        Ok(())
+        let code = copied.as_ref().map(CopyUid::code);
+        self.finish_with(tag, Sync { with_uid: uid, ..Sync::ALL }, code, "Copy completed.").await
     }
 
     /// MOVE: the copies are durable before the originals go, so that a crash between the two leaves both.
@@ -80,9 +79,7 @@ impl Session {
                 Err(error) => return self.storage_error(tag, "MOVE", &error, Target::Other),
             }
         }
-        self.sync(Sync { with_uid: uid, ..Sync::ALL }).await?;
-        self.ok(tag, "Move completed.");
-        Ok(())
+        self.finish(tag, Sync { with_uid: uid, ..Sync::ALL }, "Move completed.").await
     }
 
     /// Copies. `None` if the command was answered already.

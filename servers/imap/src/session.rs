@@ -266,10 +266,21 @@ impl Session {
 
     /// Tells changes, then OK.
     pub(crate) async fn finish(&mut self, tag: &Tag, sync: Sync, text: &'static str) -> Result<(), End> {
+        self.finish_with(tag, sync, None, text).await
+    }
+
+    /// Tells changes, then OK with a code.
+    pub(crate) async fn finish_with(
+        &mut self,
+        tag: &Tag,
+        sync: Sync,
+        code: Option<Code<'_>>,
+        text: &'static str,
+    ) -> Result<(), End> {
         let synced = self.sync(sync).await;
         // What was done is acknowledged even where the selected mailbox turns out to be gone.
         if matches!(synced, Ok(()) | Err(End::Mailbox(_))) {
-            self.ok(tag, text);
+            self.ok_with(tag, code, text);
         }
         synced
     }

@@ -171,13 +171,18 @@ impl Shared {
         state.waiting += 1;
         let queue = state.users.entry(user.clone()).or_default();
         queue.steps.push_back(step);
-        if !queue.has_turn && queue.running < self.options.steps_per_user_max {
+        let has_new_turn = !queue.has_turn && queue.running < self.options.steps_per_user_max;
+        if has_new_turn {
             queue.has_turn = true;
             state.turns.push_back(user.clone());
-            self.wake.notify_one();
         }
         if state.turns.len() > state.idle_threads && state.threads < self.options.threads {
             return self.start_thread(state);
+        }
+        // Woken without the lock held, so that the thread need not wait for it.
+        drop(state);
+        if has_new_turn {
+            self.wake.notify_one();
         }
         Ok(())
     }

@@ -1,7 +1,12 @@
 //! A session over a pipe, with the backend in memory, and a client that reads with the protocol crate's own decoder.
 
+#[cfg(test)]
 mod common;
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
 mod messages;
+#[cfg(test)]
 mod session;
+#[cfg(test)]
 mod two_sessions;
