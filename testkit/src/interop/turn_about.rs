@@ -87,10 +87,22 @@ impl Run {
         if self.recent.len() > 12 {
             self.recent.remove(0);
         }
-        // A session whose selected mailbox somebody deleted or renamed may be ended by the server, at its next command.
-        if self.rng.u8(..40) == 0 || self.servers[server].actor.command("NOOP").is_err() {
+        // A session whose selected mailbox somebody deleted or renamed is ended by the server, at its next command or
+        // after it.
+        let is_ended = (0..2).any(|_| self.servers[server].actor.command("NOOP").is_err());
+        if self.rng.u8(..40) == 0 || is_ended {
             let address = self.servers[server].address;
             self.servers[server].actor = Imap::login(address, USER, PASSWORD)?;
+        }
+        if matches!(command, Command::Create { .. } | Command::Delete { .. } | Command::Rename { .. }) {
+            // A Dovecot session that has a mailbox selected while it is renamed and its name is taken again takes the new
+            // mailbox's log for its own and marks it corrupted; two Dovecots do that to each other too.
+            for server in &mut self.servers {
+                server.actor.command("UNSELECT")?;
+            }
+            // And one that renamed a mailbox does not tell others of what it creates next, unless it looks at the list
+            // in between (seen with nothing but Dovecot on the store): a new session does.
+            self.servers[server].actor = Imap::login(self.servers[server].address, USER, PASSWORD)?;
         }
         command.perform(&mut self.servers[server].actor).with_context(|| what.clone())?;
         *self.report.changes.entry(format!("{name} {}", command.kind())).or_default() += 1;
