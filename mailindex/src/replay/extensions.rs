@@ -75,7 +75,10 @@ impl Replay {
         let no_shrink = intro.raw.flags.get() & ExtIntro::NO_SHRINK != 0;
         let Some(ext) = self.inner.extensions.get_mut(index) else { return Ok(()) };
         let wanted = intro.raw.hdr_size.get();
-        if wanted > ext.hdr_size || !no_shrink {
+        let size = intro.raw.record_size.get();
+        // Without any size it could not stand in a snapshot: then the header data stays.
+        let sizeless = wanted == 0 && size == 0 && ext.record_size == 0;
+        if wanted > ext.hdr_size || !(no_shrink || sizeless) {
             ext.hdr_size = wanted;
             if ext.hdr.len() > wanted as usize {
                 Arc::make_mut(&mut ext.hdr).truncate(wanted as usize);
@@ -85,7 +88,6 @@ impl Replay {
         if align > ext.record_align || (align != 0 && !no_shrink) {
             ext.record_align = align;
         }
-        let size = intro.raw.record_size.get();
         let shrinks = size != 0 && size < ext.record_size && !no_shrink;
         if size > ext.record_size || shrinks {
             ext.record_size = size;

@@ -357,6 +357,22 @@ fn a_header_update_never_lowers_next_uid_nor_touches_the_snapshots_fields() {
     assert_eq!((state.next_uid(), state.uid_validity().unwrap().value()), (uid(10), 6));
 }
 
+/// Found by fuzzing: an introduction may shrink header data to nothing, also of an extension that has no field. The
+/// snapshot then written was refused, because an extension must have a size.
+#[test]
+fn an_extension_is_never_left_without_any_size() {
+    let mut t = Transaction::new();
+    t.ext_header(&ExtensionSpec::DBOX_HDR, 0, &[7; 24], Origin::External);
+    let state = replay(&fresh(), &t.encode(&fresh()).unwrap()[0].bytes);
+    let mut intro = crate::encode_offset(28).unwrap().to_vec();
+    intro.extend(0x1000_0040u32.to_le_bytes());
+    intro.extend([0; 20]);
+    let state = replay(&state, &intro);
+    assert_eq!(state.extension("dbox-hdr").map(|ext| ext.hdr()), Some(&[7; 24][..]));
+    let file = snapshot::encode(&state, &snapshot::SnapshotStamp::default()).unwrap();
+    assert_eq!(snapshot::decode(&file).unwrap().state.extensions().len(), 1);
+}
+
 #[test]
 fn a_stale_generation_is_ignored_until_it_is_reset() {
     let write = |state: &State, generation, reset: Option<u32>, value: u8| {
