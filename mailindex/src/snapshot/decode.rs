@@ -342,7 +342,8 @@ fn place(inner: &mut Inner) {
     let highest = modseq_hdr.and_then(|ext| ext.hdr_bytes(0)).map_or(0, u64::from_le_bytes);
     let counted_at = modseq_hdr
         .and_then(|ext| Some((u32::from_le_bytes(ext.hdr_bytes(8)?), u32::from_le_bytes(ext.hdr_bytes(12)?))));
-    inner.modseq_known = counted_at == Some((head.file_seq, head.offset)) && highest != 0;
+    // In no log there is nothing that it could have been counted in, whatever the zeros say.
+    inner.modseq_known = inner.position.is_some() && counted_at == Some((head.file_seq, head.offset)) && highest != 0;
     let largest = if inner.modseq_known { 0 } else { largest_modseq(inner) };
     inner.modseq = highest.max(largest).max(1);
 }
