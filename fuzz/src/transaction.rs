@@ -30,8 +30,11 @@ const EXTENSIONS: [ExtensionSpec; 8] = [
 
 const KEYWORDS: [&str; 6] = ["$Forwarded", "$MDNSent", "NonJunk", "x", "Y", "Z[1]"];
 
-/// Appended at once, so that a transaction has to be split.
+/// Appended at once now and then, so that a transaction has to be split.
 const APPENDS_MAX: u16 = 6000;
+
+/// Messages of a mailbox; no more are appended then.
+const MESSAGES_MAX: u32 = 8000;
 
 /// UIDs as ranges of a small mailbox.
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -205,7 +208,9 @@ fn build(ops: &[Op], state: &State) -> (Transaction, Vec<(Uid, u8)>) {
         match *op {
             Op::Append { gap, flags } => append(&mut transaction, u32::from(gap % 4), flags),
             Op::AppendMany { count, flags } => {
-                (0..count % APPENDS_MAX).for_each(|_| append(&mut transaction, 0, flags));
+                let full = state.message_count() + u32::from(APPENDS_MAX) > MESSAGES_MAX;
+                let count = if count % 16 == 0 && !full { count % APPENDS_MAX } else { count % 40 };
+                (0..count).for_each(|_| append(&mut transaction, 0, flags));
             }
             _ => build_change(&mut transaction, op, state),
         }
