@@ -74,7 +74,7 @@ fn check_metadata(metadata: &Metadata) {
     let mut end = 0;
     for attachment in metadata.attachments().unwrap_or_default() {
         assert!(attachment.start >= end, "attachments do not overlap");
-        end = attachment.start.checked_add(attachment.len).unwrap_or(u64::MAX);
+        end = attachment.start.saturating_add(attachment.len);
     }
 }
 
