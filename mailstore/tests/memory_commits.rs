@@ -1,5 +1,7 @@
 //! Commits in flight: a backend that takes 50 ms a commit serves a thousand tickets from four threads.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     collections::BTreeSet,
     sync::{Arc, mpsc},

@@ -1,6 +1,8 @@
 //! What search keys find. The expectations marked as Dovecot's were measured with `doveadm search` of 2.3.19 on the same
 //! messages.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::sync::Arc;
 
 use mailstore::{

@@ -1,5 +1,7 @@
 //! How a search works: in steps, the cheap first, with bounded memory, and safe from hostile keys.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     sync::{
         Arc,

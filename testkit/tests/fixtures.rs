@@ -1,5 +1,7 @@
 //! The stores that a real Dovecot wrote, opened in place: everything that Dovecot reads out of them, we must read too.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails, and says what it read")]
+
 use std::{path::Path, sync::Arc};
 
 use mailstore::{

@@ -6,8 +6,8 @@
 //! There are two images. The *live* one is what running code sees. The *durable* one is what a power cut leaves for
 //! certain. Between them stand the changes that are not synced yet, of which a [`CrashChoice`] keeps, drops or tears each.
 //!
-//! - [`File::sync_data`] makes a file's data and length durable, not its name.
-//! - [`FileSystem::sync_dir`] makes all changes of names in that directory durable. A rename between two directories
+//! - [`File::sync_data`](crate::File::sync_data) makes a file's data and length durable, not its name.
+//! - [`FileSystem::sync_dir`](crate::FileSystem::sync_dir) makes all changes of names in that directory durable. A rename between two directories
 //!   becomes durable as a whole when either is synced, as with a journal. So does what it depends on: earlier changes of
 //!   the same names. The directory's own name is its parent's matter.
 //! - Not synced, changes of *different* names come to the disk in any order and independently. That is harsher than ext4,

@@ -6,9 +6,9 @@
 //!
 //! # Invariants
 //!
-//! 1. A [`snapshot::Snapshot`] never changes. A commit makes the next one beside it and publishes it whole, so that
+//! 1. A `Snapshot` never changes. A commit makes the next one beside it and publishes it whole, so that
 //!    views read without a lock and never see half a commit or one that is not done.
-//! 2. At most one commit of a mailbox is under way ([`state::State`]), so that commits are in the order of `submit`.
+//! 2. At most one commit of a mailbox is under way (`State`), so that commits are in the order of `submit`.
 //! 3. Locks are leaves: none is taken while another is held, and no callback runs under one.
 //! 4. Mod-sequences grow by one a change record, as in a transaction log (`docs/formats/log.md`, "Modseqs"): a run of
 //!    saves and copies is one record, a change of flags is one, an expunge is one.

@@ -1,7 +1,7 @@
 //! SEARCH (RFC 9051 §6.4.4), written once for every backend, over [`View`].
 //!
 //! A [`Search`] runs in passes, the cheap before the dear: index records alone, then columns (sizes, dates), then header
-//! fields, then bodies. Each message is judged as soon as what is known of it is enough ([`judge`]), so that a pass
+//! fields, then bodies. Each message is judged as soon as what is known of it is enough (`judge`), so that a pass
 //! looks only at messages that the passes before left open. A pass whose kind of key the search does not have is left
 //! out. The work is done in steps of a [`ScanBudget`]; between them the search holds no view and no lock.
 //!

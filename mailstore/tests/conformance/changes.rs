@@ -69,7 +69,7 @@ fn a_position_of_another_incarnation(storage: &dyn MailStorage) {
 fn watches(storage: &dyn MailStorage) {
     let mailbox = inbox(storage);
     let (tell, told) = mpsc::channel();
-    let watch = mailbox.watch(Arc::new(move || drop(tell.send(())))).unwrap();
+    let watch = mailbox.watch(Arc::new(move || _ = tell.send(()))).unwrap();
     append(&*storage.mailbox(&name("INBOX")).unwrap(), 1);
     assert!(told.recv_timeout(Duration::from_secs(10)).is_ok(), "an append wakes");
     while told.recv_timeout(Duration::from_millis(200)).is_ok() {}

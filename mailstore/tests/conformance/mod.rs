@@ -4,6 +4,8 @@
 //! Only what the traits promise is checked. Where they leave freedom (which of two errors, whether a change that changes
 //! nothing counts) the checks take either.
 
+#![allow(clippy::print_stdout, clippy::unwrap_used, unreachable_pub, reason = "in a test's helper as in the test")]
+
 mod changes;
 mod commits;
 mod messages;

@@ -1,5 +1,7 @@
 //! The short forms of the long runs of `docs/testing.md`: Culver and a real Dovecot on the same files.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{path::Path, time::Duration};
 
 use testkit::{

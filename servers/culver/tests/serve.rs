@@ -1,5 +1,7 @@
 //! `culver serve` and `culver dump` as a new user meets them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     process::{Child, Command, Stdio},

@@ -1,5 +1,7 @@
 //! Whole LMTP conversations over the backend in memory.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{sync::Arc, time::Duration};
 
 use culver_lmtp::{SPOOL_LEN, SessionContext, serve};
@@ -7,7 +9,7 @@ use culver_runtime::{
     AuthError, Authenticator, Limits, Logins, PoolOptions, Stop, Stopper, StoragePool, StorageProvider, User, UserName,
 };
 use mailstore::{
-    MailStorage, Mailbox, Section, StorageError, ViewAs,
+    MailStorage, Section, StorageError, ViewAs,
     memory::{MemoryOptions, MemoryStorage},
 };
 use mailtypes::{MailboxName, SeqNum};
