@@ -96,6 +96,7 @@ impl Live {
 
     fn reload(&mut self, fs: &dyn FileSystem, paths: &Paths) -> Result<Stop> {
         let loaded = load::load(fs, paths)?;
+        loaded.live.log.take_distrust_from(&self.log);
         *self = loaded.live;
         Ok(loaded.stop)
     }

@@ -35,8 +35,15 @@ pub(super) struct Loaded {
 #[derive(Debug)]
 pub(super) enum Snapshot {
     Missing,
-    Usable { state: State, len: u64 },
-    Damaged(Damage),
+    Usable {
+        state: State,
+        len: u64,
+    },
+    /// `partial` is what could be read although messages are missing: fit to keep flags from, not to go on from.
+    Damaged {
+        damage: Damage,
+        partial: Option<State>,
+    },
 }
 
 /// Reads a mailbox.
@@ -48,7 +55,7 @@ pub(super) fn load(fs: &dyn FileSystem, paths: &Paths) -> Result<Loaded> {
     };
     let bad_snapshot = match read_snapshot(fs, &paths.index)? {
         Snapshot::Missing => None,
-        Snapshot::Damaged(damage) => Some(damage),
+        Snapshot::Damaged { damage, .. } => Some(damage),
         Snapshot::Usable { state, len } => {
             let before = state.clone();
             let mark = state.position().map(|at| SnapshotMark { at, len });
@@ -97,15 +104,19 @@ pub(super) fn read_snapshot(fs: &dyn FileSystem, path: &std::path::Path) -> Resu
         Err(e) if e.is_not_found() => return Ok(Snapshot::Missing),
         other => other?,
     };
-    Ok(match snapshot::decode(&bytes) {
-        Ok(decoded) => {
-            for problem in &decoded.problems {
-                tracing::warn!(path = %path.display(), "put right: {problem}");
-            }
-            Snapshot::Usable { state: decoded.state, len: bytes.len() as u64 }
-        }
-        Err(e) => Snapshot::Damaged(Damage { path: path.to_owned(), offset: 0, what: e.to_string() }),
-    })
+    let damage = |what: String| Damage { path: path.to_owned(), offset: 0, what };
+    let decoded = match snapshot::decode(&bytes) {
+        Ok(decoded) => decoded,
+        Err(e) => return Ok(Snapshot::Damaged { damage: damage(e.to_string()), partial: None }),
+    };
+    // The log behind it does not bring such messages back.
+    if let Some(problem) = decoded.problems.iter().find(|problem| problem.loses_messages()) {
+        return Ok(Snapshot::Damaged { damage: damage(problem.to_string()), partial: Some(decoded.state) });
+    }
+    for problem in &decoded.problems {
+        tracing::warn!(path = %path.display(), "put right: {problem}");
+    }
+    Ok(Snapshot::Usable { state: decoded.state, len: bytes.len() as u64 })
 }
 
 type Continued = std::result::Result<(State, Stop), String>;

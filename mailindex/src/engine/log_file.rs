@@ -30,6 +30,8 @@ pub(super) struct LogFile {
     dirty: AtomicBool,
     /// A write or sync failed: what this handle says of the file is not believed any more.
     distrusted: AtomicBool,
+    /// What stood in the file then was written again.
+    healed: AtomicBool,
     /// Its name may not be on disk yet.
     owes_name: AtomicBool,
 }
@@ -86,6 +88,7 @@ impl LogFile {
             poller: LockPoller::new(),
             dirty: AtomicBool::new(false),
             distrusted: AtomicBool::new(false),
+            healed: AtomicBool::new(false),
             owes_name: AtomicBool::new(false),
         });
         Ok(match bad {
@@ -136,7 +139,8 @@ impl LogFile {
         !self.dirty.swap(true, Ordering::AcqRel)
     }
 
-    /// To be called before a sync that covers everything appended so far; `true` when there was something to sync.
+    /// To be called when everything appended so far is covered by a sync: after it by one who holds the lock, before it by
+    /// anybody else. `true` when there was something to sync.
     pub(super) fn take_dirty(&self) -> bool {
         self.dirty.swap(false, Ordering::AcqRel)
     }
@@ -156,6 +160,18 @@ impl LogFile {
 
     pub(super) fn is_distrusted(&self) -> bool {
         self.distrusted.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_healed(&self) {
+        self.healed.store(true, Ordering::Release);
+    }
+
+    /// Opened anew, the file is as little to be believed as before, until it was written again.
+    pub(super) fn take_distrust_from(&self, old: &Self) {
+        let owed = old.is_distrusted() && !old.healed.load(Ordering::Acquire);
+        if owed && (self.device, self.inode) == (old.device, old.inode) {
+            self.distrust();
+        }
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //!
-//! 1. Nothing is written to a log without its lock; nothing waits for a lock with a mutex of the engine held.
+//! 1. Nothing is written to a log without its lock; nothing waits for a lock with a mutex of the engine held (but for
+//!    the one of those who flush, when a log that failed is written again).
 //! 2. A state that views see never holds an append of this process that is not yet durable.
 //! 3. A damaged file is set aside, never deleted, and reported with the offset and what was done.
 

@@ -55,6 +55,8 @@ struct Shared {
     gather_max: usize,
     flush_interval: Duration,
     state: Mutex<State>,
+    /// Held while logs are flushed: who asks for a flush must not return before one that has begun is done.
+    flushing: Mutex<()>,
     drives_changed: Condvar,
     jobs_changed: Condvar,
 }
@@ -82,6 +84,7 @@ impl Pool {
             gather_max: options.commit_gather_max.max(1),
             flush_interval: options.flag_flush_interval,
             state: Mutex::default(),
+            flushing: Mutex::default(),
             drives_changed: Condvar::new(),
             jobs_changed: Condvar::new(),
         };
@@ -129,13 +132,23 @@ impl Pool {
 
     pub(super) fn flush_all(&self) -> Result<()> {
         let dirty = std::mem::take(&mut self.shared.state().dirty);
-        flusher::flush_logs(&*self.shared.fs, dirty.into_iter().map(|d| d.index).collect())
+        self.shared.flush(dirty.into_iter().map(|d| d.index).collect())
+    }
+
+    /// Makes durable what these mailboxes have acknowledged.
+    pub(super) fn flush(&self, indexes: Vec<Arc<MailboxIndex>>) -> Result<()> {
+        self.shared.flush(indexes)
     }
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn flush(&self, indexes: Vec<Arc<MailboxIndex>>) -> Result<()> {
+        let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        flusher::flush_logs(&*self.fs, indexes)
     }
 
     fn start_committer_if_needed(self: &Arc<Self>, state: &mut State) {
@@ -229,7 +242,7 @@ impl Shared {
         if !due.is_empty() {
             contained("flushing", || {
                 // Each mailbox remembers its failure and tells the next commit.
-                if let Err(e) = flusher::flush_logs(&*self.fs, due) {
+                if let Err(e) = self.flush(due) {
                     tracing::error!("flag changes are not durable: {e}");
                 }
             });

@@ -182,7 +182,7 @@ impl Work<'_> {
 
     /// The snapshot alone counts, and a new log begins behind it.
     fn without_log(&mut self) -> Result<Step> {
-        let mut found = None;
+        let (mut found, mut kept) = (None, None);
         for path in [&self.paths.index, &self.paths.backup] {
             match load::read_snapshot(self.fs, path)? {
                 Snapshot::Missing => {}
@@ -191,13 +191,16 @@ impl Work<'_> {
                         return self.begin_log(&state, at);
                     }
                 }
-                Snapshot::Damaged(damage) => found = found.or(Some(damage)),
+                Snapshot::Damaged { damage, partial } => {
+                    found = found.or(Some(damage));
+                    kept = kept.or(partial);
+                }
             }
         }
         match found {
             Some(damage) => {
                 self.report(damage, RecoveryAction::NeedsRebuild);
-                Ok(Some(None))
+                Ok(Some(kept))
             }
             None => Err(IndexError::NotFound { dir: self.paths.dir.clone() }),
         }
@@ -266,12 +269,16 @@ impl Work<'_> {
         {
             return self.use_backup(&snapshot, damage);
         }
-        let keep = [snapshot, backup].into_iter().find_map(|found| match found {
-            Snapshot::Usable { state, .. } => Some(state),
-            Snapshot::Missing | Snapshot::Damaged(_) => None,
-        });
+        let (mut whole, mut partial) = (None, None);
+        for found in [snapshot, backup] {
+            match found {
+                Snapshot::Usable { state, .. } => whole = whole.or(Some(state)),
+                Snapshot::Damaged { partial: found, .. } => partial = partial.or(found),
+                Snapshot::Missing => {}
+            }
+        }
         self.report(damage, RecoveryAction::NeedsRebuild);
-        Ok(Some(keep))
+        Ok(Some(whole.or(partial)))
     }
 
     fn restart_log(&mut self, log: &LogFile, state: &State, at: LogPosition, damage: Damage) -> Result<Step> {

@@ -20,6 +20,7 @@ use super::{
     commit::Locked,
     log_file::{LogFile, LogLock, Opened},
     paths::Paths,
+    snapshot_writer,
 };
 use crate::{
     log::{RawLogHeader, Transaction},
@@ -56,8 +57,8 @@ pub(super) fn rotate(
     let header = RawLogHeader::next(&old.header, end, env.unix_time(), modseq);
     let made = make_next(env, paths, &header, first_record).and_then(|(log, lock)| {
         if env.syncs() {
-            old.take_dirty();
             old.handle.sync_data().inspect_err(|_| old.distrust())?;
+            old.take_dirty();
         }
         swap_names(env, paths)?;
         Ok((log, lock))
@@ -168,6 +169,11 @@ fn rotate_now(locked: &mut Locked) -> Result<bool> {
     let env = index.env();
     let mut stamp = Transaction::new();
     stamp.header_update(LOG2_ROTATE_TIME, &env.unix_time().to_le_bytes());
+    if !snapshot_writer::is_durable_in(env, &index.paths, &locked.state)? {
+        // Somebody has removed it, or put an older one there: another is due first.
+        index.slot().live.snapshot = None;
+        return Ok(false);
+    }
     let unwritable = |what: String| super::IndexError::Unwritable { dir: index.paths.dir.clone(), what };
     let pieces = stamp.encode(&locked.state).map_err(|e| unwritable(e.to_string()))?;
     let first: Vec<u8> = pieces.into_iter().flat_map(|piece| piece.bytes).collect();

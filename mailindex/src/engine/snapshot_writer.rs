@@ -14,11 +14,11 @@ use std::{
     time::Duration,
 };
 
-use mailfs::{FileSystem, FileSystemExt};
+use mailfs::{FileSystem, FileSystemExt, OpenMode};
 
 use super::{
     Env, IndexError, MailboxIndex, Result,
-    commit::{Locked, with_lock},
+    commit::{self, Locked, with_lock},
     live::{Live, SnapshotMark},
     paths::Paths,
     pool::Job,
@@ -54,11 +54,13 @@ impl MailboxIndex {
     /// Writes a snapshot of the state that views see. `false` when somebody else was faster.
     pub fn write_snapshot(self: &Arc<Self>) -> Result<bool> {
         self.check_not_deleted()?;
+        if self.slot().live.log.is_distrusted() {
+            commit::heal(self)?;
+        }
         let live = self.slot().live.clone();
         let Some(position) = live.state.position() else { return Ok(false) };
         let fs = &**self.env().fs();
         if self.env().syncs() {
-            live.log.take_dirty();
             live.log.handle.sync_data().inspect_err(|_| live.log.distrust())?;
         }
         let unwritable =
@@ -108,12 +110,16 @@ fn put_in_place(locked: &mut Locked, temp: &Path, state: &State, mark: SnapshotM
     let index = Arc::clone(&locked.index);
     let (env, paths) = (index.env(), &index.paths);
     let fs = &**env.fs();
-    if locked.log.seq() != mark.at.file_seq || locked.state.index_id() != state.index_id() {
+    let reaches = locked.log.seq() == mark.at.file_seq && locked.written() >= mark.at.offset;
+    if !reaches || locked.state.index_id() != state.index_id() {
         return Ok(false);
     }
+    // One that claims to be ahead of the log is no better than none.
     if let Some((index_id, at)) = head_on_disk(fs, &paths.index)?
         && index_id == state.index_id()
         && at >= mark.at
+        && at.file_seq == locked.log.seq()
+        && at.offset <= locked.written()
     {
         index.slot().live.snapshot = Some(SnapshotMark { at, len: mark.len });
         return Ok(false);
@@ -140,6 +146,20 @@ pub(super) fn replace(env: &Env, paths: &Paths, temp: &Path) -> Result<()> {
         fs.sync_dir(&paths.dir)?;
     }
     Ok(())
+}
+
+/// Whether the snapshot on disk is one of the state's log; it is durable then. Another program's may not have been so.
+pub(super) fn is_durable_in(env: &Env, paths: &Paths, state: &State) -> Result<bool> {
+    let fs = &**env.fs();
+    let Some(position) = state.position() else { return Ok(false) };
+    let found = head_on_disk(fs, &paths.index)?;
+    if !found.is_some_and(|(id, at)| id == state.index_id() && at.file_seq == position.file_seq) {
+        return Ok(false);
+    }
+    if env.syncs() {
+        fs.open(&paths.index, OpenMode::Read)?.sync_data()?;
+    }
+    Ok(true)
 }
 
 /// Index id and head of the snapshot on disk, from its first bytes.

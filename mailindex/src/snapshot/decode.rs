@@ -84,6 +84,13 @@ pub enum SnapshotProblem {
     },
 }
 
+impl SnapshotProblem {
+    /// Whether messages may be missing, so that the logs behind the snapshot lead to a wrong state.
+    pub fn loses_messages(&self) -> bool {
+        matches!(self, Self::MissingRecords { .. } | Self::Order { .. })
+    }
+}
+
 /// A decoded snapshot.
 #[derive(Clone, Debug)]
 pub struct Decoded {

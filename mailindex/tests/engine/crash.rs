@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::common::*;
 use mailfs::{
-    FileSystem,
+    FileSystem, FileSystemExt,
     sim::{Acks, CrashChoice, CrashRunner, FaultRunner, SimDisk},
 };
 use mailindex::{
     engine::{Env, EnvOptions, MailboxIndex, recover},
+    log::{RawLogHeader, complete_end},
     state::State,
 };
 use mailtypes::{Flag, Flags};
@@ -261,6 +262,73 @@ fn long(fs: Arc<dyn FileSystem>, acks: &Acks<Ack>) -> Result<(), BoxError> {
 #[test]
 fn snapshots_and_rotations_survive_a_power_cut() {
     crash(long);
+}
+
+/// What any program finds that comes first after a power cut, before anybody has repaired anything: each snapshot goes on
+/// in a log that is there whole up to the snapshot's head.
+fn check_no_snapshot_is_ahead(disk: &SimDisk, _: &[Ack]) -> Result<(), BoxError> {
+    let fs = disk.as_file_system();
+    let read = |name: &str| fs.read_all(&dir().join(name), 1 << 20);
+    let logs: Vec<Vec<u8>> = ["dovecot.index.log", "dovecot.index.log.2"].into_iter().flat_map(read).collect();
+    let Ok(snapshot) = read("dovecot.index") else { return Ok(()) };
+    let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let (seq, head) = (word(&snapshot, 60), word(&snapshot, 68));
+    for log in &logs {
+        let header = RawLogHeader::parse(log).map_err(|e| e.to_string())?;
+        if header.file_seq.get() == seq {
+            let start = header.records_start();
+            let (end, _) = complete_end(&log[start as usize..], start);
+            return if end >= head { Ok(()) } else { Err(format!("head {head}, log {seq} ends at {end}").into()) };
+        }
+    }
+    Err(format!("the snapshot's log {seq} is not there").into())
+}
+
+#[test]
+fn a_snapshot_is_never_ahead_of_its_log() {
+    let runner = CrashRunner { choices: CrashChoice::list(24), ..CrashRunner::default() };
+    let report = runner.run(setup, long, check_no_snapshot_is_ahead);
+    println!("crash: {report}");
+    assert!(report.is_sound(), "{report}");
+}
+
+/// A request that somebody wrote and did not live to sync: the next writer carries it out, and the power goes.
+#[test]
+fn requests_of_the_dead_are_durable_before_they_are_carried_out() {
+    let work = |fs: Arc<dyn FileSystem>, acks: &Acks<Ack>| {
+        let dead = env(Arc::clone(&fs));
+        acks.push(Ack::Expunging(2));
+        finish(enqueue(&open(&dead, dir())?, |at| {
+            at.transaction().request_expunge(&set(&[2]));
+            Ok(())
+        }))?;
+        let index = open(&env(fs), dir())?;
+        flag(&index, &set(&[1]), Flag::Seen)
+    };
+    crash(work);
+}
+
+/// A sync fails, somebody looks, and only then somebody writes: what was appended in between must not stand behind a hole.
+#[test]
+fn a_look_does_not_make_a_failed_sync_forgotten() {
+    let work = |fs: Arc<dyn FileSystem>, acks: &Acks<Ack>| {
+        let env = env(fs);
+        let index = open(&env, dir())?;
+        acks.push(Ack::Flagging(1));
+        flag(&index, &set(&[1]), Flag::Flagged)?;
+        if let Ok(uid) = save(&index, "x") {
+            acks.push(Ack::Saved(uid, "x"));
+        }
+        index.refresh()?;
+        let uid = save(&index, "d")?;
+        acks.push(Ack::Saved(uid, "d"));
+        index.flush()?;
+        acks.push(Ack::Flagged(1));
+        Ok(())
+    };
+    let report = FaultRunner { extra_calls_max: 200_000, ..FaultRunner::default() }.run(setup, work, check_flags);
+    println!("fault: {report}");
+    assert!(report.is_sound(), "{report}");
 }
 
 #[test]

@@ -88,6 +88,7 @@ pub(in crate::engine) fn heal(index: &Arc<MailboxIndex>, log: &LogFile, ranked: 
         fresh.handle.write_at(&bytes, 0)?;
         fresh.handle.sync_data()?;
     }
+    log.set_healed();
     Ok(())
 }
 
@@ -204,8 +205,12 @@ impl Locked {
     }
 
     fn write_piece(&mut self, bytes: &[u8]) -> Result<()> {
+        let end = u32::try_from(u64::from(self.written) + bytes.len() as u64).map_err(|_| IndexError::Unwritable {
+            dir: self.index.paths.dir.clone(),
+            what: format!("the log has {} bytes and can have no more", self.written),
+        })?;
         self.log.handle.write_at(bytes, self.written.into()).inspect_err(|_| self.log.distrust())?;
-        self.written += bytes.len() as u32;
+        self.written = end;
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use crate::{
     engine::{
         Background, CommitError, CommitStage, Env, Fsync, IndexError, MailboxIndex, OpError, Result,
         cache_file::{self, CacheValues, Wait},
-        flusher, rotate,
+        rotate,
     },
     log::Transaction,
     state::State,
@@ -209,9 +209,6 @@ fn sync_logs(env: &Env, round: &mut [Batch]) {
     if logs.is_empty() {
         return;
     }
-    logs.iter().for_each(|log| {
-        log.take_dirty();
-    });
     let handles: Vec<FileHandle> = logs.iter().map(|log| Arc::clone(&log.handle)).collect();
     let synced = match &handles[..] {
         [only] => only.sync_data(),
@@ -222,6 +219,10 @@ fn sync_logs(env: &Env, round: &mut [Batch]) {
         for batch in round.iter_mut().filter(due) {
             batch.abort_with(CommitStage::Sync, Arc::clone(&error));
         }
+    } else {
+        logs.iter().for_each(|log| {
+            log.take_dirty();
+        });
     }
 }
 
@@ -317,7 +318,7 @@ impl Batch {
         if locked.log.take_owed_name() {
             self.dirs.push(self.index.paths.dir.clone());
         }
-        if let Err(e) = carry_out_requests(&mut locked) {
+        if let Err(e) = carry_out_requests(&mut locked, Requests::Found) {
             tracing::warn!(dir = %self.index.dir().display(), "requests of others were not carried out: {e}");
         }
         let syncs = self.index.env().options().fsync;
@@ -358,7 +359,7 @@ impl Batch {
         let expunges = self.entries.iter().filter(|e| e.error.is_none() && !e.expunges.is_empty());
         if expunges.count() > 0 {
             let before = locked.written();
-            let carried = carry_out_requests(locked).and_then(|()| {
+            let carried = carry_out_requests(locked, Requests::Synced).and_then(|()| {
                 locked.write().inspect_err(|_| {
                     // The requests stay: the next who takes the lock carries them out.
                     locked.cut_back(before);
@@ -389,6 +390,9 @@ impl Batch {
             if locked.log.is_distrusted() {
                 // What is in force is on disk, and read from there by another handle.
                 drop(locked);
+                if env.syncs() {
+                    env.pool().schedule_flush(Arc::clone(&index));
+                }
                 self.outcome = index.refresh().ok().map(|state| CommitOutcome { state, durable });
             } else {
                 let rotated = rotate::rotate_if_due(&mut locked);
@@ -458,7 +462,7 @@ pub(in crate::engine) fn carry_out(index: &Arc<MailboxIndex>) -> Result<State> {
     let timeout = index.env().options().lock_timeout;
     let (state, changed) = with_lock(index, timeout, |locked| {
         let before = locked.written();
-        carry_out_requests(locked)?;
+        carry_out_requests(locked, Requests::Found)?;
         if let Err(e) = locked.write() {
             locked.cut_back(before);
             return Err(e);
@@ -472,15 +476,28 @@ pub(in crate::engine) fn carry_out(index: &Arc<MailboxIndex>) -> Result<State> {
     Ok(state)
 }
 
+/// Where requests come from that are to be carried out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Requests {
+    /// They stood in the log; whoever wrote them may have died before the sync.
+    Found,
+    /// They are of this batch, and durable.
+    Synced,
+}
+
 /// Does what internal records ask for (`docs/formats/log.md`, "Internal against external"): removes the bodies, says so,
 /// and moves the tail. Flags need nothing done where the index is their only place.
-fn carry_out_requests(locked: &mut Locked) -> Result<()> {
+fn carry_out_requests(locked: &mut Locked, requests: Requests) -> Result<()> {
     if !locked.state.has_pending() {
         return Ok(());
     }
     let mut transaction = Transaction::new();
     let requested = locked.state.requested_expunges();
     if !requested.is_empty() {
+        if requests == Requests::Found && locked.index.env().syncs() {
+            // Else a power cut might take the request and not the removal: a message without a body.
+            locked.log.handle.sync_data().inspect_err(|_| locked.log.distrust())?;
+        }
         let dir = &locked.index.paths.dir;
         let removed = contained(|| locked.index.store.remove(&requested));
         let refused = |what: String| IndexError::Unwritable { dir: dir.clone(), what };
@@ -503,6 +520,6 @@ fn contained<T>(work: impl FnOnce() -> T) -> std::result::Result<T, OpError> {
 impl MailboxIndex {
     /// Makes all flag changes of this mailbox durable that have been acknowledged so far.
     pub fn flush(self: &Arc<Self>) -> Result<()> {
-        flusher::flush_logs(&**self.env().fs(), vec![Arc::clone(self)])
+        self.env().pool().flush(vec![Arc::clone(self)])
     }
 }
