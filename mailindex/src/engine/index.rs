@@ -23,7 +23,10 @@ use super::{
     registry::Key,
     watch::Bell,
 };
-use crate::state::{Deletion, LogPosition, State};
+use crate::{
+    replay::Stop,
+    state::{Deletion, LogPosition, State},
+};
 
 /// What the engine asks of the mail store, under the log's lock.
 pub trait MessageStore: Send + Sync {
@@ -156,6 +159,24 @@ impl MailboxIndex {
 
     pub(super) fn log_file(&self) -> Arc<LogFile> {
         Arc::clone(&self.slot().live.log)
+    }
+
+    /// Goes on to the end of the log ([`Live::catch_up`]). Another folder, or another index in it, means that the mailbox
+    /// was renamed or made anew: for those who have it open it is deleted.
+    pub(super) fn catch_up(&self, slot: &mut Slot) -> Result<Stop> {
+        let (log, index_id) = (Arc::clone(&slot.live.log), slot.live.state.index_id());
+        let stop = slot.live.catch_up(&**self.env.fs(), &self.paths)?;
+        let is_same = Arc::ptr_eq(&log, &slot.live.log);
+        if !is_same && (slot.live.state.index_id() != index_id || !self.is_in_its_folder()?) {
+            return Err(self.deleted_error());
+        }
+        Ok(stop)
+    }
+
+    /// Whether the path still leads to the folder that was opened.
+    pub(super) fn is_in_its_folder(&self) -> Result<bool> {
+        let there = self.env.fs().metadata(&self.paths.dir)?;
+        Ok(there.is_some_and(|there| (there.device, there.inode) == (self.key.device, self.key.inode)))
     }
 
     /// Lets views see the slot's state; the slot is proof that nobody publishes an older one after it. Tells whether it is

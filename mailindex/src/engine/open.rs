@@ -14,7 +14,7 @@ use crate::{replay::Stop, state::Deletion};
 
 impl MailboxIndex {
     /// Opens the index of this prefix (`dovecot.index`) in a folder. All who open it within one `Env` share it, with the
-    /// store of the first.
+    /// store of the first. For those who have it open in a folder that was renamed since, it is deleted from now on.
     ///
     /// Fails with [`IndexError::NotFound`] when there is none, [`IndexError::Deleted`] when it is deleted,
     /// [`IndexError::NeedsRebuild`] when the files are damaged beyond what can be repaired from each other.
@@ -24,11 +24,13 @@ impl MailboxIndex {
         let Some(folder) = fs.metadata(dir)? else { return Err(IndexError::NotFound { dir: dir.to_owned() }) };
         let key = Key { device: folder.device, inode: folder.inode, prefix: prefix.to_owned() };
         let before = env.registry().find(&key);
-        if let Some(index) = before
-            && !index.is_deleted()
-            && index.refresh().is_ok()
-        {
-            return Ok(index);
+        if let Some(index) = before.filter(|index| !index.is_deleted()) {
+            if index.paths.dir != paths.dir && !index.is_in_its_folder()? {
+                tracing::debug!(old = %index.dir().display(), new = %dir.display(), "renamed while it was open");
+                index.set_deleted();
+            } else if index.refresh().is_ok() {
+                return Ok(index);
+            }
         }
         let parked = env.registry().unpark(&key);
         let live = match parked.and_then(|live| revive(env, &paths, live)) {
@@ -52,8 +54,13 @@ impl MailboxIndex {
 
 /// What was parked, brought up to date; `None` when it is of no use.
 fn revive(env: &Env, paths: &Paths, mut live: Live) -> Option<Live> {
+    if live.log.path != paths.log {
+        // Renamed since.
+        return None;
+    }
+    let index_id = live.state.index_id();
     match live.catch_up(&**env.fs(), paths) {
-        Ok(Stop::End | Stop::Torn { .. }) => Some(live),
+        Ok(Stop::End | Stop::Torn { .. }) => Some(live).filter(|live| live.state.index_id() == index_id),
         Ok(_) | Err(_) => None,
     }
 }

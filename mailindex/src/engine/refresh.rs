@@ -27,7 +27,7 @@ impl MailboxIndex {
         if slot.committing {
             return Ok(self.state());
         }
-        let stop = match slot.live.catch_up(&**self.env().fs(), &self.paths) {
+        let stop = match self.catch_up(&mut slot) {
             Err(e @ IndexError::Deleted { .. }) => {
                 drop(slot);
                 self.set_deleted();

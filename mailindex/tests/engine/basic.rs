@@ -175,3 +175,42 @@ fn a_failed_append_takes_its_names_back() {
     }
     assert!(failed > 2, "only {failed} calls failed");
 }
+
+/// Who has it open at the old place is told that it is gone, even when another mailbox is made there at once.
+#[test]
+fn a_renamed_folder_is_opened_in_its_new_place() {
+    on_both(|fs, root| {
+        let env = Env::new(fs.clone(), manual());
+        let (old, new) = (root.join("old"), root.join("new"));
+        fs.create_dir(&old, 0o700).unwrap();
+        let index = create(&env, &old);
+        let (left, also_left) = (Arc::clone(&index), Arc::clone(&index));
+        save(&index, "one").unwrap();
+        drop(index);
+        fs.rename(&old, &new).unwrap();
+        fs.create_dir(&old, 0o700).unwrap();
+        let other = Env::new(fs.clone(), manual());
+        let successor = create(&other, &old);
+        save(&successor, "not this one").unwrap();
+        save(&successor, "nor this").unwrap();
+        assert!(left.refresh().unwrap_err().is_gone());
+        assert_eq!(also_left.state().message_count(), 1);
+        assert!(save(&also_left, "lost?").is_err());
+        let moved = open(&env, &new).unwrap();
+        assert_eq!(moved.dir(), new);
+        assert_eq!(save(&moved, "two").unwrap(), 2);
+        assert_eq!(body(&*fs, &new, 2).unwrap(), "two");
+        drop((left, also_left, moved));
+        // What was parked is not taken for another place either.
+        let newer = root.join("newer");
+        fs.rename(&new, &newer).unwrap();
+        let moved = open(&env, &newer).unwrap();
+        assert_eq!(moved.state().message_count(), 2);
+        assert_eq!(save(&moved, "three").unwrap(), 3);
+        fs.rename(&newer, &new).unwrap();
+        let again = open(&env, &new).unwrap();
+        assert!(!Arc::ptr_eq(&moved, &again));
+        assert!(moved.is_deleted());
+        assert_eq!(again.refresh().unwrap().message_count(), 3);
+    });
+}

@@ -53,7 +53,6 @@ fn identity(state: &State) -> (Option<Guid>, Option<UidValidity>) {
 fn open_index(shared: &Shared, name: &MailboxName, mails: &Arc<Mails>) -> Result<Arc<MailboxIndex>> {
     for _ in 0..OPEN_TRIES_MAX {
         match MailboxIndex::open(&shared.env, &mails.dir, PREFIX, Arc::clone(mails) as _) {
-            Ok(index) if index.dir() != mails.dir => tell_moved(name, &index),
             Ok(index) if has_fsck_mark(&index.state()) => {
                 drop(index);
                 rebuild::rebuild(shared, name, mails)?;
@@ -77,21 +76,6 @@ fn open_index(shared: &Shared, name: &MailboxName, mails: &Arc<Mails>) -> Result
 /// Dovecot's fsck was here, and leaves it to the next to go over the messages.
 fn has_fsck_mark(state: &State) -> bool {
     state.header().flags.get() & RawIndexHeader::FSCKED != 0
-}
-
-/// A mailbox that was renamed while it was open has an index that looks for its files in the old place. Committing to it
-/// makes it see that they are gone, and so makes room for one that knows the new place.
-fn tell_moved(name: &MailboxName, index: &Arc<MailboxIndex>) {
-    tracing::debug!(mailbox = %name, old = %index.dir().display(), "renamed while it was open");
-    let (completer, completion) = completion(index);
-    index.enqueue(Box::new(Identify {
-        name: name.clone(),
-        guid: None,
-        uid_validity: None,
-        completer: Some(completer),
-    }));
-    // Its failure is what is wanted.
-    let _ = completion.wait();
 }
 
 /// What the log of a new mailbox begins with (`docs/formats/dbox.md`, "Creating a mailbox by hand").

@@ -101,13 +101,12 @@ enum At {
 }
 
 fn read_to_end(index: &Arc<MailboxIndex>, log: &Arc<LogFile>) -> Result<At> {
-    let fs = &**index.env().fs();
     if !log.is_header_unchanged()? {
         return Ok(At::Damage(log.damage(0, "the header was changed; marked as corrupted?")));
     }
     let generation = index.bell().generation();
     let mut slot = index.slot();
-    let stop = match slot.live.catch_up(fs, &index.paths) {
+    let stop = match index.catch_up(&mut slot) {
         Err(IndexError::Corrupt(damage)) => return Ok(At::Damage(damage)),
         Err(e) => {
             drop(slot);
