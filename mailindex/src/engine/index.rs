@@ -30,8 +30,8 @@ use crate::{
 
 /// What the engine asks of the mail store, under the log's lock.
 pub trait MessageStore: Send + Sync {
-    /// Removes messages' bodies. One that is not there is fine. When it fails, the request stays in the log and is carried
-    /// out by the next who takes the lock.
+    /// Removes messages' bodies, after the log says that the messages are gone. One that is not there is fine. When it
+    /// fails, a body stays that nothing refers to.
     fn remove(&self, uids: &UidSet) -> std::result::Result<(), Box<dyn Error + Send + Sync>>;
 }
 

@@ -43,6 +43,15 @@ impl Layout {
         Ok(self.mailboxes.join(mutf7::encode(name.as_str())))
     }
 
+    /// Whether a mailbox may be given this name: one that Dovecot would not open again must not be made.
+    pub(crate) fn check_new(&self, name: &MailboxName) -> Result<()> {
+        if name.as_str().starts_with('~') {
+            let (name, source) = (name.to_string(), InvalidMailboxName::Climbs);
+            return Err(StorageError::InvalidName { name, source });
+        }
+        self.level_dir(name).map(|_| ())
+    }
+
     /// The folder that holds a mailbox's messages.
     pub(crate) fn mails_dir(&self, name: &MailboxName) -> Result<PathBuf> {
         Ok(self.level_dir(name)?.join(MAILS_DIR))
@@ -76,6 +85,17 @@ mod tests {
     fn names_become_folders() {
         assert_eq!(dir("INBOX").unwrap(), Path::new("/s/mailboxes/INBOX/dbox-Mails"));
         assert_eq!(dir("日本語/フォルダ").unwrap(), Path::new("/s/mailboxes/&ZeVnLIqe-/&MNUwqTDrMMA-/dbox-Mails"));
+    }
+
+    #[test]
+    fn no_new_name_begins_with_a_home() {
+        let check = |name: &str| Layout::new(Path::new("/s")).check_new(&MailboxName::new(name).unwrap());
+        for name in ["~", "~ann", "~/x"] {
+            assert!(matches!(check(name), Err(StorageError::InvalidName { .. })), "{name}");
+        }
+        for name in ["a~", "a/~b", ".hidden", "..x", " lead", "trail ", "a*b%c"] {
+            assert!(check(name).is_ok(), "{name}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::{error::Error, path::Path, sync::Arc};
 
+use mailfs::{LockOrder, LockRank};
 use mailindex::{
     engine::{
         CommitError, CommitOp, CommitOutcome, CommitPoint, Completer, Env, IndexError, MailboxIndex, MessageStore,
@@ -25,7 +26,8 @@ const LIST: ExtensionSpec =
 /// "The tree must be scanned before it is used."
 const STALE: u8 = 1;
 
-/// Marks the list index of a store as stale, if there is one. It holds nothing that cannot be found again, so a failure
+/// Marks the list index of a store as stale, if there is one. To be called with `mailboxes.lock` released: a Dovecot that
+/// holds the list index's lock may be waiting for that one. It holds nothing that cannot be found again, so a failure
 /// is only worth a line in the log.
 pub(crate) fn mark_stale(env: &Env, root: &Path) {
     match try_mark(env, root) {
@@ -35,6 +37,8 @@ pub(crate) fn mark_stale(env: &Env, root: &Path) {
 }
 
 fn try_mark(env: &Env, root: &Path) -> Result<(), IndexError> {
+    // The rank that no other may precede: a debug build sees to it that no lock is held here.
+    let _alone = LockOrder::enter(LockRank::Mailboxes);
     let index = MailboxIndex::open(env, root, PREFIX, Arc::new(Names))?;
     let (completer, completion) = completion(&index);
     index.enqueue(Box::new(Mark { completer: Some(completer) }));

@@ -264,8 +264,10 @@ impl MailStorage for SdboxStorage {
     }
 
     fn create(&self, name: &MailboxName) -> Result<()> {
-        let _lock = self.lock_list()?;
+        self.shared.layout.check_new(name)?;
+        let lock = self.lock_list()?;
         self.create_locked(name)?;
+        drop(lock);
         mark_stale(&self.shared.env, self.root());
         Ok(())
     }
@@ -274,13 +276,15 @@ impl MailStorage for SdboxStorage {
         if name.is_inbox() {
             return Err(StorageError::NotPossible("INBOX can't be deleted"));
         }
-        let _lock = self.lock_list()?;
+        let lock = self.lock_list()?;
         self.delete_locked(name)?;
+        drop(lock);
         mark_stale(&self.shared.env, self.root());
         Ok(())
     }
 
     fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
+        self.shared.layout.check_new(to)?;
         if from == to || to.is_inbox() {
             return Err(StorageError::AlreadyExists(to.clone()));
         }
@@ -290,8 +294,9 @@ impl MailStorage for SdboxStorage {
         if to.is_below(from) {
             return Err(StorageError::NotPossible("A mailbox can't be renamed to a place below itself"));
         }
-        let _lock = self.lock_list()?;
+        let lock = self.lock_list()?;
         self.rename_locked(from, to)?;
+        drop(lock);
         mark_stale(&self.shared.env, self.root());
         Ok(())
     }

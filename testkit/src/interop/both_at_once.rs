@@ -67,7 +67,8 @@ pub fn run(program: &Path, seed: u64, time: Duration, mix: Mix) -> anyhow::Resul
             Err(_) => Err(anyhow::anyhow!("seed {seed}, worker {number} panicked")),
         });
         joined.collect::<anyhow::Result<Vec<Ledger>>>()
-    })?;
+    });
+    let ledgers = ledgers.with_context(|| format!("Dovecot's complaints: {:#?}", dovecot.complaints()))?;
     let mut report = Report { commands: ledgers.iter().map(|ledger| ledger.commands).sum(), ..Report::default() };
     for (who, address) in [("dovecot", Some(dovecot.imap)), ("culver", culvers.first().map(|culver| culver.imap))] {
         let Some(address) = address else { continue };

@@ -6,9 +6,15 @@
 //! 2. `state` is what the log says up to `written`, plus `pieces`, which are still to be written.
 //! 3. When it is dropped without [`Locked::publish`], what others of this process see is what they saw before.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use mailfs::FileSystemExt;
+use mailtypes::UidSet;
 
 use crate::{
     engine::{
@@ -37,6 +43,8 @@ pub(in crate::engine) struct Locked {
     /// Where the log ends on disk.
     written: u32,
     pieces: Vec<EncodedTransaction>,
+    /// Messages whose bodies go as soon as `pieces` are written.
+    removals: UidSet,
     /// Released after `Drop` has run.
     lock: LogLock,
 }
@@ -57,7 +65,8 @@ pub(in crate::engine) fn lock(index: &Arc<MailboxIndex>, timeout: Duration, rank
                 At::End(state) => {
                     let written = state.position().map_or(0, |position| position.offset);
                     let index = Arc::clone(index);
-                    return Ok(Locked { index, log, state, written, pieces: Vec::new(), lock });
+                    let (pieces, removals) = (Vec::new(), UidSet::new());
+                    return Ok(Locked { index, log, state, written, pieces, removals, lock });
                 }
                 At::OtherFile => continue,
                 At::Damage(damage) => {
@@ -200,7 +209,33 @@ impl Locked {
                 buffer.extend(piece.bytes);
             }
         }
-        if buffer.is_empty() { Ok(()) } else { self.write_piece(&buffer) }
+        if !buffer.is_empty() {
+            self.write_piece(&buffer)?;
+        }
+        self.remove_bodies();
+        Ok(())
+    }
+
+    /// Has the bodies of these messages removed once it is written that they are gone.
+    pub(in crate::engine) fn remove_when_written(&mut self, uids: &UidSet) {
+        self.removals = self.removals.union(uids);
+    }
+
+    /// Only now: a Dovecot that finds no body where its index still has the message calls that a lost one, and rebuilds
+    /// the whole mailbox. What cannot be removed stays as a file that nothing refers to.
+    fn remove_bodies(&mut self) {
+        let removals = mem::take(&mut self.removals);
+        if removals.is_empty() {
+            return;
+        }
+        let store = &self.index.store;
+        let refused = match catch_unwind(AssertUnwindSafe(|| store.remove(&removals))) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "panic".to_owned(),
+        };
+        let dir = self.index.paths.dir.display();
+        tracing::warn!(%dir, "bodies of expunged messages {removals} were not removed: {refused}");
     }
 
     fn write_piece(&mut self, bytes: &[u8]) -> Result<()> {
@@ -216,6 +251,7 @@ impl Locked {
     /// Takes an append back: the log ends at `end` again. `false` when that failed: the append may be in force.
     pub(in crate::engine) fn cut_back(&mut self, end: u32) -> bool {
         self.pieces.clear();
+        self.removals = UidSet::new();
         self.log.distrust();
         let cut = self.log.handle.set_len(end.into());
         if cut.is_ok() && self.index.env().syncs() {

@@ -351,7 +351,7 @@ impl Batch {
         }
     }
 
-    /// What was asked for is durable now: bodies of expunged messages are removed, and that is recorded.
+    /// What was asked for is durable now: it is recorded that the messages are gone, and their bodies are removed.
     fn carry_out(&mut self) {
         let Some(locked) = &mut self.locked else { return };
         let appended = locked.written() != self.base;
@@ -485,8 +485,8 @@ enum Requests {
     Synced,
 }
 
-/// Does what internal records ask for (`docs/formats/log.md`, "Internal against external"): removes the bodies, says so,
-/// and moves the tail. Flags need nothing done where the index is their only place.
+/// Does what internal records ask for (`docs/formats/log.md`, "Internal against external"): says that the messages are
+/// gone, moves the tail, and has the bodies removed once that is written. Flags need nothing done where the index is their only place.
 fn carry_out_requests(locked: &mut Locked, requests: Requests) -> Result<()> {
     if !locked.state.has_pending() {
         return Ok(());
@@ -498,14 +498,12 @@ fn carry_out_requests(locked: &mut Locked, requests: Requests) -> Result<()> {
             // Else a power cut might take the request and not the removal: a message without a body.
             locked.log.handle.sync_data().inspect_err(|_| locked.log.distrust())?;
         }
-        let dir = &locked.index.paths.dir;
-        let removed = contained(|| locked.index.store.remove(&requested));
-        let refused = |what: String| IndexError::Unwritable { dir: dir.clone(), what };
-        removed.map_err(|e| refused(e.to_string()))?.map_err(|e| refused(e.to_string()))?;
         transaction.expunge_done(requested.iter().map(|uid| (uid, Guid::ZERO)));
     }
     transaction.move_tail();
-    locked.add(&transaction)
+    locked.add(&transaction)?;
+    locked.remove_when_written(&requested);
+    Ok(())
 }
 
 /// A bug in an operation is that operation's failure, not the mailbox's.
