@@ -22,7 +22,7 @@ pub enum LockRank {
     MailboxLog,
     /// `dovecot.index.cache`.
     Cache,
-    /// `dovecot.list.index.log`; only [`LockRank::Mailboxes`] may be held beside it.
+    /// `dovecot.list.index.log`; nothing may be held beside it.
     ListLog,
 }
 
