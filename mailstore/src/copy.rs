@@ -5,8 +5,8 @@
 use mailtypes::{Uid, UidSet};
 
 use crate::traits::{
-    Batch, Body, Column, Columns, Committed, Cursor, Mailbox, Result, Row, Rows, Save, SaveMeta, ScanBudget, Section,
-    StorageError, View, ViewAs,
+    Batch, Body, Column, Columns, Committed, Cursor, Mailbox, NulPolicy, Result, Row, Rows, Save, SaveMeta, ScanBudget,
+    Section, StorageError, View, ViewAs,
 };
 
 /// Bytes of a message moved at a time.
@@ -80,7 +80,12 @@ pub fn stage_copies(
 }
 
 fn meta_of(row: &Row, options: &CopyOptions) -> SaveMeta {
-    SaveMeta { internal_date: row.internal_date, guid: row.guid.filter(|guid| options.keep_guids && !guid.is_zero()) }
+    SaveMeta {
+        internal_date: row.internal_date,
+        guid: row.guid.filter(|guid| options.keep_guids && !guid.is_zero()),
+        // One store took it: the other must, or the mailbox cannot be moved.
+        nuls: Some(NulPolicy::Keep),
+    }
 }
 
 /// `None` if the message went while it was read.

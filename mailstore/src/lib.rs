@@ -16,6 +16,9 @@ mod storage_error;
 pub mod store;
 pub mod traits;
 
+pub use mailfs;
+pub use mailindex;
+pub use mailmime;
 pub use mailtypes;
-pub use store::{Append, Store};
+pub use store::{Append, Appended, Message, MessageEnvelope, Messages, Store, StoreMailbox, StoreView, Update};
 pub use traits::*;

@@ -43,7 +43,8 @@ fn copies_carry_all_that_belongs_to_a_message() {
     let mut batch = Batch::new();
     for (n, size) in [10, 65_536, 200_000, 0].into_iter().enumerate() {
         let date = InternalDate { unix: 1_000_000 + n as i64, zone: 60 };
-        let mut save = source.begin_save(SaveMeta { internal_date: Some(date), guid: None }, None).unwrap();
+        let mut save =
+            source.begin_save(SaveMeta { internal_date: Some(date), guid: None, ..SaveMeta::default() }, None).unwrap();
         save.write(&vec![b'a' + n as u8; size]).unwrap();
         let keywords = vec![Keyword::new(&format!("k{n}")).unwrap()];
         batch = batch.save(save.finish().unwrap(), Flag::ALL[n].into(), keywords);

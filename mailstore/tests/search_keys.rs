@@ -42,7 +42,7 @@ const OUTER: &str = "From: a@example.org (John \"Q\" Smith)\r\n\
     epilogue epiword\r\n";
 
 fn save(mailbox: &dyn Mailbox, raw: &[u8], date: i64, flags: Flags, keywords: &[&str]) {
-    let meta = SaveMeta { internal_date: Some(InternalDate::utc(date)), guid: None };
+    let meta = SaveMeta { internal_date: Some(InternalDate::utc(date)), guid: None, ..SaveMeta::default() };
     let mut save = mailbox.begin_save(meta, None).unwrap();
     save.write(raw).unwrap();
     let keywords = keywords.iter().map(|name| Keyword::new(name).unwrap()).collect();

@@ -52,13 +52,13 @@ pub fn literal_head(out: &mut Vec<u8>, len: u64) {
     out.extend_from_slice(b"}\r\n");
 }
 
-/// Writes a `string`: quoted where that can be, else a literal.
+/// Writes a `string`: quoted where that can be, else a literal, in which 0x80 stands for any NUL: no string may hold one.
 pub fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     if is_quotable(bytes) {
         quoted(out, bytes);
     } else {
         literal_head(out, bytes.len() as u64);
-        out.extend_from_slice(bytes);
+        out.extend(bytes.iter().map(|&b| if b == 0 { 0x80 } else { b }));
     }
 }
 

@@ -21,4 +21,6 @@ pub use error::DboxError;
 pub use header::{FileHeader, MessageHeader};
 pub use metadata::{Metadata, MetadataKey};
 pub use reader::DboxMessage;
-pub use writer::{BodyLineEnds, DboxWriter, NulPolicy, WriterOptions, Written};
+pub use writer::{BodyLineEnds, DboxWriter, WriterOptions, Written};
+
+pub use crate::traits::NulPolicy;

@@ -9,7 +9,10 @@ use super::{
     header::{MAGIC_POST, MAGIC_PRE},
 };
 
-/// Read at once when a file is opened: most messages with all that belongs to them.
+/// A file up to this length is read whole when it is opened: most messages with all that belongs to them.
+const WHOLE_LEN_MAX: usize = 32 << 10;
+
+/// Read of a longer one when it is opened: most headers.
 const FIRST_READ_LEN: usize = 16 << 10;
 
 /// A message whose headers have been read. Costs one read and one `fstat`; small messages are whole in memory then.
@@ -33,7 +36,8 @@ impl DboxMessage {
     /// Reads the headers of the first message of an open file.
     pub fn read(file: FileHandle) -> Result<Self, DboxError> {
         let there = file.metadata()?;
-        let mut start = vec![0; usize::try_from(there.len).unwrap_or(usize::MAX).min(FIRST_READ_LEN)];
+        let file_len = usize::try_from(there.len).unwrap_or(usize::MAX);
+        let mut start = vec![0; if file_len <= WHOLE_LEN_MAX { file_len } else { FIRST_READ_LEN }];
         let read = file.read_at(&mut start, 0)?;
         start.truncate(read);
         let (file_header, at) = FileHeader::parse(&start)?;

@@ -4,11 +4,12 @@ use mailfs::FileHandle;
 use mailmime::{Limits, Scanner, Structure};
 
 use super::{DboxError, FileHeader, MessageHeader, Metadata};
+use crate::traits::NulPolicy;
 
 /// Bytes gathered before they are written. A message that is smaller costs a single write.
 const BUFFER_LEN: usize = 64 << 10;
 
-/// What a NUL becomes under [`NulPolicy::Replace`], as Dovecot's LMTP does.
+/// What a NUL becomes under [`NulPolicy::Replace`], and what Dovecot shows IMAP clients in its place.
 const NUL_REPLACEMENT: u8 = 0x80;
 
 /// How line ends are stored.
@@ -19,16 +20,6 @@ pub enum BodyLineEnds {
     Lf,
     /// CRLF, which Dovecot reads as well: a range of a message is then a range of its file.
     CrLf,
-}
-
-/// What to do with NUL bytes.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum NulPolicy {
-    /// Refuse the message.
-    #[default]
-    Refuse,
-    /// Store 0x80 in their place.
-    Replace,
 }
 
 /// How to write a message.
@@ -96,7 +87,7 @@ impl DboxWriter {
     /// The next bytes of the message, with LF or CRLF line ends, cut anywhere.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), DboxError> {
         match (memchr::memchr(0, bytes), self.options.nuls) {
-            (None, _) => self.write_lines(bytes),
+            (None, _) | (_, NulPolicy::Keep) => self.write_lines(bytes),
             (Some(_), NulPolicy::Refuse) => Err(DboxError::Refused("Message contains NUL bytes")),
             (Some(_), NulPolicy::Replace) => {
                 let replaced: Vec<u8> = bytes.iter().map(|&b| if b == 0 { NUL_REPLACEMENT } else { b }).collect();
@@ -248,6 +239,11 @@ mod tests {
         let mut body = [0; 8];
         assert_eq!(message.read_body(0, &mut body).unwrap(), 4);
         assert_eq!(&body[..4], b"a\n\x80b");
+        let options = WriterOptions { nuls: NulPolicy::Keep, ..WriterOptions::default() };
+        let (_, path) = write(dir.path(), &[b"a\n\0b"], options).unwrap();
+        let message = DboxMessage::open(&RealDisk::new(), &path).unwrap();
+        assert_eq!(message.read_body(0, &mut body).unwrap(), 4);
+        assert_eq!(&body[..4], b"a\n\0b");
     }
 
     #[test]

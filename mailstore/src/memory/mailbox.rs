@@ -82,7 +82,13 @@ impl Mailbox for MemoryMailbox {
         }
         let guid = meta.guid.unwrap_or_else(|| self.shared.list().new_guid());
         let internal_date = meta.internal_date.unwrap_or_else(|| InternalDate::utc(unix_now()));
-        Ok(Box::new(MemorySave { guid, internal_date, size_max, bytes: Vec::new() }))
+        Ok(Box::new(MemorySave {
+            guid,
+            internal_date,
+            size_max,
+            nuls: meta.nuls.unwrap_or_default(),
+            bytes: Vec::new(),
+        }))
     }
 
     fn submit(&self, batch: Batch) -> Result<Ticket> {

@@ -6,20 +6,28 @@ use mailmime::Scanner;
 use mailtypes::{Guid, InternalDate};
 
 use super::snapshot::Content;
-use crate::traits::{Result, Save, Saved, SavedMessage, StorageError};
+use crate::traits::{NulPolicy, Result, Save, Saved, SavedMessage, StorageError};
 
 pub(super) struct MemorySave {
     pub(super) guid: Guid,
     pub(super) internal_date: InternalDate,
     pub(super) size_max: u64,
+    pub(super) nuls: NulPolicy,
     pub(super) bytes: Vec<u8>,
 }
 
 impl Save for MemorySave {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        if memchr::memchr(0, bytes).is_some() {
-            return Err(StorageError::MessageRefused("Messages with NUL bytes are not taken"));
-        }
+        let replaced;
+        let bytes = match self.nuls {
+            NulPolicy::Keep => bytes,
+            _ if memchr::memchr(0, bytes).is_none() => bytes,
+            NulPolicy::Refuse => return Err(StorageError::MessageRefused("Messages with NUL bytes are not taken")),
+            NulPolicy::Replace => {
+                replaced = bytes.iter().map(|&b| if b == 0 { 0x80 } else { b }).collect::<Vec<u8>>();
+                &replaced
+            }
+        };
         for line in bytes.split_inclusive(|&byte| byte == b'\n') {
             let text = line.strip_suffix(b"\n").unwrap_or(line);
             self.bytes.extend_from_slice(text);

@@ -47,7 +47,7 @@ use crate::{
 pub struct SdboxOptions {
     /// Line ends of new messages' bodies; both kinds are read.
     pub line_ends: BodyLineEnds,
-    /// What to do with messages that hold NUL bytes.
+    /// What to do with messages that hold NUL bytes, where [`SaveMeta::nuls`](crate::SaveMeta::nuls) does not say.
     pub nuls: NulPolicy,
     /// What parsing a message may hold in memory.
     pub limits: mailmime::Limits,

@@ -108,7 +108,7 @@ impl SdboxSave {
         let sync = shared.env.options().fsync != Fsync::Never;
         let options = WriterOptions {
             line_ends: shared.options.line_ends,
-            nuls: shared.options.nuls,
+            nuls: meta.nuls.unwrap_or(shared.options.nuls),
             limits: shared.options.limits.clone(),
         };
         Ok(Self {

@@ -54,6 +54,21 @@ pub struct SaveMeta {
     pub internal_date: Option<InternalDate>,
     /// Its identity; a new one if not given. Conversions keep it.
     pub guid: Option<Guid>,
+    /// What to do with NUL bytes; as the store is set if not given.
+    pub nuls: Option<NulPolicy>,
+}
+
+/// What to do with NUL bytes, which RFC 5322 and IMAP's literals forbid and which come nevertheless.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum NulPolicy {
+    /// Refuse the message.
+    #[default]
+    Refuse,
+    /// Store 0x80 in their place.
+    Replace,
+    /// Store them, as Dovecot does with mail that is delivered: a refusal would send it back. Whoever shows them to an
+    /// IMAP client must show something else in their place.
+    Keep,
 }
 
 /// A message on its way in. Dropping it forgets the message.

@@ -20,7 +20,9 @@ mod view;
 pub use batch::{Batch, BatchItem, Committed, CopySource, FlagAction, FlagChange};
 pub use error::{Result, StorageError};
 pub use list::{ListPattern, MailStorage, MailboxInfo, Status};
-pub use mailbox::{ChangesSince, Mailbox, Position, Save, SaveMeta, Saved, SavedMessage, ViewAs, Wake, Watch};
+pub use mailbox::{
+    ChangesSince, Mailbox, NulPolicy, Position, Save, SaveMeta, Saved, SavedMessage, ViewAs, Wake, Watch,
+};
 pub use rows::{ArenaRange, Column, Columns, Row, Rows};
 pub(crate) use ticket::Drive;
 pub use ticket::{Completer, Ticket};

@@ -1,9 +1,12 @@
 //! Messages: what was put in comes out, by columns and by ranges of the body.
 
-use mailstore::{Batch, Column, Columns, MailStorage, SaveMeta, ScanBudget, Section, StorageError};
+use mailstore::{
+    Batch, Column, Columns, MailStorage, NulPolicy, SaveMeta, ScanBudget, Section, StorageError,
+    copy::{CopyOptions, copy_streamed},
+};
 use mailtypes::{Flags, Guid, InternalDate};
 
-use super::{Check, append, commit, inbox, message, read, save, scan, scan_with, set, uid, view};
+use super::{Check, append, commit, inbox, made, message, read, save, scan, scan_with, set, uid, view};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("bodies come back with CRLF however they were cut", bodies_come_back),
@@ -12,9 +15,29 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("header fields come as they stand", header_fields_come_as_they_stand),
     ("scans of any step bring the same", scans_of_any_step_bring_the_same),
     ("a message with NUL bytes is refused", nul_bytes_are_refused),
+    ("a message with NUL bytes is kept where that is asked for", nul_bytes_are_kept_if_asked_for),
     ("a save that was given up leaves nothing", a_save_given_up_leaves_nothing),
     ("an odd message is a message", odd_messages),
 ];
+
+fn nul_bytes_are_kept_if_asked_for(storage: &dyn MailStorage) {
+    let mailbox = inbox(storage);
+    let bytes = b"Subject: x\r\n\r\na\0b\r\n\0".as_slice();
+    let replaced: Vec<u8> = bytes.iter().map(|&b| if b == 0 { 0x80 } else { b }).collect();
+    for (policy, expect) in [(NulPolicy::Keep, bytes), (NulPolicy::Replace, &replaced)] {
+        let meta = SaveMeta { nuls: Some(policy), ..SaveMeta::default() };
+        let mut save = mailbox.begin_save(meta, None).unwrap();
+        save.write(bytes).unwrap();
+        let batch = Batch::new().save(save.finish().unwrap(), Flags::NONE, vec![]);
+        let uid = commit(&*mailbox, batch).saved[0];
+        assert_eq!(read(&*view(&*mailbox), uid, 4096), expect);
+    }
+    // A copy between stores is no delivery that could be refused.
+    let other = made(storage, "other");
+    let uids = view(&*mailbox).uids();
+    let copied = copy_streamed(&*mailbox, &uids, &*other, &CopyOptions::default()).unwrap();
+    assert_eq!(read(&*view(&*other), copied.uids[0].1, 4096), bytes);
+}
 
 fn bodies_come_back(storage: &dyn MailStorage) {
     let mailbox = inbox(storage);
@@ -50,7 +73,9 @@ fn columns_tell_what_was_saved(storage: &dyn MailStorage) {
     let mailbox = inbox(storage);
     let date = InternalDate::utc(1_600_000_000);
     let guid = Guid([7; 16]);
-    let mut given = mailbox.begin_save(SaveMeta { internal_date: Some(date), guid: Some(guid) }, None).unwrap();
+    let mut given = mailbox
+        .begin_save(SaveMeta { internal_date: Some(date), guid: Some(guid), ..SaveMeta::default() }, None)
+        .unwrap();
     given.write(&message(1)).unwrap();
     let batch = Batch::new().save(given.finish().unwrap(), Flags::NONE, vec![]);
     commit(&*mailbox, batch.save(save(&*mailbox, &message(2), None), Flags::NONE, vec![]));

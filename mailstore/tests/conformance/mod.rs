@@ -74,7 +74,9 @@ fn message(n: u32) -> Vec<u8> {
 }
 
 fn save(mailbox: &dyn Mailbox, bytes: &[u8], internal_date: Option<InternalDate>) -> Saved {
-    let mut save = mailbox.begin_save(SaveMeta { internal_date, guid: None }, Some(bytes.len() as u64)).unwrap();
+    let mut save = mailbox
+        .begin_save(SaveMeta { internal_date, guid: None, ..SaveMeta::default() }, Some(bytes.len() as u64))
+        .unwrap();
     save.write(bytes).unwrap();
     save.finish().unwrap()
 }

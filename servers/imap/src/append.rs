@@ -210,7 +210,7 @@ impl Incomplete {
         let mut save = match save {
             Some(save) => save,
             None => {
-                let meta = SaveMeta { internal_date: message.date, guid: None };
+                let meta = SaveMeta { internal_date: message.date, guid: None, ..SaveMeta::default() };
                 mailbox.begin_save(meta, Some(message.len))?
             }
         };

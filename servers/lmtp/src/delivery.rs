@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use culver_runtime::{StoragePool, StorageProvider, User};
-use mailstore::{Batch, Committed, Save, SaveMeta, StorageError};
+use mailstore::{Batch, Committed, NulPolicy, Save, SaveMeta, StorageError};
 use mailtypes::{Flags, MailboxName};
 use tokio::sync::oneshot;
 use tracing::{error, info};
@@ -130,7 +130,9 @@ impl Delivery {
 impl Copy {
     fn begin(&self, storages: &dyn StorageProvider) -> mailstore::Result<Box<dyn Save>> {
         let storage = storages.storage_for(&self.user.name)?;
-        storage.mailbox(&MailboxName::inbox())?.begin_save(SaveMeta::default(), None)
+        // A refusal would send back mail that every other server takes.
+        let meta = SaveMeta { nuls: Some(NulPolicy::Keep), ..SaveMeta::default() };
+        storage.mailbox(&MailboxName::inbox())?.begin_save(meta, None)
     }
 
     fn write(mut self, bytes: &[u8], storages: &dyn StorageProvider) -> Self {

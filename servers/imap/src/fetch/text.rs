@@ -149,7 +149,9 @@ impl Message {
             (Some(section), _) => self.stream = Some(Stream { section, offset, left }),
             (None, Found::Bytes(bytes)) => {
                 let (from, to) = (offset as usize, (offset + left) as usize);
-                fetch.raw(bytes.get(from..to).unwrap_or_default());
+                let mut shown = bytes.get(from..to).unwrap_or_default().to_vec();
+                mask_nuls(&mut shown);
+                fetch.raw(&shown);
             }
             _ => {}
         }
@@ -168,6 +170,7 @@ impl Message {
                 None => 0,
             };
             out.truncate(filled + read);
+            mask_nuls(out.get_mut(filled..).unwrap_or_default());
             if read == 0 {
                 return Err(StorageError::Io(format!("message {} ends early", self.row.uid)));
             }
@@ -177,6 +180,13 @@ impl Message {
         let is_whole = stream.left == 0;
         self.stream = (!is_whole).then_some(stream);
         Ok(is_whole)
+    }
+}
+
+/// No literal may hold a NUL (RFC 9051 §4.3). Delivered mail sometimes does, and is shown as Dovecot shows it.
+fn mask_nuls(bytes: &mut [u8]) {
+    for byte in bytes {
+        *byte = if *byte == 0 { 0x80 } else { *byte };
     }
 }
 

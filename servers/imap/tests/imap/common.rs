@@ -87,7 +87,7 @@ impl Host {
     /// Puts a message into a mailbox, past all sessions.
     pub(crate) fn put(&self, mailbox: &str, text: &[u8], flags: Flags) -> Uid {
         let mailbox = self.storage.mailbox(&MailboxName::new(mailbox).unwrap()).unwrap();
-        let meta = SaveMeta { internal_date: Some(InternalDate::utc(0)), guid: None };
+        let meta = SaveMeta { internal_date: Some(InternalDate::utc(0)), guid: None, ..SaveMeta::default() };
         let mut save = mailbox.begin_save(meta, None).unwrap();
         save.write(text).unwrap();
         let batch = Batch::new().save(save.finish().unwrap(), flags, vec![]);
