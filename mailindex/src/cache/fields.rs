@@ -127,6 +127,8 @@ pub fn standard_fields() -> Vec<Field> {
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     offset: u32,
+    /// The block as it stands in the file.
+    block: Box<[u8]>,
     fields: Vec<Field>,
     by_name: HashMap<Box<[u8]>, u32>,
 }
@@ -168,7 +170,8 @@ impl Fields {
         let (sizes, body) = body.split_at_checked(n * 4).ok_or_else(short)?;
         let (kinds, body) = body.split_at_checked(n).ok_or_else(short)?;
         let (decisions, names) = body.split_at_checked(n).ok_or_else(short)?;
-        let mut all = Self { offset, fields: Vec::with_capacity(n), by_name: HashMap::with_capacity(n) };
+        let mut all =
+            Self { offset, block: block.into(), fields: Vec::with_capacity(n), by_name: HashMap::with_capacity(n) };
         let numbers =
             |bytes: &[u8]| bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect::<Vec<_>>();
         let fixed = numbers(last_used).into_iter().zip(numbers(sizes)).zip(kinds.iter().zip(decisions));
@@ -198,6 +201,11 @@ impl Fields {
     /// Where the newest block is; 0: there is none.
     pub fn offset(&self) -> u32 {
         self.offset
+    }
+
+    /// The newest block as it stood in the file: as long as it stands so, these are the fields.
+    pub fn block(&self) -> &[u8] {
+        &self.block
     }
 
     /// The fields by number.

@@ -10,6 +10,9 @@ pub const CHAIN_LEN_MAX: usize = 1000;
 
 const RECORD_HEADER_SIZE: usize = 8;
 
+/// What a disk writes or loses at once. A cache is not synced: after a power cut it may have its length, and zeros in it.
+const SECTOR_SIZE: usize = 512;
+
 /// One record of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
@@ -48,16 +51,52 @@ impl<'a> Record<'a> {
         &self,
         fields: &'a Fields,
     ) -> impl Iterator<Item = Result<(u32, &'a [u8]), CacheDamageKind>> + use<'a> {
-        let mut rest = self.body;
+        let (mut rest, mut zeros) = (self.body, 0);
         std::iter::from_fn(move || {
             if rest.is_empty() {
                 return None;
             }
-            let value = split_value(rest, fields);
+            let value = split_value(rest, fields).and_then(|(number, value, after)| {
+                // In a row of zeros the first field is there again and again.
+                zeros += u32::from(number == 0);
+                let kind = fields.get(number).map(|field| field.kind);
+                if zeros > 1 || kind.is_some_and(|kind| has_lost_bytes(value, kind)) {
+                    return Err(CacheDamageKind::Zeros);
+                }
+                Ok((number, value, after))
+            });
             rest = value.as_ref().map_or(&[], |(_, _, rest)| rest);
             Some(value.map(|(number, value, _)| (number, value)))
         })
     }
+
+    /// Whether the disk may have lost a value, or its end, from a sector's beginning on: it cannot be told from a true one
+    /// then, and is not believed. (Of a number that a sector's beginning divides, the upper half is nearly always zero.)
+    fn is_doubtful(&self, value: &[u8], kind: FieldKind) -> bool {
+        let before = (value.as_ptr() as usize).saturating_sub(self.body.as_ptr() as usize);
+        let at = self.offset as usize + RECORD_HEADER_SIZE + before;
+        let end = at + value.len();
+        // The last sector that it reaches into.
+        let sector = end.saturating_sub(1) / SECTOR_SIZE * SECTOR_SIZE;
+        let lost = value.get(sector.saturating_sub(at)..).unwrap_or_default();
+        let is_cut = sector == at || sector > at && kind == FieldKind::Variable;
+        is_cut && matches!(kind, FieldKind::Fixed | FieldKind::Variable) && !lost.is_empty() && is_zero(lost)
+    }
+}
+
+/// Whether zeros stand where no writer puts them.
+fn has_lost_bytes(value: &[u8], kind: FieldKind) -> bool {
+    match kind {
+        FieldKind::String => value.contains(&0),
+        // After the line numbers and their zero comes text.
+        FieldKind::Header => value.len() > 4 && value.last() == Some(&0),
+        FieldKind::Variable => value.len() >= SECTOR_SIZE && value.chunks_exact(SECTOR_SIZE).any(is_zero),
+        FieldKind::Fixed | FieldKind::Bitmask => false,
+    }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
 }
 
 fn split_value<'a>(rest: &'a [u8], fields: &Fields) -> Result<(u32, &'a [u8], &'a [u8]), CacheDamageKind> {
@@ -125,7 +164,9 @@ pub fn read_values<W: Window + ?Sized>(
         let record = read_record(window, at)?;
         for value in record.values(fields) {
             let (number, value) = value.map_err(|kind| kind.at(at))?;
-            if let Some(field) = fields.get(number).filter(|_| wanted(number)) {
+            if let Some(field) = fields.get(number).filter(|_| wanted(number))
+                && !record.is_doubtful(value, field.kind)
+            {
                 found.add(number, value, field.kind);
             }
         }
@@ -147,6 +188,12 @@ pub enum UnwritableRecord {
         number: u32,
         /// Bytes of the value.
         len: usize,
+    },
+    /// The value has zeros that stand for lost bytes.
+    #[error("a value of cache field {number} cannot have zeros there")]
+    Zeros {
+        /// The field.
+        number: u32,
     },
     /// Larger than `max`.
     #[error("the cache record would be larger than {max} bytes")]
@@ -170,6 +217,9 @@ pub fn encode_record(
         let field = fields.get(number).ok_or(UnwritableRecord::Field(number))?;
         if field.size.is_some_and(|size| size as usize != value.len()) {
             return Err(UnwritableRecord::Length { number, len: value.len() });
+        }
+        if has_lost_bytes(value, field.kind) {
+            return Err(UnwritableRecord::Zeros { number });
         }
         if out.len() + 8 + align4(value.len()) > max {
             return Err(UnwritableRecord::TooLarge { max });

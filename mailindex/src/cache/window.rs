@@ -70,6 +70,9 @@ pub enum CacheDamageKind {
     /// A number that no field has.
     #[error("no field has number {0}")]
     FieldNumber(u32),
+    /// Zeros where there must be something else: the disk has lost a part.
+    #[error("a part of it is zeros")]
+    Zeros,
     /// A block of fields that does not parse.
     #[error("the block of fields: {0}")]
     Fields(&'static str),

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use mailfs::FileSystem;
 
-use super::{pool::Pool, registry::Registry};
+use super::{day_table::host_day_start, pool::Pool, registry::Registry};
 
 /// When data is made durable (`docs/formats/locking.md`, Durability).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -62,6 +62,8 @@ pub struct EnvOptions {
     pub log2_age_max: Duration,
     /// Cache values waiting to be written, per mailbox, in bytes; more are dropped.
     pub cache_fill_len_max: usize,
+    /// The local midnight before a Unix time, for the index's day table.
+    pub day_start: fn(u32) -> u32,
     /// Who does background work.
     pub background: Background,
 }
@@ -82,6 +84,7 @@ impl Default for EnvOptions {
             rotate_len_max: 1 << 20,
             log2_age_max: Duration::from_secs(2 * 24 * 3600),
             cache_fill_len_max: 1 << 20,
+            day_start: host_day_start,
             background: Background::default(),
         }
     }

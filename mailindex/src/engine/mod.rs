@@ -15,6 +15,7 @@ mod cache_file;
 mod commit;
 mod completion;
 mod create;
+mod day_table;
 mod env;
 mod error;
 mod feed;
@@ -38,6 +39,7 @@ pub use self::{
     cache_file::{CacheReader, CacheValue, CacheValues, CachedValues},
     commit::{CommitOp, CommitOutcome, CommitPoint, Durability},
     completion::{Completer, Completion, completion},
+    day_table::host_day_start,
     env::{Background, Env, EnvOptions, Fsync},
     error::{CommitError, CommitStage, Damage, IndexError, OpError, Result},
     feed::{Changes, ChangesSince, FeedPosition},

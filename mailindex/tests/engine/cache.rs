@@ -151,3 +151,82 @@ fn a_purge_keeps_what_lives() {
         assert_eq!(get(&index, next, "size.virtual").unwrap(), u64::from(next).to_le_bytes());
     });
 }
+
+/// Values of many lengths, so that sectors end everywhere in a record.
+fn varied(n: u32) -> CacheValues {
+    let mut values = CacheValues::default();
+    values.put("hdr.subject", format!("\x01\0\0\0\0\0\0\0Subject: {}\n", "x".repeat(n as usize % 97)).into_bytes());
+    values.put("size.virtual", (u64::from(n) + 1).to_le_bytes());
+    values.put("imap.bodystructure", format!("body {} {n}", "y".repeat(n as usize % 61 * 5)).into_bytes());
+    values.put("date.received", (1_400_000_000 + n).to_le_bytes());
+    values
+}
+
+const VARIED: [&str; 4] = ["hdr.subject", "size.virtual", "imap.bodystructure", "date.received"];
+
+fn append_varied(index: &Arc<MailboxIndex>, count: u32) {
+    let start = index.state().next_uid().value();
+    let cached = move |at: &mut mailindex::engine::CommitPoint<'_>| {
+        for n in start..start + count {
+            let uid = at.next_uid()?;
+            at.transaction().append(uid, mailtypes::Flags::NONE);
+            at.cache(uid, varied(n));
+        }
+        Ok(())
+    };
+    finish(enqueue(index, cached)).unwrap();
+}
+
+/// How many values are there; all that are must be right.
+fn check_varied(index: &Arc<MailboxIndex>, what: &str) -> usize {
+    let state = index.refresh().unwrap();
+    let mut reader = index.cache_reader(&state, &VARIED);
+    let mut there = 0;
+    for record in state.records_from(0) {
+        let found = reader.read(&record);
+        for value in &varied(record.uid().value()).0 {
+            match found.get(&value.field) {
+                None => {}
+                Some(data) if data == value.data => there += 1,
+                Some(data) => panic!("{what}: {} {} is {data:?}", record.uid(), value.field),
+            }
+        }
+    }
+    there
+}
+
+/// The power went before the cache's data was on disk: the file has its length, and zeros in it.
+#[test]
+fn lost_sectors_are_noticed() {
+    const COUNT: u32 = 150;
+    let disk = SimDisk::new();
+    let fs = disk.as_file_system();
+    let dir = Path::new("/box");
+    fs.create_dir(dir, 0o700).unwrap();
+    let env = Env::new(fs.clone(), manual());
+    append_varied(&create(&env, dir), COUNT);
+    let cache = dir.join("dovecot.index.cache");
+    let len = fs.metadata(&cache).unwrap().unwrap().len;
+    let whole = COUNT as usize * VARIED.len();
+    let mut noticed = 0;
+    for start in (0..len).step_by(512) {
+        for end in [len, (start + 512).min(len)] {
+            let fs = disk.fork().as_file_system();
+            let zeros = vec![0; (end - start) as usize];
+            fs.open(&cache, OpenMode::ReadWrite).unwrap().write_at(&zeros, start).unwrap();
+            let what = format!("zeros from {start} to {end} of {len}");
+            // A writer that comes first must not make it worse than a reader does.
+            for writes in [false, true] {
+                let index = open(&Env::new(Arc::clone(&fs), manual()), dir).unwrap();
+                if writes {
+                    append_varied(&index, 1);
+                }
+                noticed += usize::from(check_varied(&index, &what) < whole);
+                append_varied(&index, 1);
+                check_varied(&index, &what);
+            }
+        }
+    }
+    assert!(noticed as u64 >= len / 512, "{noticed} of {}", len / 512);
+    assert!(check_varied(&open(&Env::new(fs, manual()), dir).unwrap(), "whole") + 3 >= whole);
+}

@@ -15,7 +15,7 @@ use crate::common::*;
 use mailfs::{RealDisk, sim::SimDisk};
 use mailindex::{
     engine::{CacheValues, Env, EnvOptions, MailboxIndex, RebuildMessage, rebuild, recover},
-    log::Transaction,
+    log::{RawLogHeader, Transaction, complete_end},
     state::RecordFlags,
 };
 use mailtypes::{Flag, Flags, ModSeq};
@@ -197,10 +197,12 @@ fn a_rebuilt_index_is_taken() {
     flag(&index, &set(&[2, 4]), Flag::Seen).unwrap();
     let keep = index.state();
     drop(index);
-    // Bit rot in the middle of the log.
+    // Bit rot in the middle of the log, where a transaction begins.
     let log = dir.join("dovecot.index.log");
     let mut bytes = fs::read(&log).unwrap();
-    let at = bytes.len() / 2 / 4 * 4;
+    let start = RawLogHeader::parse(&bytes).unwrap().records_start();
+    let (at, _) = complete_end(&bytes[start as usize..bytes.len() / 2], start);
+    let at = at as usize;
     bytes[at..at + 4].copy_from_slice(&[0x80, 0x80, 0x80, 0x81]);
     fs::write(&log, &bytes).unwrap();
     let env = Env::new(Arc::new(RealDisk::new()), manual());

@@ -6,7 +6,7 @@ use mailfs::{FileHandle, FileSystem, OpenMode};
 
 use super::window::FileWindow;
 use crate::{
-    cache::{CacheError, Fields, RawCacheHeader},
+    cache::{CacheError, Fields, RawCacheHeader, Window as _, read_record},
     engine::MailboxIndex,
     state::State,
 };
@@ -40,15 +40,28 @@ impl OpenCache {
         Ok(Some(Self { handle, device: metadata.device, inode: metadata.inode, file_seq, fields }))
     }
 
-    /// The same file with the fields that it has by now.
-    pub(super) fn refreshed(&self) -> Result<Self, String> {
+    /// The same file with the fields that it has by now. One short read when they have not changed.
+    pub(super) fn refreshed(self: &Arc<Self>) -> Result<Arc<Self>, String> {
         let mut window = FileWindow::new(Arc::clone(&self.handle));
+        let known = self.fields.block();
+        if !known.is_empty() {
+            let there = window.read(self.fields.offset().into(), known.len());
+            if there.map_err(|e| e.to_string())? == known {
+                return Ok(Arc::clone(self));
+            }
+        }
         let fields = match self.fields.offset() {
             0 => RawCacheHeader::read(&mut window).and_then(|header| Fields::read(&mut window, &header)),
             known => Fields::read_from(&mut window, known),
         };
         let fields = fields.map_err(text)?;
-        Ok(Self { handle: Arc::clone(&self.handle), fields, ..*self })
+        Ok(Arc::new(Self { handle: Arc::clone(&self.handle), fields, ..**self }))
+    }
+
+    /// Whether the record at `offset`, the last one that is spoken of, is there whole.
+    pub(super) fn has_record(&self, offset: u32) -> bool {
+        let mut window = FileWindow::new(Arc::clone(&self.handle));
+        read_record(&mut window, offset).is_ok_and(|record| record.values(&self.fields).all(|value| value.is_ok()))
     }
 
     /// Whether the name still leads to this file.
@@ -66,6 +79,13 @@ fn text(error: CacheError<mailfs::FsError>) -> String {
 }
 
 impl MailboxIndex {
+    /// As [`open_cache`](Self::open_cache), with the fields as they were last seen: for one who locks the file next.
+    pub(super) fn known_cache(&self, state: &State) -> Option<Arc<OpenCache>> {
+        let seq = state.cache_file_seq()?;
+        let known = self.cache_slot().open.clone().filter(|open| open.file_seq == seq);
+        known.or_else(|| self.open_cache(state))
+    }
+
     /// The cache that `state` speaks of, opened once for all; `None` when there is none that can be used.
     pub(super) fn open_cache(&self, state: &State) -> Option<Arc<OpenCache>> {
         let seq = state.cache_file_seq()?;
@@ -75,12 +95,12 @@ impl MailboxIndex {
         }
         let opened = match &slot.open {
             Some(open) if open.file_seq == seq => open.refreshed().map(Some),
-            _ => OpenCache::open(&**self.env().fs(), &self.paths.cache, state),
+            _ => OpenCache::open(&**self.env().fs(), &self.paths.cache, state).map(|open| open.map(Arc::new)),
         };
         match opened {
             Ok(open) => {
-                slot.open = open.map(Arc::new);
-                slot.open.clone()
+                slot.open.clone_from(&open);
+                open
             }
             Err(what) => {
                 slot.open = None;

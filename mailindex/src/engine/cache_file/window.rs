@@ -4,8 +4,11 @@ use mailfs::FileHandle;
 
 use crate::cache::Window;
 
-/// Bytes read at once.
-const WINDOW_LEN: usize = 256 << 10;
+/// Bytes read first: enough for the fields, or for one message.
+const WINDOW_LEN_MIN: usize = 4 << 10;
+
+/// Bytes read at once by one who has come back for more: each read is twice as long as the one before, up to this.
+const WINDOW_LEN_MAX: usize = 256 << 10;
 
 /// How many windows are kept: one that goes forwards through the file, and one for what older records lie behind.
 const WINDOWS_MAX: usize = 2;
@@ -22,11 +25,12 @@ pub(super) struct FileWindow {
     file: FileHandle,
     /// Most recently used first.
     pieces: Vec<Piece>,
+    next_len: usize,
 }
 
 impl FileWindow {
     pub(super) fn new(file: FileHandle) -> Self {
-        Self { file, pieces: Vec::with_capacity(WINDOWS_MAX) }
+        Self { file, pieces: Vec::with_capacity(WINDOWS_MAX), next_len: WINDOW_LEN_MIN }
     }
 }
 
@@ -53,7 +57,8 @@ impl Window for FileWindow {
             // A piece that ended with the file may be too short only because the file has grown.
             let mut piece = if self.pieces.len() < WINDOWS_MAX { None } else { self.pieces.pop() }.unwrap_or_default();
             piece.start = offset;
-            piece.bytes.resize(WINDOW_LEN.max(len), 0);
+            piece.bytes.resize(self.next_len.max(len), 0);
+            self.next_len = (self.next_len * 2).min(WINDOW_LEN_MAX);
             let read = self.file.read_at(&mut piece.bytes, offset)?;
             piece.bytes.truncate(read);
             self.pieces.insert(0, piece);

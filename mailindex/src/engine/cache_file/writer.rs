@@ -78,18 +78,26 @@ fn try_store(
 ) -> Attempt<Option<Transaction>> {
     let fs = &**index.env().fs();
     let mut transaction = Transaction::new();
-    let (cache, is_new) = match index.open_cache(state).filter(|cache| reaches_far_enough(index, cache, state)) {
-        Some(cache) if cache.is_at(fs, &index.paths.cache) => (cache, false),
-        _ => {
+    let known = index.known_cache(state).filter(|cache| reaches_far_enough(index, cache, state));
+    let locked = match known {
+        Some(cache) => {
+            let Some(lock) = lock(index, &cache, wait)? else { return Ok(None) };
+            cache.is_at(fs, &index.paths.cache).then_some((cache, lock))
+        }
+        None => None,
+    };
+    let (cache, _lock, is_new) = match locked {
+        Some((cache, lock)) => (cache, lock, false),
+        None => {
             let cache = create(index, state)?;
             transaction.ext_reset(&ExtensionSpec::CACHE, cache.file_seq, false, Origin::External);
-            (cache, true)
+            let Some(lock) = lock(index, &cache, wait)? else { return Ok(None) };
+            if !cache.is_at(fs, &index.paths.cache) {
+                return Ok(None);
+            }
+            (cache, lock, true)
         }
     };
-    let Some(_lock) = lock(index, &cache, wait)? else { return Ok(None) };
-    if !cache.is_at(fs, &index.paths.cache) {
-        return Ok(None);
-    }
     // Fields may have been added before the lock was ours.
     let cache = cache.refreshed()?;
     let Some(plan) = plan(index, &cache, state, is_new, values, wait)? else {
@@ -103,14 +111,15 @@ fn try_store(
     Ok(Some(transaction))
 }
 
-/// Whether every offset of the index lies in the file (invariant 3). Looked at once for each file.
+/// Whether every record of the index lies in the file (invariant 3). Looked at once for each file.
 fn reaches_far_enough(index: &MailboxIndex, cache: &OpenCache, state: &State) -> bool {
     let mut slot = index.cache_slot();
     if slot.checked == Some(cache.file_seq) {
         return true;
     }
     let last = state.records_from(0).filter_map(|record| record.cache_offset()).max().unwrap_or(0);
-    let reaches = cache.handle.len().is_ok_and(|len| u64::from(last) < len);
+    // What is appended must not become the end of a record that has lost its own.
+    let reaches = last == 0 || cache.has_record(last);
     if reaches {
         slot.checked = Some(cache.file_seq);
     }

@@ -19,7 +19,7 @@ use crate::{
     engine::{
         Background, CommitError, CommitStage, Env, Fsync, IndexError, MailboxIndex, OpError, Result,
         cache_file::{self, CacheValues, Wait},
-        rotate,
+        day_table, rotate,
     },
     log::Transaction,
     state::State,
@@ -438,6 +438,13 @@ fn prepare_one(
     let mut transaction = point.transaction;
     if !point.expunges.is_empty() {
         transaction.request_expunge(&point.expunges);
+    }
+    if let Some(first) = transaction.first_appended() {
+        let env = locked.index.env();
+        let today = (env.options().day_start)(env.unix_time());
+        if let Some(table) = day_table::after_append(&state, first, today) {
+            transaction.header_update(day_table::DAY_STAMP, &table);
+        }
     }
     locked.add(&transaction)?;
     entry.durability = point.durability;

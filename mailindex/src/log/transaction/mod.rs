@@ -156,6 +156,11 @@ impl Transaction {
         self.expunge_requests = self.expunge_requests.union(uids);
     }
 
+    /// The first message that is appended.
+    pub fn first_appended(&self) -> Option<Uid> {
+        self.appends.iter().map(|(uid, _)| *uid).min()
+    }
+
     /// These mails are gone from the store. sdbox gives no GUID.
     pub fn expunge_done(&mut self, expunged: impl IntoIterator<Item = (Uid, Guid)>) {
         self.expunges.extend(expunged);
