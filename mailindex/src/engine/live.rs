@@ -10,6 +10,7 @@ use super::{
     paths::Paths,
 };
 use crate::{
+    log::{Change, DamageKind, Transactions},
     replay::{Limits, Replay, Stop},
     state::{LogPosition, State},
 };
@@ -22,6 +23,12 @@ const TRANSACTION_LEN_MAX: usize = 512 << 20;
 
 /// Unread log from which on it may be cheaper to read the snapshot again.
 const RELOAD_LEN_MIN: u64 = 256 << 10;
+
+/// How far behind a torn place is looked for whole transactions, in bytes.
+const GAP_LEN_MAX: usize = 4 << 10;
+
+/// How much of the log is looked at for that.
+const GAP_TAIL_LEN: usize = 64 << 10;
 
 /// The snapshot on disk, as last seen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -132,20 +139,35 @@ pub(super) fn replay_log(log: &LogFile, replay: &mut Replay, mut from: u32, to: 
             Stop::End if cut => window = WINDOW_LEN,
             Stop::Torn { .. } if cut && !stuck => window = WINDOW_LEN,
             Stop::Torn { .. } if cut && window < TRANSACTION_LEN_MAX => window *= 2,
+            Stop::Torn { offset } if is_gap(log, offset)? => {
+                let damage = crate::log::Damage { offset, kind: DamageKind::Gap };
+                return Ok((from, Stop::Corrupt(damage)));
+            }
             stop => return Ok((from, stop)),
         }
     }
 }
 
+/// Whether a torn transaction is not the end: messages were appended behind it, more than once. Appends are synced one by
+/// one, so all but the last of them were durable, and what stands before them too: no writer that died has left this.
+fn is_gap(log: &LogFile, torn: u32) -> Result<bool> {
+    let tail = log.read(torn, GAP_TAIL_LEN)?;
+    let appends = |from: usize| {
+        let rest = tail.get(from..).unwrap_or_default();
+        let whole = Transactions::new(rest, torn.saturating_add(from as u32)).map_while(|found| found.ok());
+        whole.filter(|found| found.changes().any(|(_, change)| matches!(change, Change::Append(_)))).take(2).count()
+    };
+    Ok((4..tail.len().min(GAP_LEN_MAX)).step_by(4).any(|from| appends(from) == 2))
+}
+
 /// Why reading a log stopped, as damage; `None` where nothing is damaged.
-pub(super) fn stop_damage(log: &LogFile, stop: &Stop) -> Result<Option<Damage>> {
-    Ok(match stop {
-        Stop::End => None,
-        Stop::Torn { offset } => log.hole_at(*offset)?,
+pub(super) fn stop_damage(log: &LogFile, stop: &Stop) -> Option<Damage> {
+    match stop {
+        Stop::End | Stop::Torn { .. } => None,
         Stop::Corrupt(damage) => Some(log.damage(damage.offset, damage.kind.to_string())),
         Stop::Limit { offset, .. } => Some(log.damage(*offset, stop.to_string())),
         Stop::NoLog => Some(log.damage(0, stop.to_string())),
-    })
+    }
 }
 
 /// The log is not there: is the mailbox?

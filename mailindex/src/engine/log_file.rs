@@ -12,16 +12,7 @@ use std::{
 use mailfs::{FileHandle, FileSystem, LockGuard, LockKind, LockOrder, LockPoller, LockRank, OpenMode, RankGuard};
 
 use super::{Damage, IndexError, Result};
-use crate::{
-    decode_offset,
-    log::{LogHeaderError, RawLogHeader, RecordType, TypeWord},
-};
-
-/// Bytes of a BOUNDARY record.
-const BOUNDARY_LEN: usize = 12;
-
-/// How much is looked at at once behind a hole.
-const HOLE_WINDOW_LEN: usize = 64 << 10;
+use crate::log::{LogHeaderError, RawLogHeader};
 
 /// The longest header looked at; later versions may have longer ones than ours, but not by much.
 const HEADER_LEN_MAX: usize = 4096;
@@ -141,35 +132,6 @@ impl LogFile {
         let read = self.handle.read_at(&mut bytes, offset.into())?;
         bytes.truncate(read);
         Ok(bytes)
-    }
-
-    /// Whether the transaction at `offset`, which reads as a torn end, is a hole: something stands behind its end (or behind
-    /// its beginning, where that does not tell how long it is). No append that was interrupted leaves that. Costs reading
-    /// the rest of the file.
-    pub(super) fn hole_at(&self, offset: u32) -> Result<Option<Damage>> {
-        let begin = self.read(offset, BOUNDARY_LEN)?;
-        let Some((size, kind)) = begin.first_chunk::<4>().zip(begin.get(4..8).and_then(<[u8]>::first_chunk::<4>))
-        else {
-            return Ok(None);
-        };
-        let is_boundary = TypeWord(u32::from_le_bytes(*kind)).record_type() == Some(RecordType::Boundary);
-        let spans = begin.get(8..12).and_then(<[u8]>::first_chunk::<4>).map(|spans| u32::from_le_bytes(*spans));
-        let len = match decode_offset(*size) {
-            Some(_) if is_boundary => spans.unwrap_or(u32::MAX),
-            Some(len) => len,
-            None => 4,
-        };
-        let mut at = offset.saturating_add(len);
-        loop {
-            let window = self.read(at, HOLE_WINDOW_LEN)?;
-            if window.iter().any(|&byte| byte != 0) {
-                return Ok(Some(self.damage(offset, "a hole: a transaction that cannot be read has others behind it")));
-            }
-            if window.len() < HOLE_WINDOW_LEN {
-                return Ok(None);
-            }
-            at = at.saturating_add(HOLE_WINDOW_LEN as u32);
-        }
     }
 
     /// Acknowledged bytes were appended without a sync; `true` when that is news.

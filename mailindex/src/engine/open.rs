@@ -60,7 +60,6 @@ fn revive(env: &Env, paths: &Paths, mut live: Live) -> Option<Live> {
     }
     let index_id = live.state.index_id();
     match live.catch_up(&**env.fs(), paths) {
-        Ok(Stop::Torn { offset }) if !matches!(live.log.hole_at(offset), Ok(None)) => None,
         Ok(Stop::End | Stop::Torn { .. }) => Some(live).filter(|live| live.state.index_id() == index_id),
         Ok(_) | Err(_) => None,
     }
@@ -69,7 +68,7 @@ fn revive(env: &Env, paths: &Paths, mut live: Live) -> Option<Live> {
 fn load_or_repair(env: &Env, paths: &Paths) -> Result<Live> {
     let fs = &**env.fs();
     let damage = match load::load(fs, paths) {
-        Ok(loaded) => match stop_damage(&loaded.live.log, &loaded.stop)?.or(loaded.bad_snapshot) {
+        Ok(loaded) => match stop_damage(&loaded.live.log, &loaded.stop).or(loaded.bad_snapshot) {
             None => return Ok(loaded.live),
             Some(damage) if matches!(loaded.stop, Stop::Limit { .. }) => return Err(damage.into()),
             Some(damage) => damage,

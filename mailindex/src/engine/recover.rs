@@ -223,17 +223,18 @@ impl Work<'_> {
         };
         match loaded.stop {
             Stop::End => {}
-            Stop::Torn { offset } => match log.hole_at(offset)? {
-                Some(damage) => self.cut_damage(log, damage, offset)?,
-                None => {
-                    let len = log.handle.len()?.saturating_sub(offset.into());
-                    self.cut(log, offset)?;
-                    self.report(log.damage(offset, "a torn end"), RecoveryAction::CutTornEnd { len });
-                }
-            },
+            Stop::Torn { offset } => {
+                let len = log.handle.len()?.saturating_sub(offset.into());
+                self.cut(log, offset)?;
+                self.report(log.damage(offset, "a torn end"), RecoveryAction::CutTornEnd { len });
+            }
             Stop::Corrupt(damage) => {
-                let (offset, what) = (damage.offset, damage.kind.to_string());
-                self.cut_damage(log, log.damage(offset, what), offset)?;
+                let copy = self.copy_aside(log)?;
+                self.cut(log, damage.offset)?;
+                let damage = log.damage(damage.offset, damage.kind.to_string());
+                self.report(damage.clone(), RecoveryAction::CutDamage { copy });
+                // Whatever was behind the damage may have been about messages.
+                self.report(damage, RecoveryAction::NeedsRebuild);
             }
             stop @ (Stop::Limit { .. } | Stop::NoLog) => return Err(log.damage(0, stop.to_string()).into()),
         }
@@ -242,15 +243,6 @@ impl Work<'_> {
             self.report(damage, RecoveryAction::SetAside { copy });
         }
         Ok(Some(Some(loaded.live.state)))
-    }
-
-    fn cut_damage(&mut self, log: &LogFile, damage: Damage, offset: u32) -> Result<()> {
-        let copy = self.copy_aside(log)?;
-        self.cut(log, offset)?;
-        self.report(damage.clone(), RecoveryAction::CutDamage { copy });
-        // Whatever was behind the damage may have been about messages.
-        self.report(damage, RecoveryAction::NeedsRebuild);
-        Ok(())
     }
 
     fn cut(&self, log: &LogFile, offset: u32) -> Result<()> {

@@ -41,7 +41,7 @@ impl MailboxIndex {
         self.bell().looked(generation);
         self.announce(changed);
         // A torn end may be being written: whoever holds the lock next will know.
-        if let Some(damage) = stop_damage(&log, &stop)? {
+        if let Some(damage) = stop_damage(&log, &stop) {
             return Err(damage.into());
         }
         self.check_not_deleted()?;

@@ -14,6 +14,9 @@ pub struct Damage {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DamageKind {
+    /// Whole transactions behind one that is not whole.
+    #[error("it is not whole, and more was appended behind it")]
+    Gap,
     /// Not even a type word and something after it.
     #[error("a record cannot have {0} bytes")]
     RecordSize(u32),

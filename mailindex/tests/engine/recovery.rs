@@ -235,3 +235,32 @@ fn a_request_left_by_a_crash_is_carried_out() {
     assert!(!state.contains(uid(5)) && !state.has_pending());
     assert!(fs.metadata(&name("u.5")).unwrap().is_none());
 }
+
+/// A record's size that became zero looks like a write that was not finished; what was synced behind it must not go.
+#[test]
+fn a_gap_is_no_torn_end() {
+    let fs = SimDisk::new().as_file_system();
+    fs.create_dir(dir(), 0o700).unwrap();
+    let env = Env::new(Arc::clone(&fs), manual());
+    let index = create(&env, dir());
+    save(&index, "text").unwrap();
+    let end = u64::from(index.log_position().unwrap().offset);
+    for _ in 2..=4 {
+        save(&index, "text").unwrap();
+    }
+    drop((index, env));
+    patch(&fs, "dovecot.index.log", end, &[0; 8]);
+    let found = recovered(&fs);
+    assert!(found.needs_rebuild, "{:?}", found.reports);
+    assert_eq!(found.reports[0].damage.offset, end);
+    assert!(damaged_copies(&fs) > 0);
+    // One write alone may be half done.
+    let fs = SimDisk::new().as_file_system();
+    fs.create_dir(dir(), 0o700).unwrap();
+    let index = create(&Env::new(Arc::clone(&fs), manual()), dir());
+    let end = u64::from(index.log_position().unwrap().offset);
+    save(&index, "text").unwrap();
+    drop(index);
+    patch(&fs, "dovecot.index.log", end, &[0; 8]);
+    assert!(!recovered(&fs).needs_rebuild);
+}

@@ -131,14 +131,11 @@ fn read_to_end(index: &Arc<MailboxIndex>, log: &Arc<LogFile>) -> Result<At> {
     let found = match stop {
         _ if !same_file => At::OtherFile,
         Stop::End => At::End(state.clone()),
-        stop => match (stop_damage(log, &stop)?, stop) {
-            (Some(damage), _) => At::Damage(damage),
-            (None, Stop::Torn { offset }) => {
-                cut_torn_end(index, log, offset)?;
-                At::End(state.clone())
-            }
-            (None, stop) => At::Damage(log.damage(0, stop.to_string())),
-        },
+        Stop::Torn { offset } => {
+            cut_torn_end(index, log, offset)?;
+            At::End(state.clone())
+        }
+        stop => At::Damage(stop_damage(log, &stop).unwrap_or_else(|| log.damage(0, stop.to_string()))),
     };
     let deleted = state.deletion() == Deletion::Done;
     slot.committing = matches!(found, At::End(_)) && !deleted;
