@@ -55,6 +55,8 @@ fn strings_survive(data: &[u8]) {
     out.push(b' ');
     write::astring(&mut out, data);
     out.extend_from_slice(b" ()\r\n");
+    // No string of IMAP holds a NUL: it is told as 0x80.
+    let data: &[u8] = &data.iter().map(|&byte| if byte == 0 { 0x80 } else { byte }).collect::<Vec<u8>>();
     let mut decoder = ResponseDecoder::new(ResponseLimits::default());
     let mut input = out.as_slice();
     let response = decoder.next(&mut input).expect("what is written is read").expect("and whole");
