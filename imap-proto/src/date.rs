@@ -91,12 +91,12 @@ pub fn write_date(out: &mut Vec<u8>, date: CalendarDate) {
     write_month_and_year(out, month, year);
 }
 
-/// Writes the inside of a `date-time`, 26 bytes: ` 1-Feb-1994 21:52:25 -0800`.
+/// Writes the inside of a `date-time`, 26 bytes: `01-Feb-1994 21:52:25 -0800`, the day with a zero as Dovecot writes it.
 pub fn write_date_time(out: &mut Vec<u8>, date: InternalDate) {
     let local = date.unix.clamp(YEAR_0_UNIX, YEAR_9999_UNIX) + i64::from(date.zone) * 60;
     let local = local.clamp(YEAR_0_UNIX, YEAR_9999_UNIX);
     let (year, month, day) = CalendarDate::of_unix(local).ymd();
-    out.push(if day >= 10 { digit(day / 10) } else { b' ' });
+    out.push(digit(day / 10));
     out.push(digit(day % 10));
     write_month_and_year(out, month, year);
     let second = local.rem_euclid(86_400) as u32;
@@ -145,7 +145,7 @@ mod tests {
         let date = parse_date_time(b"17-Jul-1996 02:44:25 -0700").unwrap();
         assert_eq!(date, InternalDate { unix: 837_596_665, zone: -420 });
         assert_eq!(text(date), "17-Jul-1996 02:44:25 -0700");
-        assert_eq!(text(InternalDate { unix: 0, zone: 90 }), " 1-Jan-1970 01:30:00 +0130");
+        assert_eq!(text(InternalDate { unix: 0, zone: 90 }), "01-Jan-1970 01:30:00 +0130");
         assert_eq!(parse_date_time(b" 1-jan-1970 00:00:00 +0000"), Ok(InternalDate::utc(0)));
         assert_eq!(parse_date_time(b"1-Jan-1970 00:00:00 +0000"), Ok(InternalDate::utc(0)));
         assert_eq!(parse_date(b"1-Feb-1994").map(CalendarDate::ymd), Ok((1994, 2, 1)));

@@ -136,10 +136,23 @@ impl Imap {
 
     /// Sends a command and returns its tag; [`Imap::finish`] reads the answer.
     pub fn begin(&mut self, command: &str) -> anyhow::Result<String> {
-        self.tag += 1;
-        let tag = format!("t{}", self.tag);
+        let tag = self.tag();
         self.send(format!("{tag} {command}\r\n").as_bytes())?;
         Ok(tag)
+    }
+
+    /// The tag for the next command.
+    pub fn tag(&mut self) -> String {
+        self.tag += 1;
+        format!("t{}", self.tag)
+    }
+
+    /// A response read as the tagged answer to a command, if it is that.
+    pub fn answer(tag: &str, response: &[u8]) -> Option<Answer> {
+        let rest = response.strip_prefix(tag.as_bytes())?;
+        let rest = String::from_utf8_lossy(rest);
+        let (status, text) = rest.trim_start().split_once(' ').unwrap_or((rest.trim(), ""));
+        Some(Answer { untagged: Vec::new(), status: status.to_owned(), text: text.to_owned() })
     }
 
     /// Reads to the tagged answer.
@@ -149,10 +162,8 @@ impl Imap {
             let response = self.response()?;
             if let Some(line) = response.strip_prefix(b"* ") {
                 untagged.push(line.to_vec());
-            } else if let Some(rest) = response.strip_prefix(tag.as_bytes()) {
-                let rest = String::from_utf8_lossy(rest);
-                let (status, text) = rest.trim_start().split_once(' ').unwrap_or((rest.trim(), ""));
-                return Ok(Answer { untagged, status: status.to_owned(), text: text.to_owned() });
+            } else if let Some(answer) = Self::answer(tag, &response) {
+                return Ok(Answer { untagged, ..answer });
             } else if !response.starts_with(b"+") {
                 bail!("neither untagged nor ours: {}", String::from_utf8_lossy(&response));
             }
@@ -175,8 +186,7 @@ impl Imap {
 
     /// Appends several messages in one command (MULTIAPPEND): flags, date, message.
     pub fn append_many(&mut self, mailbox: &str, messages: &[(&str, Option<&str>, &[u8])]) -> anyhow::Result<Answer> {
-        self.tag += 1;
-        let tag = format!("t{}", self.tag);
+        let tag = self.tag();
         let mut command = format!("{tag} APPEND {}", quote(mailbox)).into_bytes();
         for (flags, date, message) in messages {
             let date = date.map_or_else(String::new, |date| format!(" \"{date}\""));

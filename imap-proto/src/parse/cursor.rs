@@ -66,14 +66,21 @@ impl<'a> Cursor<'a> {
         if self.eat(byte) { Ok(()) } else { Err(Fault::syntax(otherwise)) }
     }
 
-    /// `SP`, exactly one.
+    /// `SP`, at least one: clients send more, and Dovecot takes them.
     pub(crate) fn space(&mut self) -> Parsed<()> {
-        self.expect(b' ', "Expected a space.")
+        self.expect(b' ', "Expected a space.")?;
+        self.skip_spaces();
+        Ok(())
+    }
+
+    /// Spaces that may be there or not.
+    pub(crate) fn skip_spaces(&mut self) {
+        while self.eat(b' ') {}
     }
 
     /// The command's end. Spaces before it are forgiven: clients send them.
     pub(crate) fn end(&mut self) -> Parsed<()> {
-        while self.eat(b' ') {}
+        self.skip_spaces();
         match self.rest {
             [] | b"\n" | b"\r\n" => Ok(()),
             _ => Err(Fault::syntax("Too many arguments.")),
@@ -231,18 +238,23 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// `(` item *(SP item) `)`, or `()`. `item` must read at least one byte or fail.
+    /// `(` item *(SP item) `)`, or `()`, with spaces more than that. `item` must read at least one byte or fail.
     pub(crate) fn list(&mut self, count_max: usize, mut item: impl FnMut(&mut Self) -> Parsed<()>) -> Parsed<()> {
         self.expect(b'(', "Expected a list.")?;
+        self.skip_spaces();
         if self.eat(b')') {
             return Ok(());
         }
         for _ in 0..count_max {
             item(self)?;
+            let spaced = self.peek() == Some(b' ');
+            self.skip_spaces();
             if self.eat(b')') {
                 return Ok(());
             }
-            self.expect(b' ', "Expected a space or the end of a list.")?;
+            if !spaced {
+                return Err(Fault::syntax("Expected a space or the end of a list."));
+            }
         }
         Err(Fault::limit("Too many items in a list."))
     }

@@ -80,7 +80,7 @@ fn flag(cursor: &mut Cursor<'_>, to: &mut FlagList) -> Parsed<()> {
         to.flags = to.flags | flag.into();
         return Ok(());
     }
-    let keyword = keyword(cursor.take_while(super::chars::is_astring_char))?;
+    let keyword = keyword(cursor.take_while(super::chars::is_atom_char))?;
     if !to.keywords.contains(&keyword) {
         to.keywords.push(keyword);
     }

@@ -68,8 +68,9 @@ impl Keys<'_> {
         let first = self.key(cursor, depth)?;
         let mut all = Vec::new();
         while cursor.eat(b' ') {
-            // Spaces before the end of the command are forgiven.
-            if matches!(cursor.peek(), None | Some(b' ' | b'\r' | b'\n')) {
+            // Spaces before the end of the command or of the list are forgiven.
+            cursor.skip_spaces();
+            if matches!(cursor.peek(), None | Some(b')' | b'\r' | b'\n')) {
                 break;
             }
             all.push(self.key(cursor, depth)?);
@@ -90,6 +91,7 @@ impl Keys<'_> {
         match cursor.peek() {
             Some(b'(') => {
                 cursor.eat(b'(');
+                cursor.skip_spaces();
                 let keys = self.all_of(cursor, depth + 1)?;
                 cursor.expect(b')', "Search list without an end.")?;
                 return Ok(keys);

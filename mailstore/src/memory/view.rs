@@ -116,8 +116,8 @@ fn fill_columns(row: &mut Row, mail: &Mail, columns: &Columns, out: &mut Rows) {
     if !columns.headers.is_empty() {
         row.headers = Some(out.header_ranges.len() as u32);
         for name in &columns.headers {
-            let range = out.push_text(|text| write_fields(&content.bytes, name, text));
-            out.header_ranges.push(range);
+            let fields = Fields::new(&content.bytes).filter(|field| field.is(name.as_bytes()));
+            out.push_header(fields.map(|field| field.line), |text| write_fields(&content.bytes, name, text));
         }
     }
 }

@@ -358,17 +358,16 @@ impl Filler<'_> {
     ) -> Result<u32> {
         let first = self.out.header_ranges.len() as u32;
         for (field, name) in fields.iter().zip(&self.columns.headers) {
-            let range = match cached.header(field) {
-                Some(header) => self.out.push_text(|out| out.extend_from_slice(header.text)),
+            match cached.header(field) {
+                Some(header) => self.out.push_header(header.lines(), |out| out.extend_from_slice(header.text)),
                 None => {
                     let value = encode_cached_header(source.header()?, name.as_bytes());
-                    let text = CachedHeader::decode(&value).map_or(&[][..], |header| header.text);
-                    let range = self.out.push_text(|out| out.extend_from_slice(text));
+                    if let Ok(header) = CachedHeader::decode(&value) {
+                        self.out.push_header(header.lines(), |out| out.extend_from_slice(header.text));
+                    }
                     found.put(field.as_str(), value);
-                    range
                 }
-            };
-            self.out.header_ranges.push(range);
+            }
         }
         Ok(first)
     }

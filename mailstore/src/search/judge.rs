@@ -103,14 +103,15 @@ fn judge_column(leaf: &Leaf, row: &Row) -> bool {
     let arrived = |holds: &dyn Fn(CalendarDate) -> bool| {
         row.internal_date.is_some_and(|date| holds(CalendarDate::of_unix(date.unix)))
     };
-    let sent = |holds: &dyn Fn(CalendarDate) -> bool| row.sent_date.is_some_and(|date| holds(date.day()));
+    // As from Dovecot, a message without a Date that can be read was sent on the first day of Unix time.
+    let sent_on = row.sent_date.map_or(CalendarDate::of_unix(0), |date| date.day());
     match leaf {
         Leaf::Before(day) => arrived(&|date| date < *day),
         Leaf::On(day) => arrived(&|date| date == *day),
         Leaf::Since(day) => arrived(&|date| date >= *day),
-        Leaf::SentBefore(day) => sent(&|date| date < *day),
-        Leaf::SentOn(day) => sent(&|date| date == *day),
-        Leaf::SentSince(day) => sent(&|date| date >= *day),
+        Leaf::SentBefore(day) => sent_on < *day,
+        Leaf::SentOn(day) => sent_on == *day,
+        Leaf::SentSince(day) => sent_on >= *day,
         Leaf::Larger(size) => row.size.is_some_and(|have| have > *size),
         Leaf::Smaller(size) => row.size.is_some_and(|have| have < *size),
         _ => false,

@@ -23,7 +23,7 @@ pub use list::{ListPattern, MailStorage, MailboxInfo, Status};
 pub use mailbox::{
     ChangesSince, Mailbox, NulPolicy, Position, Save, SaveMeta, Saved, SavedMessage, ViewAs, Wake, Watch,
 };
-pub use rows::{ArenaRange, Column, Columns, Row, Rows};
+pub use rows::{ArenaRange, Column, Columns, HeaderRange, Row, Rows};
 pub(crate) use ticket::Drive;
 pub use ticket::{Completer, Ticket};
 pub use view::{Body, Changes, Cursor, Expunges, Freshness, ScanBudget, Section, View};

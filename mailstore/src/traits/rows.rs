@@ -2,6 +2,7 @@
 
 use std::ops::BitOr;
 
+use mailmime::Fields;
 use mailtypes::{Flags, Guid, InternalDate, Keyword, ModSeq, SeqNum, Uid};
 
 /// Something a scan can bring. UID, sequence number and flags are always there.
@@ -83,6 +84,15 @@ pub struct ArenaRange {
     pub end: u32,
 }
 
+/// The fields of one name in one message's header.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct HeaderRange {
+    /// Their text: a stretch of [`Rows::arena`].
+    pub text: ArenaRange,
+    /// Their lines: a stretch of [`Rows::header_lines`].
+    pub lines: ArenaRange,
+}
+
 /// One message's values. Texts lie in [`Rows::arena`].
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
@@ -158,7 +168,9 @@ pub struct Rows {
     /// Keyword runs of the rows.
     pub keywords: Vec<Keyword>,
     /// Header texts of the rows (see [`Row::headers`]).
-    pub header_ranges: Vec<ArenaRange>,
+    pub header_ranges: Vec<HeaderRange>,
+    /// Line numbers of header fields, which the header ranges point into.
+    pub header_lines: Vec<u32>,
 }
 
 impl Rows {
@@ -173,6 +185,7 @@ impl Rows {
         self.arena.clear();
         self.keywords.clear();
         self.header_ranges.clear();
+        self.header_lines.clear();
     }
 
     /// A text of a row.
@@ -188,7 +201,26 @@ impl Rows {
     /// A row's text for the `n`-th name of [`Columns::headers`]; empty where the message has no such field.
     pub fn header(&self, row: &Row, n: usize) -> &[u8] {
         let range = row.headers.and_then(|first| self.header_ranges.get(first as usize + n));
-        range.map_or(&[], |&range| self.text(range))
+        range.map_or(&[], |range| self.text(range.text))
+    }
+
+    /// The fields of a row's text for the `n`-th name of [`Columns::headers`], each with the line of the message's
+    /// header on which it begins, from 1. Sorted by it, the fields of several names stand as in the message.
+    pub fn header_fields(&self, row: &Row, n: usize) -> impl Iterator<Item = (u32, &[u8])> {
+        let range =
+            row.headers.and_then(|first| self.header_ranges.get(first as usize + n)).copied().unwrap_or_default();
+        let lines = self.header_lines.get(range.lines.start as usize..range.lines.end as usize).unwrap_or_default();
+        lines.iter().copied().zip(Fields::new(self.text(range.text)).map(|field| field.raw))
+    }
+
+    /// Adds the text for the next name of [`Columns::headers`] of the row that is made: its fields, with LF line ends,
+    /// and the lines on which they begin.
+    pub fn push_header(&mut self, lines: impl Iterator<Item = u32>, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.header_lines.len() as u32;
+        self.header_lines.extend(lines);
+        let lines = ArenaRange { start, end: self.header_lines.len() as u32 };
+        let text = self.push_text(write);
+        self.header_ranges.push(HeaderRange { text, lines });
     }
 
     /// Puts a text into the arena. Texts of one step stay below 4 GiB by the scan's budget.

@@ -15,7 +15,8 @@ pub(crate) enum Target {
 /// The response code of an error.
 pub(crate) fn code_of(error: &StorageError, target: Target) -> Option<Code<'static>> {
     Some(match error {
-        StorageError::NotFound(_) if target == Target::Destination => Code::TryCreate,
+        // A level without a mailbox can be created too.
+        StorageError::NotFound(_) | StorageError::NotSelectable(_) if target == Target::Destination => Code::TryCreate,
         StorageError::NotFound(_) | StorageError::Deleted(_) | StorageError::Moved(_) => Code::NonExistent,
         StorageError::AlreadyExists(_) => Code::AlreadyExists,
         StorageError::NotSelectable(_)

@@ -90,22 +90,22 @@ impl Session {
         set: &SequenceSet,
         to: &Mailbox,
     ) -> Result<Option<StorageResult<Option<CopyUid>>>, End> {
-        let Some(to) = self.name_of(tag, to)? else { return Ok(None) };
         let Some(uids) = self.here(|selected, _| uids_of(selected, uid, set))? else {
             return self.bad(tag, BAD_SEQUENCE).map(|()| None);
         };
+        if uids.is_empty() {
+            // Whether the other mailbox is there does not matter then.
+            return Ok(Some(Ok(None)));
+        }
+        let Some(to) = self.name_of(tag, to)? else { return Ok(None) };
         let (_, storage) = self.account()?;
         let submitted = self.on_selected(move |selected, _| -> Result<_, StorageError> {
             let destination = storage.mailbox(&to)?;
-            if uids.is_empty() {
-                return Ok(None);
-            }
             let batch = Batch::new().copy(Arc::clone(&selected.mailbox), uids);
-            destination.submit(batch).map(in_flight).map(Some)
+            destination.submit(batch).map(in_flight)
         });
         let outcome = match submitted.await? {
-            Ok(Some(commit)) => committed(commit).await,
-            Ok(None) => return Ok(Some(Ok(None))),
+            Ok(commit) => committed(commit).await,
             Err(error) => Err(error),
         };
         Ok(Some(outcome.map(|committed| {

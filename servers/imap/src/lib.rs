@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod append;
+mod authenticate;
 mod capability;
 mod codes;
 mod context;

@@ -110,7 +110,7 @@ impl Listing {
                 write::list(&mut lines, &attributes, SEPARATOR, Some(&info.name));
                 if info.selectable && !self.status.is_empty() {
                     // One that cannot be opened has no STATUS; the list goes on (RFC 5819 §2).
-                    lines.extend(status_line(storage, &info.name, &self.status).unwrap_or_default());
+                    lines.extend(status_line(storage, &info.name, &self.status, None).unwrap_or_default());
                 }
             }
             if self.subscribed_only {
@@ -131,14 +131,14 @@ fn attributes(info: &MailboxInfo) -> impl Iterator<Item = ListAttribute> {
     no_select.into_iter().chain([children])
 }
 
-/// The subscribed names that match. Where the pattern ends in `%`, a level that matches and only leads to subscribed
-/// names is told as `\Noselect` (RFC 3501 §6.3.9).
+/// The subscribed names that match. Where the pattern ends in `%`, the nearest level that matches above a subscribed
+/// name that does not is told as `\Noselect` (RFC 3501 §6.3.9).
 fn lsub_lines(storage: &dyn MailStorage, pattern: &ListPattern, ends_with_percent: bool) -> StorageResult<Vec<u8>> {
     let subscribed: BTreeSet<MailboxName> = storage.subscriptions()?.into_iter().collect();
     let mut told: BTreeSet<MailboxName> = subscribed.iter().filter(|name| pattern.matches(name)).cloned().collect();
     if ends_with_percent {
-        for name in &subscribed {
-            told.extend(std::iter::successors(name.parent(), MailboxName::parent).filter(|name| pattern.matches(name)));
+        for name in subscribed.iter().filter(|name| !pattern.matches(name)) {
+            told.extend(std::iter::successors(name.parent(), MailboxName::parent).find(|name| pattern.matches(name)));
         }
     }
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! LOGIN (RFC 3501 §6.2.3).
+//! LOGIN (RFC 3501 §6.2.3), and what it shares with AUTHENTICATE.
 
 use std::sync::Arc;
 
@@ -19,10 +19,23 @@ impl Session {
         if !matches!(self.state, State::NotAuthenticated) {
             return self.bad(tag, "Already logged in.");
         }
+        match self.passwords_allowed(tag)? {
+            true => self.log_in(tag, name, password).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a password may come over this stream; if not, the command is answered.
+    pub(crate) fn passwords_allowed(&mut self, tag: &Tag) -> Result<bool, End> {
         if !self.ctx.plaintext_login_allowed {
             let text = "Plaintext authentication disallowed on non-secure connections.";
-            return self.no(tag, Some(Code::PrivacyRequired), text);
+            self.no(tag, Some(Code::PrivacyRequired), text)?;
         }
+        Ok(self.ctx.plaintext_login_allowed)
+    }
+
+    /// Checks the password and opens the user's mail.
+    pub(crate) async fn log_in(&mut self, tag: &Tag, name: &[u8], password: Secret) -> Result<(), End> {
         // A name that is not UTF-8 is nobody's; it fails like any other, with the same delay.
         let name = String::from_utf8_lossy(name).into_owned();
         let logins = self.ctx.logins.clone();
@@ -60,7 +73,7 @@ impl Session {
         }
     }
 
-    fn login_failed(&mut self, tag: &Tag, name: &str) -> Result<(), End> {
+    pub(crate) fn login_failed(&mut self, tag: &Tag, name: &str) -> Result<(), End> {
         info!(name = %name.escape_debug(), peer = ?self.ctx.peer, "login failed");
         self.no(tag, Some(Code::AuthenticationFailed), "Authentication failed.")?;
         self.failed_logins += 1;

@@ -1,7 +1,7 @@
 //! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 §6.3).
 
 use imap_proto::{Mailbox, StatusItem, Tag, write};
-use mailstore::{MailStorage, Result as StorageResult};
+use mailstore::{MailStorage, Result as StorageResult, StorageError};
 use mailtypes::MailboxName;
 
 use crate::{codes::Target, end::End, session::Session, sync::Sync};
@@ -45,7 +45,12 @@ impl Session {
 
     pub(crate) async fn subscribe(&mut self, tag: &Tag, mailbox: &Mailbox) -> Result<(), End> {
         let Some(name) = self.name_of(tag, mailbox)? else { return Ok(()) };
-        self.change_list(tag, "SUBSCRIBE", "Subscribe completed.", move |storage| storage.subscribe(&name)).await
+        let change = move |storage: &dyn MailStorage| match storage.mailbox(&name) {
+            // A level without a mailbox is there too.
+            Ok(_) | Err(StorageError::NotSelectable(_)) => storage.subscribe(&name),
+            Err(error) => Err(error),
+        };
+        self.change_list(tag, "SUBSCRIBE", "Subscribe completed.", change).await
     }
 
     pub(crate) async fn unsubscribe(&mut self, tag: &Tag, mailbox: &Mailbox) -> Result<(), End> {
@@ -56,7 +61,10 @@ impl Session {
 
     pub(crate) async fn status(&mut self, tag: &Tag, mailbox: &Mailbox, items: Vec<StatusItem>) -> Result<(), End> {
         let Some(name) = self.name_of(tag, mailbox)? else { return Ok(()) };
-        let step = move |storage: &dyn MailStorage| status_line(storage, &name, &items);
+        // What is recent to this session is so for the mailbox that it has selected.
+        let selected = self.state.selected().filter(|selected| *selected.mailbox.name() == name);
+        let recent = selected.map(|selected| selected.view.recent_count());
+        let step = move |storage: &dyn MailStorage| status_line(storage, &name, &items, recent);
         match self.on_storage(step).await? {
             Ok(line) => {
                 self.wire.output.extend_from_slice(&line);
@@ -67,19 +75,21 @@ impl Session {
     }
 }
 
-/// `* STATUS`, as often as an item is asked for; sizes are added up only if asked for.
+/// `* STATUS`, with RECENT if that is known better, an item asked for twice told once; sizes are added up only if asked for.
 pub(crate) fn status_line(
     storage: &dyn MailStorage,
     name: &MailboxName,
     items: &[StatusItem],
+    recent: Option<u32>,
 ) -> StorageResult<Vec<u8>> {
     let mailbox = storage.mailbox(name)?;
     let status = mailbox.status()?;
     let size = if items.contains(&StatusItem::Size) { mailbox.size()? } else { 0 };
-    let values = items.iter().filter_map(|&item| {
+    let wanted = StatusItem::ALL.into_iter().filter(|item| items.contains(item));
+    let values = wanted.filter_map(|item| {
         let value = match item {
             StatusItem::Messages => status.messages.into(),
-            StatusItem::Recent => status.recent.into(),
+            StatusItem::Recent => recent.unwrap_or(status.recent).into(),
             StatusItem::UidNext => status.uid_next.value().into(),
             StatusItem::UidValidity => status.uid_validity.value().into(),
             StatusItem::Unseen => status.unseen.into(),

@@ -53,6 +53,8 @@ pub(crate) enum Incoming {
     AppendEnd,
     Rejected(Option<Tag>),
     IdleDone,
+    /// The client's answer to a challenge, in base64.
+    AuthenticateData(Vec<u8>),
     Error(CommandError),
     /// Nothing that this session asks for.
     Other,
@@ -175,6 +177,7 @@ impl Session {
                 Event::AppendEnd => Incoming::AppendEnd,
                 Event::Rejected { tag } => Incoming::Rejected(tag),
                 Event::IdleDone => Incoming::IdleDone,
+                Event::AuthenticateData(answer) => Incoming::AuthenticateData(answer),
                 _ => Incoming::Other,
             }),
             Err(error) => Some(Incoming::Error(error)),
@@ -205,7 +208,7 @@ impl Session {
                 self.finish(&tag, Sync::ALL, "ID completed.").await
             }
             Command::StartTls => self.bad(&tag, "TLS is not available."),
-            Command::Authenticate { .. } => self.no(&tag, None, "Unsupported authentication mechanism."),
+            Command::Authenticate { mechanism, initial } => self.authenticate(&tag, &mechanism, initial).await,
             Command::Login { user, password } => self.login(&tag, &user, password).await,
             command => match &self.state {
                 State::NotAuthenticated | State::Broken => self.bad(&tag, "Please login first."),

@@ -2,7 +2,7 @@
 
 use imap_proto::{Store, StoreAction, Tag, write::Code};
 use mailstore::{Batch, Columns, Cursor, FlagAction, FlagChange, Result as StorageResult, Rows, ScanBudget};
-use mailtypes::{Flags, Keyword, SequenceSet, Uid, UidSet};
+use mailtypes::{Flags, Keyword, SequenceBound, SequenceSet, Uid, UidSet};
 
 use crate::{
     codes::Target,
@@ -21,13 +21,13 @@ impl Session {
         if store.unchanged_since.is_some() {
             return self.bad(tag, "UNCHANGEDSINCE is not supported.");
         }
-        if self.here(|selected, _| selected.read_only)? {
-            return self.no(tag, Some(Code::ReadOnly), READ_ONLY);
-        }
         let uid = store.uid;
         let Some(uids) = self.here(|selected, _| uids_of(selected, uid, &store.set))? else {
             return self.bad(tag, BAD_SEQUENCE);
         };
+        if self.here(|selected, _| selected.read_only)? {
+            return self.no(tag, Some(Code::ReadOnly), READ_ONLY);
+        }
         if !uids.is_empty() {
             let change = FlagChange {
                 uids,
@@ -92,7 +92,7 @@ fn expected(flags: Flags, keywords: &[Keyword], change: &FlagChange) -> FlagsDig
     }
 }
 
-/// The messages that a set names. `None` for a sequence number that is not there; UIDs that are not there name nothing
+/// The messages that a set names. `None` for a sequence number that is not there, as none is in an empty mailbox; UIDs that are not there name nothing
 /// (RFC 3501 §6.4.8).
 pub(crate) fn uids_of(selected: &Selected, uid: bool, set: &SequenceSet) -> Option<UidSet> {
     let view = &selected.view;
@@ -103,8 +103,20 @@ pub(crate) fn uids_of(selected: &Selected, uid: bool, set: &SequenceSet) -> Opti
     }
     let count = view.message_count();
     let numbers = set.resolve(count);
-    match numbers.last() {
-        Some(last) if last.value() > count => None,
-        _ => Some(view.uids_at(&numbers)),
-    }
+    let is_there = match first_with_star(set) {
+        // As with Dovecot, numbers too large do not count beside `*`.
+        Some(first) => count > 0 && (first == u32::MAX || first <= count),
+        None => numbers.last().is_some_and(|last| last.value() <= count),
+    };
+    is_there.then(|| view.uids_at(&numbers))
+}
+
+/// The smallest `n` of the ranges `n:*`; `*` alone counts as the largest number. `None` without any `*`.
+fn first_with_star(set: &SequenceSet) -> Option<u32> {
+    let with_star = set.0.iter().filter_map(|range| match *range {
+        (SequenceBound::Star, SequenceBound::Star) => Some(u32::MAX),
+        (SequenceBound::Star, SequenceBound::Number(n)) | (SequenceBound::Number(n), SequenceBound::Star) => Some(n),
+        _ => None,
+    });
+    with_star.min()
 }

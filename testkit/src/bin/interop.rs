@@ -7,14 +7,18 @@ use std::time::{Duration, SystemTime};
 use anyhow::{bail, ensure};
 use testkit::{
     culver, dovecot,
-    interop::{both_at_once, kill, turn_about},
+    interop::{both_at_once, kill, same_answers, turn_about},
     skip,
 };
 
 const USAGE: &str = "usage: interop turn-about [changes [seed]]
        interop both-at-once [seconds [seed]]
        interop baseline [seconds [seed]]
-       interop kill [kills [seed]]";
+       interop kill [kills [seed]]
+       interop same-answers [commands [seed]]";
+
+/// After so many commands that are answered differently, a run of same-answers has enough.
+const DIFFERENCES_MAX: usize = 25;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -50,7 +54,12 @@ fn main() -> anyhow::Result<()> {
             println!("{report:#?}");
             ensure!(report.broken.is_empty(), "promises broken");
         }
-        Some("turn-about" | "both-at-once" | "baseline") => {}
+        Some("same-answers") if dovecot::is_installed() => {
+            let report = same_answers::run(&program, seed, number(1, 20_000)? as u32, DIFFERENCES_MAX)?;
+            println!("{report:#?}");
+            ensure!(report.differences.is_empty(), "seed {seed}: answers differ");
+        }
+        Some("turn-about" | "both-at-once" | "baseline" | "same-answers") => {}
         _ => bail!(USAGE),
     }
     Ok(())

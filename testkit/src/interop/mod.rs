@@ -1,7 +1,8 @@
-//! Culver and a real Dovecot on the same files: by turns, both at once, and after a kill.
+//! Culver and a real Dovecot: on the same files by turns, both at once, and after a kill; on copies, with the same commands.
 
 pub mod both_at_once;
 pub mod kill;
+pub mod same_answers;
 pub mod turn_about;
 
 use std::path::{Path, PathBuf};
@@ -62,7 +63,7 @@ pub fn kind_of_line(line: &str) -> String {
     let text = line.split_once(": ").map_or(line, |(_, text)| text);
     let mut kind = String::new();
     for word in text.split_whitespace() {
-        let word = if word.contains('/') { "PATH" } else { word };
+        let word = word.split_once('/').map_or_else(|| word.to_owned(), |(before, _)| format!("{before}PATH"));
         let plain: String = word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
         let mut last = ' ';
         kind.push(' ');

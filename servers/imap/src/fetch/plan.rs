@@ -73,8 +73,13 @@ impl Plan {
         if uid && !items.contains(&FetchItem::Uid) {
             plan.items.push(Item::Uid);
         }
-        for item in items {
-            let item = match item {
+        for (place, item) in items.iter().enumerate() {
+            // An item asked for twice is told once; but each text as often as it is asked for.
+            let is_text = matches!(item, FetchItem::BodySection { .. });
+            if !is_text && items.iter().take(place).any(|before| before == item) {
+                continue;
+            }
+            let item = match item.clone() {
                 FetchItem::Flags => Item::Flags,
                 FetchItem::Uid => Item::Uid,
                 FetchItem::InternalDate => plan.column(Column::InternalDate, Item::InternalDate),

@@ -32,12 +32,17 @@ pub(super) struct Stream {
 
 /// What an item's bytes turned out to be.
 pub(super) enum Found {
-    /// There is no such part.
+    /// It cannot be had.
     Nothing,
     /// A stretch of the message, with its length as told.
     Stretch(Section, u64),
     /// These bytes.
     Bytes(Vec<u8>),
+}
+
+impl Found {
+    /// There is no such part: as from Dovecot, its text is empty.
+    const ABSENT: Self = Self::Bytes(Vec::new());
 }
 
 impl Message {
@@ -52,20 +57,20 @@ impl Message {
             Source::Whole => Ok(Found::Stretch(Section::WHOLE, self.body()?.size())),
             Source::Scanned(places) => Ok(Found::Bytes(self.scanned(places, rows))),
             Source::Part { path, what } => {
-                let Some(ranges) = self.tree(rows)?.ranges(path) else { return Ok(Found::Nothing) };
+                let Some(ranges) = self.tree(rows)?.ranges(path) else { return Ok(Found::ABSENT) };
                 let section = match what {
                     What::Body => Some(ranges.body),
                     What::Header => ranges.header,
                     What::Text => ranges.text,
                     What::Mime => Some(ranges.mime),
                 };
-                Ok(section.map_or(Found::Nothing, |section| {
+                Ok(section.map_or(Found::ABSENT, |section| {
                     Found::Stretch(Section { start: section.offset, len: section.physical_len }, section.virtual_len)
                 }))
             }
             Source::Fields { path, names, not } => {
                 let ranges = self.tree(rows)?.ranges(path);
-                let Some(header) = ranges.and_then(|ranges| ranges.header) else { return Ok(Found::Nothing) };
+                let Some(header) = ranges.and_then(|ranges| ranges.header) else { return Ok(Found::ABSENT) };
                 let section = Section { start: header.offset, len: header.physical_len };
                 let header = self.read(section, header.virtual_len.min(HEADER_LEN_MAX))?;
                 let names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
@@ -80,18 +85,18 @@ impl Message {
         }
     }
 
-    /// Fields that the scan brought, with CRLF line ends, and the empty line that ends a header.
+    /// Fields that the scan brought, in the order of the message, with CRLF line ends, and the empty line that ends a header.
     fn scanned(&self, places: &[usize], rows: &Rows) -> Vec<u8> {
-        let mut fields = Vec::new();
-        for &place in places {
-            for line in rows.header(&self.row, place).split_inclusive(|&b| b == b'\n') {
-                let line = line.strip_suffix(b"\n").unwrap_or(line);
-                fields.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
-                fields.extend_from_slice(b"\r\n");
-            }
+        let mut fields: Vec<_> = places.iter().flat_map(|&place| rows.header_fields(&self.row, place)).collect();
+        fields.sort_unstable_by_key(|&(line, _)| line);
+        let mut text = Vec::new();
+        for line in fields.into_iter().flat_map(|(_, field)| field.split_inclusive(|&b| b == b'\n')) {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            text.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+            text.extend_from_slice(b"\r\n");
         }
-        fields.extend_from_slice(b"\r\n");
-        fields
+        text.extend_from_slice(b"\r\n");
+        text
     }
 
     /// The part tree, decoded once a message.

@@ -119,7 +119,7 @@ async fn fetch_sections() {
     for item in ["BODY[3]", "BODY[1.HEADER]", "BODY[1.2]", "BODY[1.HEADER.FIELDS (Subject)]"] {
         assert_eq!(
             client.ok(format!("FETCH 1 {item}")).await,
-            format!("* 1 FETCH ({item} NIL)\r\ntag OK Fetch completed.\r\n")
+            format!("* 1 FETCH ({item} {{0}}\r\n)\r\ntag OK Fetch completed.\r\n")
         );
     }
     let several = client.ok("UID FETCH 1 (BODY.PEEK[1] RFC822.SIZE BODY.PEEK[2.TEXT] FLAGS)").await;
@@ -293,4 +293,31 @@ async fn how_input_is_cut_changes_nothing() {
         answers.push(said.replace(&format!(" {validity} "), " V "));
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+}
+
+#[tokio::test]
+async fn fields_of_several_names_stand_as_in_the_message() {
+    let host = Host::new();
+    host.put("INBOX", b"B: 1\nA: 2\n folded\nC: 3\nb: 4\nD: 5\n\nA: body\n", Flags::NONE);
+    let mut client = host.select().await;
+    let answer = client.ok("FETCH 1 BODY.PEEK[HEADER.FIELDS (d A b A x)]").await;
+    assert!(answer.contains("B: 1\r\nA: 2\r\n folded\r\nb: 4\r\nD: 5\r\n\r\n)"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_dovecot_forgives_is_forgiven() {
+    let host = Host::new();
+    let mut client = host.select().await;
+    assert_eq!(client.command("FETCH *:1 FLAGS").await, "tag BAD Invalid messageset.\r\n");
+    host.put("INBOX", NESTED, Flags::NONE);
+    client.ok("NOOP").await;
+    assert!(client.ok("FETCH  1 ( FLAGS  UID )").await.contains("UID 1"));
+    assert!(client.ok("FETCH *,7 UID").await.contains("UID 1"));
+    assert_eq!(client.command("FETCH 7:* UID").await, "tag BAD Invalid messageset.\r\n");
+    assert_eq!(client.ok("SEARCH  ALL  ( UNSEEN )").await, "* SEARCH 1\r\ntag OK Search completed.\r\n");
+    assert_eq!(client.ok("SEARCH SENTBEFORE 1-Jan-1971").await, "* SEARCH 1\r\ntag OK Search completed.\r\n");
+    assert_eq!(client.ok("FETCH 1 (UID UID)").await, "* 1 FETCH (UID 1)\r\ntag OK Fetch completed.\r\n");
+    assert_eq!(client.ok("UID COPY 9 nowhere").await, "tag OK Copy completed.\r\n");
+    assert!(client.command("UID COPY 1 nowhere").await.starts_with("tag NO [TRYCREATE]"));
+    assert!(client.command("SUBSCRIBE nowhere").await.starts_with("tag NO"));
 }

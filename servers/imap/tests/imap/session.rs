@@ -33,6 +33,33 @@ async fn login() {
 }
 
 #[tokio::test]
+async fn authenticate_plain() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    assert!(
+        client.ok("CAPABILITY").await.contains(" SASL-IR ") && client.ok("CAPABILITY").await.contains(" AUTH=PLAIN")
+    );
+    assert!(client.command("AUTHENTICATE LOGIN").await.starts_with("tag NO [CANNOT]"));
+    assert_eq!(client.command("AUTHENTICATE PLAIN AAA").await, "tag BAD Invalid base64 data.\r\n");
+    // Another's mail, a wrong password, no message at all.
+    for message in ["Ym9iAGFubgBzZWNyZXQ=", "AGFubgB3cm9uZw==", "="] {
+        let answer = client.command(format!("AUTHENTICATE PLAIN {message}")).await;
+        assert!(answer.starts_with("tag NO [AUTHENTICATIONFAILED]"), "{message}: {answer}");
+    }
+    client.send("a AUTHENTICATE PLAIN\r\n").await;
+    assert_eq!(client.line().await, "+ \r\n");
+    client.send("*\r\n").await;
+    assert!(client.line().await.starts_with("a BAD "));
+    client.send("b authenticate plain\r\n").await;
+    assert_eq!(client.line().await, "+ \r\n");
+    client.send("AGFubgBzZWNyZXQ=\r\n").await;
+    assert!(client.line().await.starts_with("b OK [CAPABILITY "));
+    assert!(client.command("AUTHENTICATE PLAIN AGFubgBzZWNyZXQ=").await.starts_with("tag BAD"));
+    let mut at_once = host.connect().await;
+    assert!(at_once.command("AUTHENTICATE PLAIN AGFubgBzZWNyZXQ=").await.starts_with("tag OK [CAPABILITY "));
+}
+
+#[tokio::test]
 async fn passwords_stay_off_streams_that_others_can_read() {
     let mut host = Host::new();
     host.ctx.plaintext_login_allowed = false;

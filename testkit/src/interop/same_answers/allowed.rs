@@ -1,0 +1,159 @@
+//! The differences that are known and left as they are; `docs/dovecot-compat.md` tells them to users.
+
+/// A kind of difference that is left as it is.
+#[derive(Debug)]
+pub struct Allowed {
+    /// Short, for the report.
+    pub name: &'static str,
+    /// Why Culver does not do as Dovecot does.
+    pub why: &'static str,
+    /// Whether the two stores still are the same, so that the run can go on with them.
+    pub goes_on: bool,
+    applies: fn(&[u8], &[String], &[String]) -> bool,
+}
+
+/// All of them.
+pub const ALLOWED: &[Allowed] = &[
+    Allowed {
+        name: "code where Dovecot gives none",
+        why: "RFC 5530 has codes that tell a program why it was refused; Dovecot leaves them out for some commands",
+        goes_on: true,
+        applies: |_, ours, theirs| {
+            let (Some((our_last, our_rest)), Some((their_last, their_rest))) = (ours.split_last(), theirs.split_last())
+            else {
+                return false;
+            };
+            our_rest == their_rest && their_last == "NO" && CODES.contains(&our_last.as_str())
+        },
+    },
+    Allowed {
+        name: "changes of a mailbox opened by EXAMINE",
+        why: "Dovecot says OK and does nothing; RFC 3501 says NO, and the client learns that nothing was done",
+        goes_on: true,
+        applies: |_, ours, theirs| {
+            let (ours, theirs) = (last(ours), last(theirs));
+            ours == "NO [READ-ONLY ]" && (theirs == "OK" || theirs.starts_with("NO"))
+        },
+    },
+    Allowed {
+        name: "code of an unknown mechanism",
+        why: "Dovecot has the client show an alert to the user, who cannot do anything about it",
+        goes_on: true,
+        applies: |_, ours, theirs| last(ours) == "NO [CANNOT ]" && last(theirs) == "NO [ALERT ]",
+    },
+    Allowed {
+        name: "RENAME refused for another reason",
+        why: "where two things are wrong, which is looked at first is nobody's business",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            command.starts_with(b"RENAME") && last(ours).starts_with("NO") && last(theirs).starts_with("NO")
+        },
+    },
+    Allowed {
+        name: "APPEND refused for another reason",
+        why: "Culver reads all arguments before it looks for the mailbox",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            command.starts_with(b"APPEND") && last(ours).starts_with("BAD") && last(theirs).starts_with("NO")
+        },
+    },
+    Allowed {
+        name: "keyword that cannot be",
+        why: "for the grammar it is no keyword, so BAD; Dovecot parses on and says NO",
+        goes_on: true,
+        applies: |_, ours, theirs| last(ours).starts_with("BAD") && last(theirs) == "NO [CANNOT ]",
+    },
+    Allowed {
+        name: "UNSUBSCRIBE of a name that cannot be",
+        why: "nothing is subscribed under it before or after",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            command.starts_with(b"UNSUBSCRIBE") && last(ours) == "OK" && last(theirs) == "NO [CANNOT ]"
+        },
+    },
+    Allowed {
+        name: "levels that lead nowhere",
+        why: "Dovecot leaves the folder of a level whose last mailbox was deleted or renamed; Culver removes it",
+        goes_on: false,
+        applies: |command, ours, theirs| {
+            let refused = last(ours) == "NO [NONEXISTENT ]" && last(theirs) == "OK";
+            if command.starts_with(b"DELETE") || command.starts_with(b"RENAME") {
+                return refused;
+            }
+            let is_list = command.starts_with(b"LIST");
+            let is_empty_level = |line: &&String| line.starts_with("LIST (") && line.contains("\\Noselect)");
+            is_list
+                && theirs
+                    .iter()
+                    .filter(|line| !is_empty_level(line))
+                    .eq(ours.iter().filter(|line| !is_empty_level(line)))
+        },
+    },
+    Allowed {
+        name: "root of a reference",
+        why: "RFC 3501 lets the root be empty; Dovecot tells the part of the reference up to its last separator",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            let is_root = |lines: &[String]| lines.iter().any(|line| line.starts_with("LIST (\\Noselect) "));
+            command.starts_with(b"LIST") && command.ends_with(b"\"\"") && is_root(ours) && is_root(theirs)
+        },
+    },
+    Allowed {
+        name: "n:* with n beyond the last, beside others, in SEARCH",
+        why: "the range holds the last message (RFC 3501 §9); Dovecot forgets it there",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            let is_search = command.starts_with(b"SEARCH") || command.starts_with(b"UID SEARCH");
+            is_search && command.windows(2).any(|two| two == b":*" || two == b"*:") && last(ours) == last(theirs)
+        },
+    },
+    Allowed {
+        name: "fields from the middle of nothing",
+        why: "of the empty line that is all there is Dovecot sends CR where LF is asked for",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            let asked = String::from_utf8_lossy(command).to_uppercase();
+            asked.contains("HEADER.FIELDS") && asked.contains("<1.") && last(ours) == "OK" && last(theirs) == "OK"
+        },
+    },
+    Allowed {
+        name: "base64 that is none",
+        why: "RFC 3501 says BAD",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            command.starts_with(b"AUTHENTICATE") && last(ours) == "BAD" && last(theirs).starts_with("NO")
+        },
+    },
+    Allowed {
+        name: "arguments where there are none",
+        why: "Dovecot does not look whether something follows a command without arguments",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            let names = [&b"NOOP x"[..], b"CHECK x", b"CAPABILITY x"];
+            names.contains(&command) && last(ours) == "BAD" && last(theirs) == "OK"
+        },
+    },
+    Allowed {
+        name: "literal of a refused APPEND",
+        why: "Dovecot reads a message that it did not want, and that came unasked, as commands",
+        goes_on: false,
+        applies: |_, _, theirs| {
+            let unasked = ["no answer: neither", "no answer: connection closed"];
+            let is_error = |line: &String| line.contains("BAD Error in IMAP command") || line.starts_with("* BAD");
+            unasked.iter().any(|start| last(theirs).starts_with(start)) || theirs.iter().any(is_error)
+        },
+    },
+];
+
+/// The tagged answer.
+fn last(lines: &[String]) -> &str {
+    lines.last().map_or("", String::as_str)
+}
+
+/// The codes that Culver gives where Dovecot gives none.
+const CODES: [&str; 2] = ["NO [NONEXISTENT ]", "NO [CANNOT ]"];
+
+/// The rule that lets this command's answers (Culver's, Dovecot's) differ.
+pub fn rule(command: &[u8], ours: &[String], theirs: &[String]) -> Option<&'static Allowed> {
+    ALLOWED.iter().find(|rule| (rule.applies)(command, ours, theirs))
+}
