@@ -34,7 +34,7 @@ fn set() -> impl Strategy<Value = SequenceSet> {
 }
 
 fn keyword() -> impl Strategy<Value = Keyword> {
-    "[$A-Za-z0-9_.+\\]\\[-]{1,8}".prop_map(|name| Keyword::new(&name).expect("an atom"))
+    "[$A-Za-z0-9_.+\\[-]{1,8}".prop_map(|name| Keyword::new(&name).expect("an atom"))
 }
 
 fn flag_list() -> impl Strategy<Value = FlagList> {
