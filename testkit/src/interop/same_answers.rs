@@ -1,5 +1,5 @@
 //! The same random commands to Culver and to a real Dovecot, each on its own copy of one store: every answer must be the
-//! same, but for what [`normal`] leaves out and [`allowed::ALLOWED`] lists.
+//! same, but for what `normal` leaves out and [`allowed::ALLOWED`] lists.
 
 pub mod allowed;
 mod grammar;
@@ -72,12 +72,14 @@ pub fn run(program: &Path, seed: u64, commands: u32, differences_max: usize) -> 
     while left > 0 && report.differences.len() < differences_max {
         let user = peers.next_user()?;
         let before = report.differences.len();
-        let mut is_same = true;
+        let (mut is_same, mut mentioned) = (true, BTreeSet::new());
         while left > 0 && is_same && report.differences.len() == before {
             let many = rng.u32(1..=SESSION_COMMANDS_MAX).min(left);
             let mut session = Session::new(&peers, &user, rng.fork(), &mut report);
+            session.mentioned = mentioned;
             left -= session.run(many).with_context(|| format!("seed {seed}"))?;
             is_same = session.is_same;
+            mentioned = session.mentioned;
         }
     }
     let complaints = peers.dovecot.complaints()?;
@@ -167,7 +169,8 @@ struct Session<'r> {
     history: Vec<String>,
     /// Flags and keywords as Culver told them last, and Dovecot.
     told_flags: [BTreeSet<String>; 2],
-    /// Keywords, in lower case, that commands named without giving them to a message. Dovecot takes them for known.
+    /// Keywords, in lower case, that commands named on this store, perhaps without giving them to a message. Dovecot
+    /// takes them for known, and may write them to the index with the next change.
     mentioned: BTreeSet<String>,
     /// Whether the two stores still are the same, as far as known.
     is_same: bool,

@@ -151,7 +151,7 @@ fn last(lines: &[String]) -> &str {
 }
 
 /// The codes that Culver gives where Dovecot gives none.
-const CODES: [&str; 2] = ["NO [NONEXISTENT ]", "NO [CANNOT ]"];
+const CODES: [&str; 3] = ["NO [NONEXISTENT ]", "NO [CANNOT ]", "NO [ALREADYEXISTS ]"];
 
 /// The rule that lets this command's answers (Culver's, Dovecot's) differ.
 pub fn rule(command: &[u8], ours: &[String], theirs: &[String]) -> Option<&'static Allowed> {

@@ -241,7 +241,7 @@ fn key(g: &mut Grammar, depth: u8) -> String {
         10 => format!(
             "{} {}",
             g.one(&["KEYWORD", "UNKEYWORD"]),
-            g.one(&["$Forwarded", "Junk", "junk", "nonsense", "custom1", "brandnew"])
+            g.one(&["$Forwarded", "Junk", "nonsense", "custom1", "brandnew"])
         ),
         11 | 12 => {
             format!("{} {}", g.one(&["BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE"]), g.one(&DATES))

@@ -31,6 +31,10 @@ impl<'a> Normal<'a> {
         // Dovecot tells it as soon as something has asked for mod-sequences once, Culver always.
         let mut lines: Vec<String> =
             untagged.filter(|line| !line.is_empty() && !line.starts_with("* OK [HIGHESTMODSEQ")).collect();
+        if command.ends_with("MOVE") {
+            // Dovecot does not tell that there are fewer recent messages now.
+            lines.retain(|line| !line.ends_with(" RECENT"));
+        }
         if matches!(command, "LIST" | "LSUB") {
             // The order of names is the file system's.
             lines.sort();
