@@ -46,6 +46,10 @@ pub struct Report {
     pub responses: u64,
     /// Differences that are allowed, by the name of their rule.
     pub allowed: BTreeMap<&'static str, u32>,
+    /// Commands upon which Dovecot closed the connection.
+    pub closed: Vec<String>,
+    /// Kinds of assertions that Dovecot failed.
+    pub panics: BTreeSet<String>,
     /// Differences that are not.
     pub differences: Vec<Difference>,
 }
@@ -82,8 +86,12 @@ pub fn run(program: &Path, seed: u64, commands: u32, differences_max: usize) -> 
             mentioned = session.mentioned;
         }
     }
-    let complaints = peers.dovecot.complaints()?;
-    ensure!(complaints.is_empty(), "seed {seed}: Dovecot complains:\n{}", complaints.join("\n"));
+    // What it did to itself says nothing about Culver.
+    let is_its_own = |line: &String| line.contains("Panic: ") || line.contains("killed with signal 6");
+    let (panics, others): (Vec<String>, Vec<String>) = peers.dovecot.complaints()?.into_iter().partition(is_its_own);
+    ensure!(others.is_empty(), "seed {seed}: Dovecot complains:\n{}", others.join("\n"));
+    report.panics =
+        panics.iter().filter(|line| line.contains("Panic: ")).map(|line| super::kind_of_line(line)).collect();
     Ok(report)
 }
 
@@ -239,6 +247,9 @@ impl<'r> Session<'r> {
         let (ours, theirs) = (only(&our_lines, &their_lines), only(&their_lines, &our_lines));
         if let Some(rule) = allowed::rule(command, &our_lines, &their_lines) {
             *self.report.allowed.entry(rule.name).or_default() += 1;
+            if theirs.iter().any(|line| line == "no answer: connection closed") {
+                self.report.closed.push(shown);
+            }
             self.is_same &= rule.goes_on;
             return Ok(rule.goes_on);
         }
