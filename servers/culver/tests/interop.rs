@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 
 use testkit::{
     dovecot,
-    interop::{both_at_once, kill, same_answers, turn_about},
+    interop::{both_at_once, kill, turn_about},
     skip,
 };
 
@@ -39,17 +39,6 @@ fn at_once_with_dovecot() {
         let new: Vec<_> = ours.complaints.keys().filter(is_new).collect();
         assert!(new.is_empty(), "seed {seed}: eight Dovecot processes do not cause {new:#?}");
     }
-}
-
-#[test]
-fn same_answers_as_dovecot() {
-    if !dovecot::is_installed() {
-        return skip("answers beside Dovecot's", "dovecot");
-    }
-    let seed = fastrand::u64(..1_000_000);
-    let report = same_answers::run(program(), seed, 1_500, 3).unwrap();
-    println!("seed {seed}: {report:?}");
-    assert!(report.differences.is_empty(), "seed {seed}: {:#?}", report.differences);
 }
 
 #[test]
