@@ -13,6 +13,7 @@ pub mod mutf7;
 mod numbers;
 mod search;
 mod sequence_set;
+mod sort;
 mod uid_set;
 
 pub use date::{CalendarDate, InternalDate};
@@ -22,4 +23,5 @@ pub use mailbox_name::{InvalidMailboxName, MailboxName};
 pub use numbers::{ModSeq, SeqNum, Uid, UidValidity};
 pub use search::{SearchKey, SearchText};
 pub use sequence_set::{SequenceBound, SequenceSet};
+pub use sort::{SortCriterion, SortKey, ThreadAlgorithm};
 pub use uid_set::{UidRanges, UidSet, Uids};

@@ -52,4 +52,23 @@ pub enum SearchKey {
     Text(SearchText),
     /// The mod-sequence is at least this (RFC 7162).
     ModSeq(ModSeq),
+    /// Internal date is so many seconds ago, or more (RFC 5032); never 0.
+    Older(u32),
+    /// Internal date is at most so many seconds ago (RFC 5032); never 0.
+    Younger(u32),
+    /// The day of the message's saving into the mailbox is before this one (RFC 8514).
+    SavedBefore(CalendarDate),
+    /// The message was saved into the mailbox on this day (RFC 8514).
+    SavedOn(CalendarDate),
+    /// The day of the message's saving into the mailbox is this one or later (RFC 8514).
+    SavedSince(CalendarDate),
+    /// The mailbox keeps the dates of saving (RFC 8514): every message or none.
+    SaveDateSupported,
+    /// The message's identity, as FETCH EMAILID tells it (RFC 8474).
+    EmailId(String),
+    /// The thread's identity, as FETCH THREADID tells it (RFC 8474).
+    ThreadId(String),
+    /// The messages of the last search whose result was saved, `$` (RFC 5182). Whoever kept that result puts
+    /// [`SearchKey::Uid`] in its place; a store knows of none.
+    SavedResult,
 }
