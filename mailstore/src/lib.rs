@@ -9,6 +9,7 @@
 pub mod copy;
 pub mod dbox;
 mod mailbox_list;
+pub mod mbox;
 pub mod memory;
 pub mod sdbox;
 pub mod search;
