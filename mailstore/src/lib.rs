@@ -8,6 +8,7 @@
 
 pub mod copy;
 pub mod dbox;
+mod indexed;
 mod mailbox_list;
 pub mod mbox;
 pub mod memory;

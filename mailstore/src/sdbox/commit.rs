@@ -21,8 +21,11 @@ use mailindex::{
 };
 use mailtypes::{Flags, Keyword, MailboxName, Uid, UidSet, UidValidity};
 
-use super::{error::from_commit, files::Mails, fill, flags, save::SdboxSaved};
-use crate::traits::{Committed, FlagChange, Result, StorageError};
+use super::{files::Mails, save::SdboxSaved};
+use crate::{
+    indexed::{self, from_commit, unix_now},
+    traits::{Committed, FlagChange, Result, StorageError},
+};
 
 /// Left-over files that one operation walks through before it asks for a rebuild instead.
 const LEFTOVERS_MAX: u32 = 10_000;
@@ -68,7 +71,7 @@ struct Made {
     /// Names given; for undoing.
     names: Vec<PathBuf>,
     /// Changes of flags so far.
-    applied: Vec<flags::Applied>,
+    applied: Vec<indexed::Applied>,
     saved: Vec<Uid>,
     copied: Vec<(Uid, Uid)>,
     modified: UidSet,
@@ -113,7 +116,7 @@ impl CommitOp for BatchOp {
                 }
                 Item::Copy { source, mails: from, uids } => copy(mails, at, made, source, from, uids)?,
                 Item::Flags(change) => {
-                    let left_alone = flags::apply(at, change, &mut made.applied);
+                    let left_alone = indexed::apply(at, change, &mut made.applied, Origin::External);
                     made.modified = made.modified.union(&left_alone);
                 }
                 Item::Expunge(uids) => {
@@ -167,7 +170,7 @@ fn take_in(
 ) -> std::result::Result<Uid, OpError> {
     let uid = name_next(mails, at, made, |path| message.temp.rename_new(path))?;
     append(at, uid, flags.into(), keywords.iter());
-    at.cache(uid, fill::values_of_saved(message, super::save::unix_now(&*mails.fs)));
+    at.cache(uid, indexed::values_of_saved(&message.structure, message.received, unix_now(&*mails.fs)));
     Ok(uid)
 }
 
@@ -221,7 +224,7 @@ fn copy(
 ) -> std::result::Result<(), OpError> {
     let here = from.dir == mails.dir;
     let state = if here { at.state().clone() } else { source.refresh()? };
-    for record in flags::records(&state, uids) {
+    for record in indexed::records(&state, uids) {
         if here && made.expunged.contains(record.uid()) {
             continue;
         }
@@ -232,7 +235,7 @@ fn copy(
             other => other?,
         };
         // Where the message should lie (a further record flag) is a matter of each copy.
-        let (flags, keywords) = flags::effective(&state, &record, if here { &made.applied } else { &[] });
+        let (flags, keywords) = indexed::effective(&state, &record, if here { &made.applied } else { &[] });
         append(at, uid, flags.into(), keywords.iter());
         made.copied.push((record.uid(), uid));
     }

@@ -9,25 +9,16 @@ use mailfs::FileSystemExt;
 use mailindex::{
     engine::{self, CommitError, CommitOp, CommitOutcome, CommitPoint, IndexError, MailboxIndex, OpError, completion},
     log::{Origin, Transaction},
-    state::{DboxHeader, Deletion, ExtensionSpec, RawIndexHeader, State},
+    state::{DboxHeader, ExtensionSpec, RawIndexHeader, State},
 };
 use mailtypes::{Guid, MailboxName, UidValidity};
 
-use super::{
-    Shared,
-    error::{from_commit, from_index},
-    files::Mails,
-    mailbox::{OpenMailbox, lost},
-    rebuild,
-    save::new_guid,
-};
+use super::{Shared, files::Mails, mailbox::OpenMailbox, rebuild};
 use crate::{
+    indexed::{self, Indexed, PREFIX, from_commit, from_index, lost, new_guid},
     mailbox_list::{Rights, next_uid_validity},
     traits::{Result, StorageError},
 };
-
-/// What the names of index files begin with.
-pub(super) const PREFIX: &str = "dovecot.index";
 
 /// How often an index is looked at again after something was done about it.
 const OPEN_TRIES_MAX: usize = 4;
@@ -41,7 +32,10 @@ impl OpenMailbox {
             (Some(guid), Some(uid_validity)) => (guid, uid_validity),
             _ => give_identity(shared, name, &index)?,
         };
-        Ok(Self { shared: Arc::clone(shared), name: name.clone(), mails, index, guid, uid_validity })
+        let limits = shared.options.limits.clone();
+        let files = Arc::clone(&mails) as _;
+        let indexed = Arc::new(Indexed { name: name.clone(), index, files, guid, uid_validity, limits });
+        Ok(Self { shared: Arc::clone(shared), mails, indexed })
     }
 }
 
@@ -120,51 +114,13 @@ pub(super) fn create_aside(shared: &Shared, rights: Rights) -> Result<PathBuf> {
 /// Whether the mailbox in a folder is marked as deleted.
 pub(super) fn is_deleted(shared: &Shared, dir: &Path) -> Result<bool> {
     let mails = Arc::new(Mails::new(shared.env.fs(), dir));
-    match MailboxIndex::open(&shared.env, dir, PREFIX, mails) {
-        Err(IndexError::Deleted { .. }) => Ok(true),
-        Ok(index) => Ok(index.state().deletion() == Deletion::Done),
-        // Whatever is wrong with it, it is there.
-        Err(_) => Ok(false),
-    }
+    Ok(indexed::is_deleted(&shared.env, dir, mails))
 }
 
 /// Tells everybody who has the mailbox open that it is deleted, durably.
 pub(super) fn mark_deleted(shared: &Shared, name: &MailboxName, dir: &Path) -> Result<()> {
     let mails = Arc::new(Mails::new(shared.env.fs(), dir));
-    let index = match MailboxIndex::open(&shared.env, dir, PREFIX, mails) {
-        Ok(index) => index,
-        Err(IndexError::Deleted { .. } | IndexError::NotFound { .. }) => return Ok(()),
-        Err(e @ (IndexError::Corrupt(_) | IndexError::NeedsRebuild { .. })) => {
-            tracing::warn!(mailbox = %name, "deleted without a mark in its log: {e}");
-            return Ok(());
-        }
-        Err(e) => return Err(from_index(name, &e)),
-    };
-    let (completer, completion) = completion(&index);
-    index.enqueue(Box::new(MarkDeleted { name: name.clone(), completer: Some(completer) }));
-    match completion.wait().unwrap_or_else(|| Err(lost())) {
-        Err(StorageError::Deleted(_)) => Ok(()),
-        other => other,
-    }
-}
-
-struct MarkDeleted {
-    name: MailboxName,
-    completer: Option<engine::Completer<Result<()>>>,
-}
-
-impl CommitOp for MarkDeleted {
-    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
-        at.transaction().index_deleted(Origin::External);
-        at.require_sync();
-        Ok(())
-    }
-
-    fn done(mut self: Box<Self>, outcome: std::result::Result<&CommitOutcome, Arc<CommitError>>) {
-        if let Some(completer) = self.completer.take() {
-            completer.complete(outcome.map(|_| ()).map_err(|e| from_commit(&self.name, &e)));
-        }
-    }
+    indexed::mark_deleted(&shared.env, name, dir, mails)
 }
 
 /// A mailbox that some program made without GUID or UIDVALIDITY gets them.

@@ -2,29 +2,21 @@
 
 use std::{any::Any, fmt, sync::Arc};
 
-use mailindex::{
-    engine::{
-        self, CommitError, CommitOp, CommitOutcome, CommitPoint, Completion, FeedPosition, IndexWatch, MailboxIndex,
-        OpError, completion,
-    },
-    state::{RawIndexHeader, State},
-};
-use mailtypes::{Guid, MailboxName, Uid, UidSet, UidValidity};
+use mailindex::engine::completion;
+use mailtypes::{Guid, MailboxName, UidSet, UidValidity};
 
 use super::{
     Shared,
     commit::{BatchOp, Item, foreign_message},
-    error::{from_commit, from_index},
     files::Mails,
     save::{SdboxSave, SdboxSaved},
-    scan,
-    view::SdboxView,
 };
 use crate::{
     copy::{CopyOptions, stage_copies},
+    indexed::{Indexed, committing},
     traits::{
-        Batch, BatchItem, ChangesSince, Committed, Completer, CopySource, Drive, Freshness, Mailbox, Position, Result,
-        Save, SaveMeta, Saved, Status, StorageError, Ticket, View, ViewAs, Wake, Watch,
+        Batch, BatchItem, ChangesSince, CopySource, Mailbox, Position, Result, Save, SaveMeta, Saved, Status, Ticket,
+        View, ViewAs, Wake, Watch,
     },
 };
 
@@ -33,65 +25,21 @@ pub(super) struct SdboxMailbox {
     pub(super) open: Arc<OpenMailbox>,
 }
 
-/// What handles and views of one opening share.
+/// What the handles of one opening share.
 pub(super) struct OpenMailbox {
     pub(super) shared: Arc<Shared>,
-    pub(super) name: MailboxName,
     pub(super) mails: Arc<Mails>,
-    pub(super) index: Arc<MailboxIndex>,
-    pub(super) guid: Guid,
-    pub(super) uid_validity: UidValidity,
+    pub(super) indexed: Arc<Indexed>,
 }
 
 impl OpenMailbox {
-    /// The state after looking for changes of others.
-    pub(super) fn refresh(&self) -> Result<State> {
-        self.index.refresh().map_err(|e| from_index(&self.name, &e))
-    }
-
-    pub(super) fn freshness(&self, state: &State) -> Freshness {
-        let Some(position) = state.position() else { return Freshness::Unknown };
-        match self.index.freshness(position) {
-            engine::Freshness::Same => Freshness::Same,
-            engine::Freshness::Changed => Freshness::Changed,
-            engine::Freshness::Unknown => Freshness::Unknown,
-        }
-    }
-
-    /// Takes the recent messages from the sessions to come; tells which was the first.
-    pub(super) fn take_recent(&self) -> Result<Uid> {
-        let (completer, completion) = completion(&self.index);
-        let op = TakeRecent { name: self.name.clone(), first: Uid::MIN, completer: Some(completer) };
-        self.index.enqueue(Box::new(op));
-        completion.wait().unwrap_or_else(|| Err(lost()))
-    }
-
-    /// Offers what scans computed to the cache.
-    pub(super) fn flush_cache(&self) {
-        if let Err(e) = self.index.flush_fills() {
-            tracing::debug!(mailbox = %self.name, "nothing cached: {e}");
-        }
-    }
-
     pub(super) fn begin_save(&self, meta: &SaveMeta) -> Result<SdboxSave> {
         SdboxSave::begin(&self.shared, &self.mails, meta)
-    }
-
-    fn position_of(&self, position: FeedPosition, state: &State) -> Position {
-        Position {
-            uid_validity: self.uid_validity,
-            modseq: state.highest_modseq(),
-            token: position.to_bytes().to_vec(),
-        }
     }
 }
 
 pub(super) fn own_message(message: Saved) -> Result<Box<SdboxSaved>> {
     message.0.into_any().downcast().map_err(|_| foreign_message())
-}
-
-pub(super) fn lost() -> StorageError {
-    StorageError::Unavailable("the commit was given up".to_owned())
 }
 
 impl SdboxMailbox {
@@ -105,7 +53,7 @@ impl SdboxMailbox {
                 let ours = mailbox.as_any().downcast_ref::<SdboxMailbox>().map(|mailbox| &mailbox.open);
                 match ours.filter(|source| Arc::ptr_eq(&source.mails.fs, &open.mails.fs)) {
                     Some(source) => items.push(Item::Copy {
-                        source: Arc::clone(&source.index),
+                        source: Arc::clone(&source.indexed.index),
                         mails: Arc::clone(&source.mails),
                         uids,
                     }),
@@ -133,40 +81,27 @@ impl SdboxMailbox {
 
 impl Mailbox for SdboxMailbox {
     fn name(&self) -> &MailboxName {
-        &self.open.name
+        &self.open.indexed.name
     }
 
     fn guid(&self) -> Guid {
-        self.open.guid
+        self.open.indexed.guid
     }
 
     fn uid_validity(&self) -> UidValidity {
-        self.open.uid_validity
+        self.open.indexed.uid_validity
     }
 
     fn status(&self) -> Result<Status> {
-        let state = self.open.refresh()?;
-        let messages = state.message_count();
-        Ok(Status {
-            messages,
-            recent: messages.saturating_sub(state.count_below(state.first_recent_uid())),
-            unseen: messages.saturating_sub(state.seen_count()),
-            deleted: state.deleted_count(),
-            uid_next: state.next_uid(),
-            uid_validity: self.open.uid_validity,
-            highest_modseq: state.highest_modseq(),
-        })
+        self.open.indexed.status()
     }
 
     fn size(&self) -> Result<u64> {
-        let view = SdboxView::open(Arc::clone(&self.open), &ViewAs::default())?;
-        let size = scan::total_size(&view)?;
-        view.flush_cache();
-        Ok(size)
+        self.open.indexed.size()
     }
 
     fn view(&self, who: &ViewAs) -> Result<Box<dyn View>> {
-        Ok(Box::new(SdboxView::open(Arc::clone(&self.open), who)?))
+        self.open.indexed.view(who)
     }
 
     fn begin_save(&self, meta: SaveMeta, _size_hint: Option<u64>) -> Result<Box<dyn Save>> {
@@ -180,37 +115,23 @@ impl Mailbox for SdboxMailbox {
         for item in batch.items {
             self.item(item, &mut items)?;
         }
-        let (completer, completion) = completion(&open.index);
-        let op = BatchOp::new(open.name.clone(), Arc::clone(&open.mails), items, completer);
-        open.index.enqueue(Box::new(op));
-        Ok(Ticket::driven(|completer| Box::new(DriveCompletion { completion, completer })))
+        let index = &open.indexed.index;
+        let (completer, completion) = completion(index);
+        let op = BatchOp::new(open.indexed.name.clone(), Arc::clone(&open.mails), items, completer);
+        index.enqueue(Box::new(op));
+        Ok(committing(completion))
     }
 
     fn changes_since(&self, position: &Position) -> Result<ChangesSince> {
-        let open = &self.open;
-        let from = FeedPosition::from_bytes(&position.token).filter(|_| position.uid_validity == open.uid_validity);
-        let Some(from) = from else { return Ok(ChangesSince::TooOld { now: self.position()? }) };
-        let answer = open.index.changes_since(from).map_err(|e| from_index(&open.name, &e))?;
-        let state = open.index.state();
-        Ok(match answer {
-            engine::ChangesSince::Changes { changes, now } => ChangesSince::Changes {
-                appended: changes.appended,
-                flags: changes.flags,
-                expunged: changes.expunged,
-                now: open.position_of(now, &state),
-            },
-            engine::ChangesSince::TooOld { now } => ChangesSince::TooOld { now: open.position_of(now, &state) },
-        })
+        self.open.indexed.changes_since(position)
     }
 
     fn position(&self) -> Result<Position> {
-        let state = self.open.refresh()?;
-        Ok(self.open.position_of(self.open.index.position(), &state))
+        self.open.indexed.position()
     }
 
     fn watch(&self, wake: Wake) -> Result<Box<dyn Watch>> {
-        let watch = self.open.index.watch(wake).map_err(|e| from_index(&self.open.name, &e))?;
-        Ok(Box::new(SdboxWatch { _watch: watch }))
+        self.open.indexed.watch(wake)
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -220,56 +141,9 @@ impl Mailbox for SdboxMailbox {
 
 impl fmt::Debug for SdboxMailbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SdboxMailbox").field("name", &self.open.name).field("dir", &self.open.mails.dir).finish()
-    }
-}
-
-#[derive(Debug)]
-struct SdboxWatch {
-    _watch: IndexWatch,
-}
-
-impl Watch for SdboxWatch {}
-
-/// A ticket's way into the engine.
-struct DriveCompletion {
-    completion: Completion<Result<Committed>>,
-    completer: Completer,
-}
-
-impl Drive for DriveCompletion {
-    fn drive(self: Box<Self>) {
-        let outcome = self.completion.wait().unwrap_or_else(|| Err(lost()));
-        self.completer.complete(outcome);
-    }
-
-    fn kick(self: Box<Self>) {
-        let Self { completion, completer } = *self;
-        completion.on_done(move |outcome| completer.complete(outcome.unwrap_or_else(|| Err(lost()))));
-    }
-}
-
-/// Moves the mark of recent messages to the end.
-struct TakeRecent {
-    name: MailboxName,
-    first: Uid,
-    completer: Option<engine::Completer<Result<Uid>>>,
-}
-
-impl CommitOp for TakeRecent {
-    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
-        let (first, next) = (at.state().first_recent_uid(), at.state().next_uid());
-        self.first = first;
-        if first < next {
-            at.transaction().header_update(RawIndexHeader::FIRST_RECENT_UID, &next.value().to_le_bytes());
-        }
-        Ok(())
-    }
-
-    fn done(mut self: Box<Self>, outcome: std::result::Result<&CommitOutcome, Arc<CommitError>>) {
-        let result = outcome.map(|_| self.first).map_err(|e| from_commit(&self.name, &e));
-        if let Some(completer) = self.completer.take() {
-            completer.complete(result);
-        }
+        f.debug_struct("SdboxMailbox")
+            .field("name", &self.open.indexed.name)
+            .field("dir", &self.open.mails.dir)
+            .finish()
     }
 }

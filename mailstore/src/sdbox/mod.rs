@@ -8,22 +8,15 @@
 //! 3. Whatever a message file that no record knows was left by, it is never removed, and taken in if it is whole.
 //! 4. Views read no lock and wait for none.
 
-mod body;
-mod cached;
 mod commit;
-mod error;
 mod files;
-mod fill;
-mod flags;
 mod index;
 mod mailbox;
+mod message;
 mod rebuild;
 mod recover;
 mod save;
-mod scan;
-mod source;
 mod storage;
-mod view;
 
 use std::{
     fmt,

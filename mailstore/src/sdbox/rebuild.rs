@@ -11,12 +11,11 @@ use mailtypes::{MailboxName, UidSet};
 
 use super::{
     Shared,
-    error::from_index,
     files::Mails,
-    index::{PREFIX, write_guid, write_uid_validity},
-    save::new_guid,
+    index::{write_guid, write_uid_validity},
 };
 use crate::{
+    indexed::{PREFIX, from_index, new_guid},
     mailbox_list::next_uid_validity,
     traits::{Result, StorageError},
 };

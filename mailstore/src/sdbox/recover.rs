@@ -9,8 +9,9 @@ use mailindex::{
 };
 use mailtypes::MailboxName;
 
-use super::{Shared, error::from_index, files::Mails, index::PREFIX, rebuild};
+use super::{Shared, files::Mails, rebuild};
 use crate::{
+    indexed::{PREFIX, from_index},
     mailbox_list::{Rights, walk},
     traits::{Result, StorageError},
 };

@@ -3,15 +3,9 @@
 use std::{
     any::Any,
     fmt,
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::UNIX_EPOCH,
+    sync::{Arc, atomic::AtomicUsize},
 };
 
-use mailfs::{FileHandle, FileSystem};
 use mailindex::engine::Fsync;
 use mailmime::Structure;
 use mailtypes::Guid;
@@ -19,73 +13,9 @@ use mailtypes::Guid;
 use super::{Shared, files::Mails};
 use crate::{
     dbox::{DboxWriter, Metadata, MetadataKey, WriterOptions},
+    indexed::{TempFile, Unsynced, new_guid, unix_now},
     traits::{Result, Save, SaveMeta, Saved, SavedMessage},
 };
-
-/// Seconds since 1970 as the files hold them.
-pub(super) fn unix_now(fs: &dyn FileSystem) -> u32 {
-    let since = fs.now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
-}
-
-/// A file that is removed when nobody has given it a name for good.
-pub(super) struct TempFile {
-    fs: Arc<dyn FileSystem>,
-    path: PathBuf,
-    named: bool,
-}
-
-impl TempFile {
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Gives the file its name for good; fails if that is taken.
-    pub(super) fn rename_new(&mut self, to: &Path) -> mailfs::Result<()> {
-        self.fs.rename_new(&self.path, to)?;
-        self.named = true;
-        Ok(())
-    }
-}
-
-impl Drop for TempFile {
-    fn drop(&mut self) {
-        if !self.named {
-            // One that cannot be removed is cleaned up after 36 hours.
-            let _ = self.fs.unlink(&self.path);
-        }
-    }
-}
-
-/// Messages taken in whose files are kept open for the commit to sync all at once. What comes beyond is synced one by
-/// one and closed: a batch may have more messages than a process may have files open.
-const OPEN_SAVED_MAX: usize = 256;
-
-/// A file that is still to be synced, counted.
-pub(super) struct Unsynced {
-    pub(super) file: FileHandle,
-    open: Arc<AtomicUsize>,
-}
-
-impl Unsynced {
-    /// Keeps the file open, or makes its data durable now.
-    fn keep_or_sync(file: FileHandle, open: &Arc<AtomicUsize>, sync: bool) -> mailfs::Result<Option<Self>> {
-        if open.fetch_add(1, Ordering::Relaxed) < OPEN_SAVED_MAX {
-            return Ok(Some(Self { file, open: Arc::clone(open) }));
-        }
-        open.fetch_sub(1, Ordering::Relaxed);
-        if sync {
-            file.sync_data()?;
-        }
-        Ok(None)
-    }
-}
-
-impl Drop for Unsynced {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// A message that is being written.
 pub(super) struct SdboxSave {
@@ -102,7 +32,7 @@ impl SdboxSave {
         let fs = &mails.fs;
         let now = unix_now(&**fs);
         let (path, file) = mails.create_temp()?;
-        let temp = TempFile { fs: Arc::clone(fs), path, named: false };
+        let temp = TempFile::new(fs, path);
         let received = meta.internal_date.map_or(now, |date| u32::try_from(date.unix.max(0)).unwrap_or(u32::MAX));
         let guid = meta.guid.filter(|guid| !guid.is_zero()).unwrap_or_else(|| new_guid(&**fs));
         let sync = shared.env.options().fsync != Fsync::Never;
@@ -119,18 +49,6 @@ impl SdboxSave {
             open: Arc::clone(&shared.open_saved),
             sync,
         })
-    }
-}
-
-/// Sixteen random bytes that are not all zero.
-pub(super) fn new_guid(fs: &dyn FileSystem) -> Guid {
-    loop {
-        let mut bytes = [0; 16];
-        fs.random(&mut bytes);
-        let guid = Guid(bytes);
-        if !guid.is_zero() {
-            return guid;
-        }
     }
 }
 
@@ -181,6 +99,6 @@ impl SavedMessage for SdboxSaved {
 
 impl fmt::Debug for SdboxSaved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SdboxSaved").field("temp", &self.temp.path).field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("SdboxSaved").field("temp", &self.temp.path()).field("size", &self.size).finish_non_exhaustive()
     }
 }

@@ -4,8 +4,6 @@ use mailindex::{cache::SentDate, engine::CacheValues};
 use mailmime::{CacheFlags, Envelope, Structure, encode_cached_header, encode_mime_parts};
 use mailtypes::InternalDate;
 
-use super::save::SdboxSaved;
-
 /// What stands before the name of a header field in the name of its cache field.
 pub(super) const HEADER_PREFIX: &str = "hdr.";
 
@@ -13,13 +11,13 @@ pub(super) const HEADER_PREFIX: &str = "hdr.";
 const HEADERS_BESIDE_ENVELOPE: [&str; 1] = ["References"];
 
 /// All that is known of a message that was just taken in. The engine drops what the cache's decisions do not want.
-pub(super) fn values_of_saved(message: &SdboxSaved, now: u32) -> CacheValues {
+pub(crate) fn values_of_saved(structure: &Structure, received: u32, now: u32) -> CacheValues {
     let mut values = CacheValues::default();
-    values.put("date.received", message.received.to_le_bytes());
+    values.put("date.received", received.to_le_bytes());
     values.put("date.save", now.to_le_bytes());
-    put_structure(&mut values, &message.structure);
-    let header = message.structure.header();
-    if message.structure.header_is_whole() {
+    put_structure(&mut values, structure);
+    let header = structure.header();
+    if structure.header_is_whole() {
         for name in Envelope::FIELDS.iter().chain(&HEADERS_BESIDE_ENVELOPE) {
             put_header(&mut values, header, name);
         }

@@ -3,23 +3,18 @@
 //! A body whose size as stored equals its size with CRLF has nothing to convert: any range of it is a range of the file.
 //! Else a cursor goes along: the place in the file and the place in what the reader sees.
 
-use std::path::{Path, PathBuf};
-
+use mailindex::state::State;
 use mailtypes::Uid;
 
-use super::files::Mails;
-use crate::{
-    dbox::{DboxMessage, Metadata},
-    traits::{Body, Result, Section, StorageError},
-};
+use super::{MessageFiles, StoredMessage};
+use crate::traits::{Body, Result, Section};
 
 /// Bytes read at once while line ends are converted.
 const READ_LEN: usize = 32 << 10;
 
 /// One message, open.
-pub(super) struct SdboxBody {
-    message: DboxMessage,
-    path: PathBuf,
+pub(super) struct IndexedBody {
+    message: Box<dyn StoredMessage>,
     size: u64,
     cursor: Option<Cursor>,
     buffer: Vec<u8>,
@@ -39,27 +34,14 @@ struct Cursor {
     half: bool,
 }
 
-/// Whether the body is all there, and as plain text.
-pub(super) fn check_plain(message: &DboxMessage, metadata: &Metadata, path: &Path) -> Result<()> {
-    if metadata.attachments().is_none_or(|list| !list.is_empty()) {
-        return Err(StorageError::Unsupported(format!("detached attachment of {}", path.display())));
-    }
-    if metadata.physical_size().is_some_and(|size| size != message.body_len()) {
-        return Err(StorageError::Unsupported(format!("compressed body of {}", path.display())));
-    }
-    Ok(())
-}
-
-impl SdboxBody {
+impl IndexedBody {
     /// Opens a message.
-    pub(super) fn open(mails: &Mails, uid: Uid) -> Result<Self> {
-        let path = mails.path(uid);
-        let message = mails.open(uid)?;
-        let metadata = message.metadata().map_err(|e| e.at(&path))?;
-        check_plain(&message, &metadata, &path)?;
-        let mut body = Self { message, path, size: 0, cursor: None, buffer: Vec::new() };
-        body.size = match metadata.virtual_size() {
-            Some(size) if size >= body.message.body_len() => size,
+    pub(super) fn open(files: &dyn MessageFiles, state: &State, uid: Uid) -> Result<Self> {
+        let message = files.open(state, uid)?;
+        message.check_plain()?;
+        let mut body = Self { message, size: 0, cursor: None, buffer: Vec::new() };
+        body.size = match body.message.virtual_size()? {
+            Some(size) if size >= body.message.stored_len() => size,
             _ => body.count_size()?,
         };
         Ok(body)
@@ -73,12 +55,12 @@ impl SdboxBody {
     }
 
     fn read_stored(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        self.message.read_body(offset, buf).map_err(|e| e.at(&self.path))
+        self.message.read(offset, buf)
     }
 
     /// Bytes of a section that there are, as stored.
     fn section_len(&self, section: Section) -> u64 {
-        self.message.body_len().saturating_sub(section.start).min(section.len)
+        self.message.stored_len().saturating_sub(section.start).min(section.len)
     }
 
     fn read_direct(&self, section: Section, offset: u64, buf: &mut [u8]) -> Result<usize> {
@@ -88,17 +70,17 @@ impl SdboxBody {
     }
 }
 
-impl Body for SdboxBody {
+impl Body for IndexedBody {
     fn size(&self) -> u64 {
         self.size
     }
 
     fn stored_size(&self) -> u64 {
-        self.message.body_len()
+        self.message.stored_len()
     }
 
     fn read_at(&mut self, section: Section, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        if self.size == self.message.body_len() {
+        if self.size == self.message.stored_len() {
             return self.read_direct(section, offset, buf);
         }
         let at_hand = self.cursor.take().filter(|c| c.section == section && c.seen <= offset);
@@ -116,7 +98,7 @@ impl Cursor {
     }
 
     /// Goes on to `offset`, or to the section's end if that comes first.
-    fn skip(&mut self, body: &mut SdboxBody, offset: u64) -> Result<()> {
+    fn skip(&mut self, body: &mut IndexedBody, offset: u64) -> Result<()> {
         let mut sink = Vec::new();
         while self.seen < offset {
             let want = usize::try_from(offset - self.seen).unwrap_or(usize::MAX).min(READ_LEN);
@@ -128,7 +110,7 @@ impl Cursor {
         Ok(())
     }
 
-    fn read(&mut self, body: &mut SdboxBody, buf: &mut [u8]) -> Result<usize> {
+    fn read(&mut self, body: &mut IndexedBody, buf: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while filled < buf.len() {
             let rest = buf.get_mut(filled..).unwrap_or_default();
@@ -142,7 +124,7 @@ impl Cursor {
     }
 
     /// Converts at most what one read brings.
-    fn read_once(&mut self, body: &mut SdboxBody, out: &mut [u8]) -> Result<usize> {
+    fn read_once(&mut self, body: &mut IndexedBody, out: &mut [u8]) -> Result<usize> {
         let left = body.section_len(self.section).saturating_sub(self.stored);
         // Never more than fits if every byte stays one.
         let want = usize::try_from(left).unwrap_or(usize::MAX).min(READ_LEN).min(out.len());

@@ -9,7 +9,7 @@ use mailindex::{
 use mailmime::CachedHeader;
 use mailtypes::Uid;
 
-use super::{fill::HEADER_PREFIX, view::SdboxView};
+use super::{fill::HEADER_PREFIX, view::IndexedView};
 use crate::traits::{Column, Columns};
 
 /// The cache fields of [`mailmime::Envelope::FIELDS`], in its order.
@@ -38,7 +38,7 @@ pub(super) struct CachedReader<'a> {
 pub(super) struct Cached(CachedValues);
 
 impl<'a> CachedReader<'a> {
-    pub(super) fn new(view: &'a SdboxView, columns: &Columns) -> Self {
+    pub(super) fn new(view: &'a IndexedView, columns: &Columns) -> Self {
         let index = &view.mailbox.index;
         let headers: Vec<String> = columns.headers.iter().map(|name| format!("{HEADER_PREFIX}{name}")).collect();
         let mut fields: Vec<&str> = Vec::new();

@@ -6,7 +6,7 @@ use mailtypes::{MailboxName, Uid};
 use crate::{storage_error::from_fs, traits::StorageError};
 
 /// About one mailbox.
-pub(super) fn from_index(name: &MailboxName, error: &IndexError) -> StorageError {
+pub(crate) fn from_index(name: &MailboxName, error: &IndexError) -> StorageError {
     match error {
         IndexError::NotFound { .. } | IndexError::Deleted { .. } => StorageError::Deleted(name.clone()),
         IndexError::Corrupt(damage) => {
@@ -22,7 +22,7 @@ pub(super) fn from_index(name: &MailboxName, error: &IndexError) -> StorageError
 }
 
 /// Why a commit of one mailbox failed.
-pub(super) fn from_commit(name: &MailboxName, error: &CommitError) -> StorageError {
+pub(crate) fn from_commit(name: &MailboxName, error: &CommitError) -> StorageError {
     let cause = match &*error.source {
         OpError::Index(e) => from_index(name, e),
         OpError::Fs(e) => from_fs(e),

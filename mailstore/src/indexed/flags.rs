@@ -12,7 +12,7 @@ use mailtypes::{Flags, Keyword, UidSet};
 use crate::traits::{FlagAction, FlagChange};
 
 /// The records of a state that a set names. Linear in the records found and the set's ranges.
-pub(super) fn records<'a>(state: &'a State, uids: &'a UidSet) -> impl Iterator<Item = RecordRef<'a>> {
+pub(crate) fn records<'a>(state: &'a State, uids: &'a UidSet) -> impl Iterator<Item = RecordRef<'a>> {
     uids.ranges().flat_map(move |range| {
         let from = state.count_below(*range.start());
         state.records_from(from).take_while(move |record| record.uid() <= *range.end())
@@ -20,13 +20,13 @@ pub(super) fn records<'a>(state: &'a State, uids: &'a UidSet) -> impl Iterator<I
 }
 
 /// A change that an earlier item of a batch made: in the transaction already, not in the state yet.
-pub(super) struct Applied {
+pub(crate) struct Applied {
     change: FlagChange,
     left_alone: UidSet,
 }
 
 /// Flags and keywords of a message after what earlier items of its batch did.
-pub(super) fn effective(state: &State, record: &RecordRef<'_>, applied: &[Applied]) -> (Flags, Vec<Keyword>) {
+pub(crate) fn effective(state: &State, record: &RecordRef<'_>, applied: &[Applied]) -> (Flags, Vec<Keyword>) {
     let names = record.keyword_bits().iter().filter_map(|bit| state.keyword(bit)?.keyword().cloned());
     let (mut flags, mut keywords) = (record.flags(), names.collect::<Vec<_>>());
     let uid = record.uid();
@@ -45,15 +45,20 @@ pub(super) fn effective(state: &State, record: &RecordRef<'_>, applied: &[Applie
 }
 
 /// Adds a change to the transaction, behind those in `applied`, and to these; tells which messages were left alone
-/// because of `unchanged_since`.
-pub(super) fn apply(at: &mut CommitPoint<'_>, change: &FlagChange, applied: &mut Vec<Applied>) -> UidSet {
-    let left_alone = if applied.is_empty() { apply_first(at, change) } else { apply_next(at, change) };
+/// because of `unchanged_since`. `origin`: internal where a file is yet to be told.
+pub(crate) fn apply(
+    at: &mut CommitPoint<'_>,
+    change: &FlagChange,
+    applied: &mut Vec<Applied>,
+    origin: Origin,
+) -> UidSet {
+    let left_alone = if applied.is_empty() { apply_first(at, change, origin) } else { apply_next(at, change, origin) };
     applied.push(Applied { change: change.clone(), left_alone: left_alone.clone() });
     left_alone
 }
 
 /// Whatever earlier changes of the batch did, what this one says is recorded as it is.
-fn apply_next(at: &mut CommitPoint<'_>, change: &FlagChange) -> UidSet {
+fn apply_next(at: &mut CommitPoint<'_>, change: &FlagChange, origin: Origin) -> UidSet {
     let (mut left_alone, mut uids) = (UidSet::new(), UidSet::new());
     for record in records(at.state(), &change.uids) {
         let changed = change.unchanged_since.is_some_and(|since| record.modseq() > since);
@@ -64,14 +69,14 @@ fn apply_next(at: &mut CommitPoint<'_>, change: &FlagChange) -> UidSet {
     }
     let (action, transaction) = (change.action, at.transaction());
     if action == FlagAction::Replace || !change.flags.is_empty() {
-        transaction.flags(&uids, log_change(change), Origin::External);
+        transaction.flags(&uids, log_change(change), origin);
     }
     if action == FlagAction::Replace {
-        transaction.keyword_reset(&uids, Origin::External);
+        transaction.keyword_reset(&uids, origin);
     }
     let keyword_action = if action == FlagAction::Remove { KeywordAction::Remove } else { KeywordAction::Add };
     for keyword in &change.keywords {
-        transaction.keyword(keyword_action, keyword, &uids, Origin::External);
+        transaction.keyword(keyword_action, keyword, &uids, origin);
     }
     left_alone
 }
@@ -85,7 +90,7 @@ fn log_change(change: &FlagChange) -> LogFlagChange {
 }
 
 /// Records only what differs from the state, for what is recorded counts as a change.
-fn apply_first(at: &mut CommitPoint<'_>, change: &FlagChange) -> UidSet {
+fn apply_first(at: &mut CommitPoint<'_>, change: &FlagChange, origin: Origin) -> UidSet {
     let state = at.state();
     let mut left_alone = UidSet::new();
     if change.unchanged_since.is_some() && !state.has_modseqs() {
@@ -104,10 +109,10 @@ fn apply_first(at: &mut CommitPoint<'_>, change: &FlagChange) -> UidSet {
         keywords.note(&record);
     }
     if !flags.is_empty() {
-        at.transaction().flags(&flags, log_change(change), Origin::External);
+        at.transaction().flags(&flags, log_change(change), origin);
     }
     for (action, keyword, uids) in keywords.finish() {
-        at.transaction().keyword(action, &keyword, &uids, Origin::External);
+        at.transaction().keyword(action, &keyword, &uids, origin);
     }
     left_alone
 }

@@ -2,14 +2,12 @@
 
 use std::time::UNIX_EPOCH;
 
+use mailindex::state::State;
 use mailmime::{Scanner, Structure};
-use mailtypes::Uid;
+use mailtypes::{Guid, Uid};
 
-use super::{body, files::Mails};
-use crate::{
-    dbox::{DboxMessage, Metadata},
-    traits::Result,
-};
+use super::{MessageFiles, StoredMessage};
+use crate::traits::{Result, StorageError};
 
 /// Read at first when a header is wanted; twice as much each time it does not suffice.
 const HEADER_FIRST_LEN: usize = 8 << 10;
@@ -22,18 +20,18 @@ const READ_LEN: usize = 128 << 10;
 
 /// See the module.
 pub(super) struct Source<'a> {
-    mails: &'a Mails,
+    files: &'a dyn MessageFiles,
+    state: &'a State,
     limits: &'a mailmime::Limits,
     uid: Uid,
-    message: Option<DboxMessage>,
-    metadata: Option<Metadata>,
+    message: Option<Box<dyn StoredMessage>>,
     header: Option<Vec<u8>>,
     structure: Option<Structure>,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(mails: &'a Mails, limits: &'a mailmime::Limits, uid: Uid) -> Self {
-        Self { mails, limits, uid, message: None, metadata: None, header: None, structure: None }
+    pub(super) fn new(files: &'a dyn MessageFiles, state: &'a State, limits: &'a mailmime::Limits, uid: Uid) -> Self {
+        Self { files, state, limits, uid, message: None, header: None, structure: None }
     }
 
     /// Whether the file had to be looked at.
@@ -41,21 +39,22 @@ impl<'a> Source<'a> {
         self.message.is_some()
     }
 
-    fn message(&mut self) -> Result<&DboxMessage> {
+    fn message(&mut self) -> Result<&dyn StoredMessage> {
         if self.message.is_none() {
-            self.message = Some(self.mails.open(self.uid)?);
+            self.message = Some(self.files.open(self.state, self.uid)?);
         }
         // It has just been put there.
-        self.message.as_ref().ok_or(crate::traits::StorageError::Expunged { uid: self.uid })
+        self.message.as_deref().ok_or(StorageError::Expunged { uid: self.uid })
     }
 
-    /// The lines behind the body.
-    pub(super) fn metadata(&mut self) -> Result<&Metadata> {
-        if self.metadata.is_none() {
-            let path = self.mails.path(self.uid);
-            self.metadata = Some(self.message()?.metadata().map_err(|e| e.at(&path))?);
-        }
-        self.metadata.as_ref().ok_or(crate::traits::StorageError::Expunged { uid: self.uid })
+    /// When the message arrived, Unix seconds.
+    pub(super) fn received(&mut self) -> Result<Option<u32>> {
+        self.message()?.received()
+    }
+
+    /// Its global identity.
+    pub(super) fn guid(&mut self) -> Result<Option<Guid>> {
+        self.message()?.guid()
     }
 
     /// When the message was put here: the file's ctime, Unix seconds.
@@ -66,7 +65,7 @@ impl<'a> Source<'a> {
 
     /// Size with CRLF line ends.
     pub(super) fn size(&mut self) -> Result<u64> {
-        match self.metadata()?.virtual_size() {
+        match self.message()?.virtual_size()? {
             Some(size) => Ok(size),
             None => Ok(self.structure()?.virtual_len()),
         }
@@ -81,7 +80,6 @@ impl<'a> Source<'a> {
     }
 
     fn read_header(&mut self) -> Result<Vec<u8>> {
-        let path = self.mails.path(self.uid);
         let message = self.message()?;
         let mut header = Vec::new();
         loop {
@@ -89,7 +87,7 @@ impl<'a> Source<'a> {
             header.resize((have * 2).clamp(HEADER_FIRST_LEN, HEADER_LEN_MAX), 0);
             let want = header.len();
             let rest = header.get_mut(have..).unwrap_or_default();
-            let read = message.read_body(have as u64, rest).map_err(|e| e.at(&path))?;
+            let read = message.read(have as u64, rest)?;
             header.truncate(have + read);
             let len = mailmime::header_len(&header);
             if len < header.len() || header.len() < want || want == HEADER_LEN_MAX {
@@ -104,21 +102,18 @@ impl<'a> Source<'a> {
         if self.structure.is_none() {
             self.structure = Some(self.parse()?);
         }
-        self.structure.as_ref().ok_or(crate::traits::StorageError::Expunged { uid: self.uid })
+        self.structure.as_ref().ok_or(StorageError::Expunged { uid: self.uid })
     }
 
     fn parse(&mut self) -> Result<Structure> {
-        let path = self.mails.path(self.uid);
-        self.metadata()?;
-        let (Some(message), Some(metadata)) = (&self.message, &self.metadata) else {
-            return Err(crate::traits::StorageError::Expunged { uid: self.uid });
-        };
-        body::check_plain(message, metadata, &path)?;
-        let mut scanner = Scanner::new(self.limits.clone());
-        let mut buffer = vec![0; READ_LEN.min(usize::try_from(message.body_len()).unwrap_or(READ_LEN))];
+        let limits = self.limits.clone();
+        let message = self.message()?;
+        message.check_plain()?;
+        let mut scanner = Scanner::new(limits);
+        let mut buffer = vec![0; READ_LEN.min(usize::try_from(message.stored_len()).unwrap_or(READ_LEN))];
         let mut offset = 0;
-        while offset < message.body_len() {
-            let read = message.read_body(offset, &mut buffer).map_err(|e| e.at(&path))?;
+        while offset < message.stored_len() {
+            let read = message.read(offset, &mut buffer)?;
             scanner.write(buffer.get(..read).unwrap_or_default());
             offset += read as u64;
         }

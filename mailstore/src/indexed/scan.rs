@@ -14,13 +14,13 @@ use super::{
     cached::{Cached, CachedReader, ENVELOPE_FIELDS},
     fill,
     source::Source,
-    view::SdboxView,
+    view::IndexedView,
 };
 use crate::traits::{ArenaRange, Column, Columns, Cursor, Result, Row, Rows, ScanBudget, StorageError};
 
 /// See [`crate::View::scan`].
 pub(super) fn scan(
-    view: &SdboxView,
+    view: &IndexedView,
     uids: &UidSet,
     at: Cursor,
     columns: &Columns,
@@ -73,7 +73,7 @@ pub(super) fn scan(
 }
 
 /// RFC822.SIZE of all messages. What Dovecot has added up already is believed as far as it goes.
-pub(super) fn total_size(view: &SdboxView) -> Result<u64> {
+pub(super) fn total_size(view: &IndexedView) -> Result<u64> {
     let (mut total, first) = summed(&view.state).unwrap_or((0, Uid::MIN));
     let mut uids = UidSet::new();
     uids.insert_range(first..=Uid::MAX);
@@ -122,7 +122,7 @@ struct Shown<'a, I: Iterator<Item = RecordRef<'a>>> {
 }
 
 impl<'a> Shown<'a, mailindex::state::RecordsFrom<'a>> {
-    fn new(view: &'a SdboxView, start: Uid, end: Uid) -> Self {
+    fn new(view: &'a IndexedView, start: Uid, end: Uid) -> Self {
         let records = view.state.records_from(view.state.count_below(start)).peekable();
         Self { records, ghosts: view.ghosts_from(start), end }
     }
@@ -144,13 +144,13 @@ impl<'a, I: Iterator<Item = RecordRef<'a>>> Iterator for Shown<'a, I> {
     }
 }
 
-fn gone(view: &SdboxView, seq: SeqNum, uid: Uid) -> Row {
+fn gone(view: &IndexedView, seq: SeqNum, uid: Uid) -> Row {
     let mut row = Row::new(seq, uid, Flags::NONE, view.state.highest_modseq());
     row.expunged = true;
     row
 }
 
-fn from_record(view: &SdboxView, seq: SeqNum, record: &RecordRef<'_>, out: &mut Rows) -> Row {
+fn from_record(view: &IndexedView, seq: SeqNum, record: &RecordRef<'_>, out: &mut Rows) -> Row {
     let mut row = Row::new(seq, record.uid(), record.flags(), record.modseq());
     row.recent = !view.recent.is_empty() && view.recent.contains(record.uid());
     let start = out.keywords.len() as u32;
@@ -162,7 +162,7 @@ fn from_record(view: &SdboxView, seq: SeqNum, record: &RecordRef<'_>, out: &mut 
 
 /// Fills the columns of one row.
 struct Filler<'a> {
-    view: &'a SdboxView,
+    view: &'a IndexedView,
     columns: &'a Columns,
     record: &'a RecordRef<'a>,
     out: &'a mut Rows,
@@ -173,8 +173,8 @@ impl Filler<'_> {
     fn fill(&mut self, row: &mut Row, reader: &mut CachedReader<'_>) -> Result<bool> {
         let cached = reader.read(self.record);
         let mailbox = &self.view.mailbox;
-        let limits = &mailbox.shared.options.limits;
-        let mut source = Source::new(&mailbox.mails, limits, self.record.uid());
+        let (uid, state) = (self.record.uid(), &self.view.state);
+        let mut source = Source::new(&*mailbox.files, state, &mailbox.limits, uid);
         let mut found = CacheValues::default();
         self.dates_and_sizes(row, &cached, &mut source, &mut found)?;
         self.structures(row, &cached, &mut source, &mut found)?;
@@ -213,7 +213,7 @@ impl Filler<'_> {
             let unix = match cached.u32("date.received") {
                 Some(received) => i64::from(received),
                 None => {
-                    let received = source.metadata()?.received();
+                    let received = source.received()?;
                     if let Some(received) = received {
                         found.put("date.received", received.to_le_bytes());
                     }
@@ -235,10 +235,11 @@ impl Filler<'_> {
             });
         }
         if wanted(Column::Guid) {
-            row.guid = match cached.get("guid").and_then(|text| Guid::parse(text).ok()) {
+            let known = self.view.mailbox.files.known(self.record.uid()).guid;
+            row.guid = match known.or_else(|| Guid::parse(cached.get("guid")?).ok()) {
                 Some(guid) => Some(guid),
                 None => {
-                    let guid = source.metadata()?.guid();
+                    let guid = source.guid()?;
                     if let Some(guid) = guid {
                         found.put("guid", guid.to_string());
                     }
@@ -256,10 +257,13 @@ impl Filler<'_> {
     }
 
     fn known_size(&self, cached: &Cached) -> Option<u64> {
-        cached.u64("size.virtual").or_else(|| {
-            let field = self.view.state.extension_index("vsize")?;
-            u64::from(self.record.field_u32(field)).checked_sub(1)
-        })
+        cached
+            .u64("size.virtual")
+            .or_else(|| {
+                let field = self.view.state.extension_index("vsize")?;
+                u64::from(self.record.field_u32(field)).checked_sub(1)
+            })
+            .or_else(|| self.view.mailbox.files.known(self.record.uid()).virtual_size)
     }
 
     fn structures(

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use mailindex::state::{State, diff};
 use mailtypes::{Keyword, ModSeq, SeqNum, Uid, UidSet, UidValidity};
 
-use super::{body::SdboxBody, mailbox::OpenMailbox, scan};
+use super::{Indexed, body::IndexedBody, scan};
 use crate::traits::{
     Body, Changes, Columns, Cursor, Expunges, Freshness, Result, Rows, ScanBudget, StorageError, View, ViewAs,
 };
 
-/// A snapshot of an sdbox mailbox.
-pub(super) struct SdboxView {
-    pub(super) mailbox: Arc<OpenMailbox>,
+/// A snapshot of a mailbox.
+pub(super) struct IndexedView {
+    pub(super) mailbox: Arc<Indexed>,
     pub(super) state: State,
     /// Ascending.
     ghosts: Vec<Uid>,
@@ -27,10 +27,10 @@ pub(super) struct SdboxView {
     takes_recent: bool,
 }
 
-impl SdboxView {
-    pub(super) fn open(mailbox: Arc<OpenMailbox>, who: &ViewAs) -> Result<Self> {
-        let state = mailbox.refresh()?;
+impl IndexedView {
+    pub(super) fn open(mailbox: Arc<Indexed>, who: &ViewAs) -> Result<Self> {
         let takes_recent = who.takes_recent;
+        let state = mailbox.refresh(takes_recent)?;
         let mut view = Self { mailbox, state, ghosts: Vec::new(), recent: UidSet::new(), takes_recent };
         view.note_recent(None)?;
         Ok(view)
@@ -85,7 +85,7 @@ impl SdboxView {
     }
 }
 
-impl View for SdboxView {
+impl View for IndexedView {
     fn uid_validity(&self) -> UidValidity {
         self.mailbox.uid_validity
     }
@@ -169,7 +169,7 @@ impl View for SdboxView {
     }
 
     fn sync(&mut self, expunges: Expunges) -> Result<Changes> {
-        let new = self.mailbox.refresh()?;
+        let new = self.mailbox.refresh(self.takes_recent)?;
         if new.uid_validity() != Some(self.mailbox.uid_validity) || new.next_uid() < self.state.next_uid() {
             // Made anew: nothing that this view shows means anything any more.
             return Err(StorageError::Deleted(self.mailbox.name.clone()));
@@ -212,7 +212,7 @@ impl View for SdboxView {
         if !self.state.contains(uid) {
             return Err(StorageError::Expunged { uid });
         }
-        match SdboxBody::open(&self.mailbox.mails, uid) {
+        match IndexedBody::open(&*self.mailbox.files, &self.state, uid) {
             // Somebody is just expunging it; or the file was lost, and a rebuild would drop the record.
             Err(StorageError::Expunged { .. }) => {
                 tracing::warn!(mailbox = %self.mailbox.name, %uid, "the message's file is missing");

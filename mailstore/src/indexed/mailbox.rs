@@ -1,0 +1,195 @@
+//! One mailbox with an index, open: what its handles and views share.
+
+use std::{fmt, sync::Arc};
+
+use mailindex::{
+    engine::{
+        self, CommitError, CommitOp, CommitOutcome, CommitPoint, Completion, FeedPosition, IndexWatch, MailboxIndex,
+        OpError, completion,
+    },
+    state::{RawIndexHeader, State},
+};
+use mailtypes::{Guid, MailboxName, Uid, UidValidity};
+
+use super::{MessageFiles, from_commit, from_index, scan, view::IndexedView};
+use crate::traits::{
+    ChangesSince, Committed, Completer, Drive, Freshness, Position, Result, Status, StorageError, Ticket, View, ViewAs,
+    Wake, Watch,
+};
+
+/// What handles and views of one opening share.
+pub(crate) struct Indexed {
+    pub(crate) name: MailboxName,
+    pub(crate) index: Arc<MailboxIndex>,
+    pub(crate) files: Arc<dyn MessageFiles>,
+    pub(crate) guid: Guid,
+    pub(crate) uid_validity: UidValidity,
+    /// What parsing a message may hold in memory.
+    pub(crate) limits: mailmime::Limits,
+}
+
+/// Why a commit has no outcome.
+pub(crate) fn lost() -> StorageError {
+    StorageError::Unavailable("the commit was given up".to_owned())
+}
+
+impl Indexed {
+    /// The state after looking for changes of others.
+    pub(crate) fn refresh(&self, takes_recent: bool) -> Result<State> {
+        self.files.look(self, takes_recent)?;
+        self.index.refresh().map_err(|e| from_index(&self.name, &e))
+    }
+
+    pub(super) fn freshness(&self, state: &State) -> Freshness {
+        let Some(position) = state.position() else { return Freshness::Unknown };
+        match self.index.freshness(position) {
+            engine::Freshness::Same => self.files.freshness(),
+            engine::Freshness::Changed => Freshness::Changed,
+            engine::Freshness::Unknown => Freshness::Unknown,
+        }
+    }
+
+    /// Takes the recent messages from the sessions to come; tells which was the first.
+    pub(super) fn take_recent(&self) -> Result<Uid> {
+        let (completer, completion) = completion(&self.index);
+        let op = TakeRecent { name: self.name.clone(), first: Uid::MIN, completer: Some(completer) };
+        self.index.enqueue(Box::new(op));
+        completion.wait().unwrap_or_else(|| Err(lost()))
+    }
+
+    /// Offers what scans computed to the cache.
+    pub(crate) fn flush_cache(&self) {
+        if let Err(e) = self.index.flush_fills() {
+            tracing::debug!(mailbox = %self.name, "nothing cached: {e}");
+        }
+    }
+
+    /// See [`crate::Mailbox::status`].
+    pub(crate) fn status(&self) -> Result<Status> {
+        let state = self.refresh(false)?;
+        let messages = state.message_count();
+        Ok(Status {
+            messages,
+            recent: messages.saturating_sub(state.count_below(state.first_recent_uid())),
+            unseen: messages.saturating_sub(state.seen_count()),
+            deleted: state.deleted_count(),
+            uid_next: state.next_uid(),
+            uid_validity: self.uid_validity,
+            highest_modseq: state.highest_modseq(),
+        })
+    }
+
+    /// See [`crate::Mailbox::size`].
+    pub(crate) fn size(self: &Arc<Self>) -> Result<u64> {
+        let view = IndexedView::open(Arc::clone(self), &ViewAs::default())?;
+        let size = scan::total_size(&view)?;
+        view.flush_cache();
+        Ok(size)
+    }
+
+    /// See [`crate::Mailbox::view`].
+    pub(crate) fn view(self: &Arc<Self>, who: &ViewAs) -> Result<Box<dyn View>> {
+        Ok(Box::new(IndexedView::open(Arc::clone(self), who)?))
+    }
+
+    fn position_of(&self, position: FeedPosition, state: &State) -> Position {
+        Position {
+            uid_validity: self.uid_validity,
+            modseq: state.highest_modseq(),
+            token: position.to_bytes().to_vec(),
+        }
+    }
+
+    /// See [`crate::Mailbox::changes_since`].
+    pub(crate) fn changes_since(&self, position: &Position) -> Result<ChangesSince> {
+        self.files.look(self, false)?;
+        let from = FeedPosition::from_bytes(&position.token).filter(|_| position.uid_validity == self.uid_validity);
+        let Some(from) = from else { return Ok(ChangesSince::TooOld { now: self.position()? }) };
+        let answer = self.index.changes_since(from).map_err(|e| from_index(&self.name, &e))?;
+        let state = self.index.state();
+        Ok(match answer {
+            engine::ChangesSince::Changes { changes, now } => ChangesSince::Changes {
+                appended: changes.appended,
+                flags: changes.flags,
+                expunged: changes.expunged,
+                now: self.position_of(now, &state),
+            },
+            engine::ChangesSince::TooOld { now } => ChangesSince::TooOld { now: self.position_of(now, &state) },
+        })
+    }
+
+    /// See [`crate::Mailbox::position`].
+    pub(crate) fn position(&self) -> Result<Position> {
+        let state = self.refresh(false)?;
+        Ok(self.position_of(self.index.position(), &state))
+    }
+
+    /// See [`crate::Mailbox::watch`].
+    pub(crate) fn watch(&self, wake: Wake) -> Result<Box<dyn Watch>> {
+        let files = self.files.watch(Arc::clone(&wake))?;
+        let index = self.index.watch(wake).map_err(|e| from_index(&self.name, &e))?;
+        Ok(Box::new(IndexedWatch { _index: index, _files: files }))
+    }
+}
+
+impl fmt::Debug for Indexed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Indexed").field("name", &self.name).field("dir", &self.index.dir()).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct IndexedWatch {
+    _index: IndexWatch,
+    _files: Option<Box<dyn Watch>>,
+}
+
+impl Watch for IndexedWatch {}
+
+/// The ticket of a batch whose operation completes `completion`.
+pub(crate) fn committing(completion: Completion<Result<Committed>>) -> Ticket {
+    Ticket::driven(|completer| Box::new(DriveCompletion { completion, completer }))
+}
+
+/// A ticket's way into the engine.
+struct DriveCompletion {
+    completion: Completion<Result<Committed>>,
+    completer: Completer,
+}
+
+impl Drive for DriveCompletion {
+    fn drive(self: Box<Self>) {
+        let outcome = self.completion.wait().unwrap_or_else(|| Err(lost()));
+        self.completer.complete(outcome);
+    }
+
+    fn kick(self: Box<Self>) {
+        let Self { completion, completer } = *self;
+        completion.on_done(move |outcome| completer.complete(outcome.unwrap_or_else(|| Err(lost()))));
+    }
+}
+
+/// Moves the mark of recent messages to the end.
+struct TakeRecent {
+    name: MailboxName,
+    first: Uid,
+    completer: Option<engine::Completer<Result<Uid>>>,
+}
+
+impl CommitOp for TakeRecent {
+    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
+        let (first, next) = (at.state().first_recent_uid(), at.state().next_uid());
+        self.first = first;
+        if first < next {
+            at.transaction().header_update(RawIndexHeader::FIRST_RECENT_UID, &next.value().to_le_bytes());
+        }
+        Ok(())
+    }
+
+    fn done(mut self: Box<Self>, outcome: std::result::Result<&CommitOutcome, Arc<CommitError>>) {
+        let result = outcome.map(|_| self.first).map_err(|e| from_commit(&self.name, &e));
+        if let Some(completer) = self.completer.take() {
+            completer.complete(result);
+        }
+    }
+}

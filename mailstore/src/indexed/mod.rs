@@ -1,0 +1,94 @@
+//! What backends share whose flags, UIDs and computed values are in Dovecot's index: views, scans, the change feed, the
+//! application of flag changes. A backend adds where its messages lie ([`MessageFiles`]) and how they get there.
+//!
+//! # Invariants
+//!
+//! 1. A view pins a state of the index. What it shows changes only when the session says so.
+//! 2. Nothing here takes a lock but by way of the engine; views wait for none.
+//! 3. A message's file is opened only for what neither the record nor the cache nor [`MessageFiles::known`] tells.
+
+mod body;
+mod cached;
+mod deletion;
+mod error;
+mod fill;
+mod flags;
+mod mailbox;
+mod saving;
+mod scan;
+mod source;
+mod view;
+
+use std::time::SystemTime;
+
+use mailindex::state::State;
+use mailtypes::{Guid, Uid};
+
+pub(crate) use self::{
+    deletion::{is_deleted, mark_deleted},
+    error::{from_commit, from_index},
+    fill::values_of_saved,
+    flags::{Applied, apply, effective, records},
+    mailbox::{Indexed, committing, lost},
+    saving::{TempFile, Unsynced, new_guid, unix_now},
+};
+use crate::traits::{Freshness, Result, Wake, Watch};
+
+/// What the names of index files begin with.
+pub(crate) const PREFIX: &str = "dovecot.index";
+
+/// Where the messages of one mailbox lie.
+pub(crate) trait MessageFiles: Send + Sync {
+    /// Opens a message of a state; one whose file is not there (any more) is
+    /// [`StorageError::Expunged`](crate::StorageError::Expunged).
+    fn open(&self, state: &State, uid: Uid) -> Result<Box<dyn StoredMessage>>;
+
+    /// What can be told of a message without opening it.
+    fn known(&self, _uid: Uid) -> Known {
+        Known::default()
+    }
+
+    /// Brings what others did to the files into the index. `takes_recent`: a session that takes the recent messages asks.
+    fn look(&self, _mailbox: &Indexed, _takes_recent: bool) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether the files may have changed since they were looked at; no system call.
+    fn freshness(&self) -> Freshness {
+        Freshness::Same
+    }
+
+    /// Calls `wake` after changes of the files that the index's own watch does not see.
+    fn watch(&self, _wake: Wake) -> Result<Option<Box<dyn Watch>>> {
+        Ok(None)
+    }
+}
+
+/// See [`MessageFiles::known`].
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Known {
+    /// Bytes with CRLF line ends.
+    pub(crate) virtual_size: Option<u64>,
+    /// Its global identity.
+    pub(crate) guid: Option<Guid>,
+}
+
+/// A message's file, open.
+pub(crate) trait StoredMessage: Send {
+    /// Bytes as stored.
+    fn stored_len(&self) -> u64;
+    /// Reads from `offset`; fewer bytes than asked for only at the end.
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize>;
+    /// Bytes with CRLF line ends, if the file tells.
+    fn virtual_size(&self) -> Result<Option<u64>>;
+    /// When it arrived, Unix seconds.
+    fn received(&self) -> Result<Option<u32>>;
+    /// When it was put here.
+    fn changed(&self) -> SystemTime;
+    /// Its global identity.
+    fn guid(&self) -> Result<Option<Guid>>;
+    /// Fails if the body is not all there, or not as plain text.
+    fn check_plain(&self) -> Result<()> {
+        Ok(())
+    }
+}
