@@ -10,6 +10,7 @@ pub mod copy;
 pub mod dbox;
 mod indexed;
 mod mailbox_list;
+pub mod maildir;
 pub mod mbox;
 pub mod memory;
 pub mod sdbox;

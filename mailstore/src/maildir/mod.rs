@@ -1,0 +1,56 @@
+//! Maildir: a file for each message, whose name holds its flags (`docs/formats/maildir.md`).
+
+mod index;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicUsize},
+};
+
+use mailindex::engine::Env;
+
+pub(crate) use self::index::{create_in, is_deleted, mark_deleted, open};
+use crate::traits::NulPolicy;
+
+/// How a store is to be written.
+#[derive(Clone, Debug, Default)]
+pub struct MaildirOptions {
+    /// What to do with messages that hold NUL bytes, where [`SaveMeta::nuls`](crate::SaveMeta::nuls) does not say.
+    pub nuls: NulPolicy,
+    /// What parsing a message may hold in memory.
+    pub limits: mailmime::Limits,
+}
+
+/// Where the parts of one mailbox lie; all the same folder but where CONTROL= and INDEX= say otherwise.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Dirs {
+    /// `tmp`, `new` and `cur`.
+    pub(crate) mail: PathBuf,
+    /// `dovecot-uidlist` and `dovecot-keywords`.
+    pub(crate) control: PathBuf,
+    /// `dovecot.index*`.
+    pub(crate) index: PathBuf,
+}
+
+impl Dirs {
+    /// All in one folder.
+    pub(crate) fn in_one(dir: &Path) -> Self {
+        Self { mail: dir.to_owned(), control: dir.to_owned(), index: dir.to_owned() }
+    }
+}
+
+/// What all mailboxes of a store share.
+pub(crate) struct Shared {
+    pub(crate) env: Env,
+    pub(crate) options: MaildirOptions,
+    /// Where `dovecot-uidvalidity` is (the control root).
+    pub(crate) uid_validity_dir: PathBuf,
+    /// Messages taken in whose files are open.
+    pub(crate) open_saved: Arc<AtomicUsize>,
+}
+
+impl Shared {
+    pub(crate) fn new(env: &Env, uid_validity_dir: &Path, options: MaildirOptions) -> Self {
+        Self { env: env.clone(), options, uid_validity_dir: uid_validity_dir.to_owned(), open_saved: Arc::default() }
+    }
+}
