@@ -26,8 +26,10 @@ use std::{
 use mailfs::FileSystem;
 use mailindex::engine::Env;
 
-pub use self::storage::SdboxStorage;
-pub use crate::mailbox_list::{RecoveredMailbox, RecoveryReport};
+pub use self::{
+    recover::{RecoveredMailbox, RecoveryReport},
+    storage::SdboxStorage,
+};
 use crate::{
     dbox::{BodyLineEnds, NulPolicy},
     mailbox_list::{Layout, Subscriptions},
