@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use mailtypes::{Flags, InternalDate, Keyword, SearchKey, SequenceSet};
+use mailtypes::{
+    Flags, Guid, InternalDate, Keyword, ModSeq, SearchKey, SequenceSet, SortCriterion, ThreadAlgorithm, UidValidity,
+};
 
 use crate::{FetchItem, ListMailbox, Mailbox};
 
@@ -18,6 +20,11 @@ pub enum Command {
     Logout,
     /// `STARTTLS`. What was read after it, before the handshake, must be thrown away.
     StartTls,
+    /// `COMPRESS` (RFC 4978). What was read after it, before the answer, must be read as compressed.
+    Compress {
+        /// The algorithm, in capitals.
+        algorithm: String,
+    },
     /// `LOGIN`
     Login {
         /// User name, any bytes but NUL.
@@ -61,6 +68,8 @@ pub enum Command {
     Create {
         /// See [`Mailbox::name_to_create`].
         mailbox: Mailbox,
+        /// `USE` (RFC 6154 §5.3): what the mailbox is to be used for; each once.
+        uses: Vec<SpecialUse>,
     },
     /// `DELETE`
     Delete {
@@ -115,10 +124,14 @@ pub enum Command {
     /// `UID EXPUNGE` (RFC 4315)
     UidExpunge {
         /// Which UIDs.
-        set: SequenceSet,
+        set: MessageSet,
     },
     /// `SEARCH`, `UID SEARCH`
     Search(Search),
+    /// `SORT`, `UID SORT` (RFC 5256)
+    Sort(Sort),
+    /// `THREAD`, `UID THREAD` (RFC 5256)
+    Thread(Thread),
     /// `FETCH`, `UID FETCH`
     Fetch(Fetch),
     /// `STORE`, `UID STORE`
@@ -128,7 +141,7 @@ pub enum Command {
         /// Whether `set` has UIDs.
         uid: bool,
         /// Which messages.
-        set: SequenceSet,
+        set: MessageSet,
         /// Where to.
         mailbox: Mailbox,
     },
@@ -137,7 +150,7 @@ pub enum Command {
         /// Whether `set` has UIDs.
         uid: bool,
         /// Which messages.
-        set: SequenceSet,
+        set: MessageSet,
         /// Where to.
         mailbox: Mailbox,
     },
@@ -153,11 +166,77 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A `sequence-set`, with what RFC 5182 adds to it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum MessageSet {
+    /// Numbers and ranges.
+    Numbers(SequenceSet),
+    /// `$`: the messages of the last search whose result was saved.
+    SavedResult,
+}
+
 /// `select-param`s (RFC 4466).
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct SelectParams {
     /// `CONDSTORE` (RFC 7162 §3.1.8)
     pub condstore: bool,
+    /// `QRESYNC` (RFC 7162 §3.2.5)
+    pub qresync: Option<Qresync>,
+}
+
+/// What a client remembers of a mailbox (RFC 7162 §3.2.5).
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Qresync {
+    /// Which incarnation it knew.
+    pub uid_validity: UidValidity,
+    /// The largest mod-sequence that it was told.
+    pub mod_seq: ModSeq,
+    /// The UIDs that it knew; `None` for all up to the last. Never with `*`.
+    pub known_uids: Option<SequenceSet>,
+    /// Some sequence numbers and the UIDs that they had, pair by pair. Never with `*`, ascending, equally many.
+    pub seq_match: Option<(SequenceSet, SequenceSet)>,
+}
+
+/// What a mailbox is used for (RFC 6154 §2).
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum SpecialUse {
+    /// `\All`
+    All,
+    /// `\Archive`
+    Archive,
+    /// `\Drafts`
+    Drafts,
+    /// `\Flagged`
+    Flagged,
+    /// `\Junk`
+    Junk,
+    /// `\Sent`
+    Sent,
+    /// `\Trash`
+    Trash,
+    /// `\Important` (RFC 8457)
+    Important,
+}
+
+impl SpecialUse {
+    /// Each use.
+    pub const ALL: [Self; 8] =
+        [Self::All, Self::Archive, Self::Drafts, Self::Flagged, Self::Junk, Self::Sent, Self::Trash, Self::Important];
+
+    /// The name, with its backslash.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::All => "\\All",
+            Self::Archive => "\\Archive",
+            Self::Drafts => "\\Drafts",
+            Self::Flagged => "\\Flagged",
+            Self::Junk => "\\Junk",
+            Self::Sent => "\\Sent",
+            Self::Trash => "\\Trash",
+            Self::Important => "\\Important",
+        }
+    }
 }
 
 /// LIST, plain or extended (RFC 5258).
@@ -221,11 +300,22 @@ pub enum StatusItem {
     Size,
     /// `HIGHESTMODSEQ` (RFC 7162)
     HighestModSeq,
+    /// `MAILBOXID` (RFC 8474)
+    MailboxId,
+}
+
+/// What a `status-att` is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StatusValue {
+    /// Of most.
+    Number(u64),
+    /// Of `MAILBOXID`.
+    Id(Guid),
 }
 
 impl StatusItem {
     /// All.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Messages,
         Self::Recent,
         Self::UidNext,
@@ -234,6 +324,7 @@ impl StatusItem {
         Self::Deleted,
         Self::Size,
         Self::HighestModSeq,
+        Self::MailboxId,
     ];
 
     /// Its name in IMAP.
@@ -247,6 +338,7 @@ impl StatusItem {
             Self::Deleted => "DELETED",
             Self::Size => "SIZE",
             Self::HighestModSeq => "HIGHESTMODSEQ",
+            Self::MailboxId => "MAILBOXID",
         }
     }
 }
@@ -258,9 +350,33 @@ pub struct Search {
     pub uid: bool,
     /// `RETURN` (RFC 4731): the answer is an ESEARCH. `None` for a plain SEARCH.
     pub returns: Option<SearchReturn>,
-    /// Whether a CHARSET was named (US-ASCII or UTF-8; no other gets here).
+    /// Whether a CHARSET was named; texts have been decoded from it.
     pub charset: bool,
     /// What to look for.
+    pub key: SearchKey,
+}
+
+/// SORT (RFC 5256).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sort {
+    /// Whether the answer has UIDs.
+    pub uid: bool,
+    /// `RETURN` (RFC 5267 §3): the answer is an ESEARCH, in the order of sorting. `None` for a plain SORT.
+    pub returns: Option<SearchReturn>,
+    /// The first weighs most. Never empty.
+    pub criteria: Vec<SortCriterion>,
+    /// What to look for; texts have been decoded.
+    pub key: SearchKey,
+}
+
+/// THREAD (RFC 5256).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Thread {
+    /// Whether the answer has UIDs.
+    pub uid: bool,
+    /// How threads are made.
+    pub algorithm: ThreadAlgorithm,
+    /// What to look for; texts have been decoded.
     pub key: SearchKey,
 }
 
@@ -285,7 +401,7 @@ pub struct Fetch {
     /// Whether `set` has UIDs; then the answers have a UID, asked for or not.
     pub uid: bool,
     /// Which messages.
-    pub set: SequenceSet,
+    pub set: MessageSet,
     /// What to tell, in the client's order; macros are spelled out. Never empty.
     pub items: Vec<FetchItem>,
     /// `CHANGEDSINCE` (RFC 7162 §3.1.4): only messages with a larger mod-sequence; 0 passes all.
@@ -300,7 +416,7 @@ pub struct Store {
     /// Whether `set` has UIDs.
     pub uid: bool,
     /// Which messages.
-    pub set: SequenceSet,
+    pub set: MessageSet,
     /// `UNCHANGEDSINCE` (RFC 7162 §3.1.3): only messages with no larger mod-sequence; 0 passes none.
     pub unchanged_since: Option<u64>,
     /// What to do.

@@ -5,11 +5,12 @@
 //!
 //! [`Decoder`]: crate::Decoder
 
-use mailtypes::{Flag, SearchKey, SequenceBound, SequenceSet};
+use mailtypes::{Flag, SearchKey, SequenceBound, SequenceSet, SortCriterion};
 
 use crate::{
-    AppendMessage, Command, Fetch, FetchItem, FlagList, List, ListMailbox, ListReturn, ListSelection, Mailbox, Partial,
-    Search, SearchReturn, SelectParams, StatusItem, Store, StoreAction, Tag,
+    AppendMessage, Command, Fetch, FetchItem, FlagList, List, ListMailbox, ListReturn, ListSelection, Mailbox,
+    MessageSet, Partial, Qresync, Search, SearchReturn, SelectParams, Sort, SpecialUse, StatusItem, Store, StoreAction,
+    Tag, Thread,
     date::{write_date, write_date_time},
     write::{self, number},
 };
@@ -125,6 +126,13 @@ impl Encoder {
         self.string(pattern.as_wire());
     }
 
+    fn message_set(&mut self, set: &MessageSet) {
+        match set {
+            MessageSet::Numbers(set) => self.set(set),
+            MessageSet::SavedResult => self.raw("$"),
+        }
+    }
+
     fn set(&mut self, set: &SequenceSet) {
         let bound = |this: &mut Self, bound| match bound {
             SequenceBound::Number(n) => this.number(n),
@@ -154,6 +162,10 @@ impl Encoder {
             Command::Close => self.raw("CLOSE"),
             Command::Unselect => self.raw("UNSELECT"),
             Command::Expunge => self.raw("EXPUNGE"),
+            Command::Compress { algorithm } => {
+                self.raw("COMPRESS ");
+                self.raw(algorithm);
+            }
             Command::Login { user, password } => {
                 self.raw("LOGIN ");
                 self.astring(user);
@@ -176,9 +188,9 @@ impl Encoder {
                 }
             }
             Command::Id { params } => self.id(params),
-            Command::Select { mailbox, params } => self.select("SELECT", mailbox, *params),
-            Command::Examine { mailbox, params } => self.select("EXAMINE", mailbox, *params),
-            Command::Create { mailbox } => self.on_mailbox("CREATE", mailbox),
+            Command::Select { mailbox, params } => self.select("SELECT", mailbox, params),
+            Command::Examine { mailbox, params } => self.select("EXAMINE", mailbox, params),
+            Command::Create { mailbox, uses } => self.create(mailbox, uses),
             Command::Delete { mailbox } => self.on_mailbox("DELETE", mailbox),
             Command::Subscribe { mailbox } => self.on_mailbox("SUBSCRIBE", mailbox),
             Command::Unsubscribe { mailbox } => self.on_mailbox("UNSUBSCRIBE", mailbox),
@@ -200,6 +212,8 @@ impl Encoder {
             }
             Command::UidExpunge { set } => self.on_set(true, "EXPUNGE ", set),
             Command::Search(search) => self.search(search),
+            Command::Sort(sort) => self.sort(sort),
+            Command::Thread(thread) => self.thread(thread),
             Command::Fetch(fetch) => self.fetch(fetch),
             Command::Store(store) => self.store(store),
             Command::Copy { uid, set, mailbox } => {
@@ -218,10 +232,19 @@ impl Encoder {
         self.mailbox(mailbox);
     }
 
-    fn on_set(&mut self, uid: bool, name: &str, set: &SequenceSet) {
+    fn on_set(&mut self, uid: bool, name: &str, set: &MessageSet) {
         self.raw(if uid { "UID " } else { "" });
         self.raw(name);
-        self.set(set);
+        self.message_set(set);
+    }
+
+    fn create(&mut self, mailbox: &Mailbox, uses: &[SpecialUse]) {
+        self.on_mailbox("CREATE", mailbox);
+        if !uses.is_empty() {
+            self.raw(" (USE ");
+            self.list(uses, |this, named| this.raw(named.name()));
+            self.raw(")");
+        }
     }
 
     fn id(&mut self, params: &[(Vec<u8>, Option<Vec<u8>>)]) {
@@ -239,10 +262,34 @@ impl Encoder {
         });
     }
 
-    fn select(&mut self, name: &str, mailbox: &Mailbox, params: SelectParams) {
+    fn select(&mut self, name: &str, mailbox: &Mailbox, params: &SelectParams) {
         self.on_mailbox(name, mailbox);
-        if params.condstore {
-            self.raw(" (CONDSTORE)");
+        let SelectParams { condstore, qresync } = params;
+        match (condstore, qresync) {
+            (false, None) => {}
+            (true, None) => self.raw(" (CONDSTORE)"),
+            (condstore, Some(qresync)) => {
+                self.raw(if *condstore { " (CONDSTORE QRESYNC (" } else { " (QRESYNC (" });
+                self.qresync(qresync);
+                self.raw("))");
+            }
+        }
+    }
+
+    fn qresync(&mut self, qresync: &Qresync) {
+        self.number(qresync.uid_validity.value());
+        self.raw(" ");
+        self.number(qresync.mod_seq.value());
+        if let Some(known) = &qresync.known_uids {
+            self.raw(" ");
+            self.set(known);
+        }
+        if let Some((seqs, uids)) = &qresync.seq_match {
+            self.raw(" (");
+            self.set(seqs);
+            self.raw(" ");
+            self.set(uids);
+            self.raw(")");
         }
     }
 
@@ -306,6 +353,10 @@ impl Encoder {
             FetchItem::Body => self.raw("BODY"),
             FetchItem::BodyStructure => self.raw("BODYSTRUCTURE"),
             FetchItem::ModSeq => self.raw("MODSEQ"),
+            FetchItem::SaveDate => self.raw("SAVEDATE"),
+            FetchItem::EmailId => self.raw("EMAILID"),
+            FetchItem::ThreadId => self.raw("THREADID"),
+            FetchItem::Preview { lazy } => self.raw(if *lazy { "PREVIEW (LAZY)" } else { "PREVIEW" }),
             FetchItem::BodySection { peek, section, partial } => {
                 self.raw(if *peek { "BODY.PEEK[" } else { "BODY[" });
                 write::section(self.out(), section);
@@ -380,7 +431,32 @@ impl Encoder {
         if search.charset {
             self.raw("CHARSET UTF-8 ");
         }
-        match &search.key {
+        self.search_keys(&search.key);
+    }
+
+    fn sort(&mut self, sort: &Sort) {
+        self.raw(if sort.uid { "UID SORT " } else { "SORT " });
+        if let Some(returns) = sort.returns {
+            self.search_return(returns);
+        }
+        self.list(&sort.criteria, |this, SortCriterion { key, reverse }| {
+            this.raw(if *reverse { "REVERSE " } else { "" });
+            this.raw(key.name());
+        });
+        self.raw(" UTF-8 ");
+        self.search_keys(&sort.key);
+    }
+
+    fn thread(&mut self, thread: &Thread) {
+        self.raw(if thread.uid { "UID THREAD " } else { "THREAD " });
+        self.raw(thread.algorithm.name());
+        self.raw(" UTF-8 ");
+        self.search_keys(&thread.key);
+    }
+
+    /// 1*(SP `search-key`)
+    fn search_keys(&mut self, key: &SearchKey) {
+        match key {
             SearchKey::And(keys) if keys.len() > 1 => {
                 for (i, key) in keys.iter().enumerate() {
                     if i > 0 {
@@ -446,6 +522,15 @@ impl Encoder {
                 self.raw(" ");
                 self.astring(text.as_bytes());
             }
+            SearchKey::Older(seconds) => self.number_key("OLDER ", (*seconds).into()),
+            SearchKey::Younger(seconds) => self.number_key("YOUNGER ", (*seconds).into()),
+            SearchKey::SavedBefore(date) => self.date_key("SAVEDBEFORE ", *date),
+            SearchKey::SavedOn(date) => self.date_key("SAVEDON ", *date),
+            SearchKey::SavedSince(date) => self.date_key("SAVEDSINCE ", *date),
+            SearchKey::SaveDateSupported => self.raw("SAVEDATESUPPORTED"),
+            SearchKey::EmailId(id) => self.text_key("EMAILID ", id),
+            SearchKey::ThreadId(id) => self.text_key("THREADID ", id),
+            SearchKey::SavedResult => self.raw("$"),
             SearchKey::Body(text) => self.text_key("BODY ", text),
             SearchKey::Text(text) => self.text_key("TEXT ", text),
             _ => self.raw("ALL"),

@@ -30,8 +30,10 @@ pub enum ErrorKind {
     Limit,
     /// A literal longer than a limit; it was refused or skipped: NO `[TOOBIG]`.
     TooBig,
-    /// A SEARCH in a charset other than US-ASCII and UTF-8: NO `[BADCHARSET (US-ASCII UTF-8)]`.
+    /// A SEARCH in a charset that is not known: NO `[BADCHARSET (US-ASCII UTF-8)]`.
     BadCharset,
+    /// CREATE with a special use that is not known: NO `[USEATTR]`.
+    UnknownUse,
     /// A line longer than its limit; where it ends is not known. Fatal.
     LineTooLong,
     /// A non-synchronizing literal too long to be skipped. Fatal.

@@ -51,6 +51,17 @@ pub enum FetchItem {
     },
     /// `MODSEQ` (RFC 7162)
     ModSeq,
+    /// `SAVEDATE` (RFC 8514)
+    SaveDate,
+    /// `PREVIEW` (RFC 8970)
+    Preview {
+        /// `LAZY`: only if it is at hand.
+        lazy: bool,
+    },
+    /// `EMAILID` (RFC 8474)
+    EmailId,
+    /// `THREADID` (RFC 8474)
+    ThreadId,
 }
 
 impl FetchItem {

@@ -8,7 +8,9 @@
 //!
 //! Every production is named after the RFC's. Extensions read: LITERAL+ (RFC 7888), UIDPLUS (4315), MOVE (6851), IDLE
 //! (2177), MULTIAPPEND (3502), CONDSTORE's arguments (7162), SASL-IR (4959), ENABLE (5161), ID (2971), UNSELECT (3691),
-//! NAMESPACE (2342), ESEARCH's return options (4731), LIST-EXTENDED (5258), LIST-STATUS (5819), SPECIAL-USE (6154).
+//! NAMESPACE (2342), ESEARCH's return options (4731), LIST-EXTENDED (5258), LIST-STATUS (5819), SPECIAL-USE (6154),
+//! QRESYNC (7162), SEARCHRES (5182), WITHIN (5032), SORT and THREAD (5256, 5267, 5957), COMPRESS (4978), SAVEDATE (8514),
+//! PREVIEW (8970), OBJECTID (8474), BINARY (3516).
 //!
 //! ```
 //! use imap_proto::{Command, Decoder, Event, Limits, write};
@@ -45,8 +47,8 @@ mod tag;
 pub mod write;
 
 pub use command::{
-    AppendMessage, Command, Fetch, FlagList, List, ListReturn, ListSelection, Search, SearchReturn, Secret,
-    SelectParams, StatusItem, Store, StoreAction,
+    AppendMessage, Command, Fetch, FlagList, List, ListReturn, ListSelection, MessageSet, Qresync, Search,
+    SearchReturn, Secret, SelectParams, Sort, SpecialUse, StatusItem, StatusValue, Store, StoreAction, Thread,
 };
 pub use date::{InvalidDate, parse_date, parse_date_time, write_date, write_date_time};
 pub use decoder::{Decoder, Event};

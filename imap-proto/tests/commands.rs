@@ -4,10 +4,13 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use imap_proto::{
     Command, Decoder, ErrorKind, Event, Fetch, FetchItem, FlagList, Limits, List, ListMailbox, ListReturn,
-    ListSelection, Mailbox, Partial, Search, SearchReturn, Secret, Section, SectionText, SelectParams, StatusItem,
-    Store, StoreAction,
+    ListSelection, Mailbox, MessageSet, Partial, Qresync, Search, SearchReturn, Secret, Section, SectionText,
+    SelectParams, Sort, SpecialUse, StatusItem, Store, StoreAction, Thread,
 };
-use mailtypes::{CalendarDate, Flag, Flags, Keyword, SearchKey, SequenceBound, SequenceSet};
+use mailtypes::{
+    CalendarDate, Flag, Flags, Keyword, ModSeq, SearchKey, SequenceBound, SequenceSet, SortCriterion, SortKey,
+    ThreadAlgorithm, UidValidity,
+};
 
 fn decode(line: &[u8]) -> Result<Command, ErrorKind> {
     let mut decoder = Decoder::new(Limits::default());
@@ -46,6 +49,10 @@ fn check_error(arguments: &str, expected: ErrorKind) {
 fn set(ranges: &[(u32, u32)]) -> SequenceSet {
     let bound = |n| if n == 0 { SequenceBound::Star } else { SequenceBound::Number(n) };
     SequenceSet(ranges.iter().map(|&(first, last)| (bound(first), bound(last))).collect())
+}
+
+fn messages(ranges: &[(u32, u32)]) -> MessageSet {
+    MessageSet::Numbers(set(ranges))
 }
 
 fn mailbox(name: &str) -> Mailbox {
@@ -98,10 +105,13 @@ fn secrets_are_not_shown() {
 #[test]
 fn commands_on_mailboxes() {
     let plain = SelectParams::default();
-    check("SELECT INBOX", Command::Select { mailbox: mailbox("INBOX"), params: plain });
-    check("EXAMINE {5+}\r\na\"b c", Command::Examine { mailbox: mailbox("a\"b c"), params: plain });
-    check("SELECT x (CONDSTORE)", Command::Select { mailbox: mailbox("x"), params: SelectParams { condstore: true } });
-    check("CREATE owatagusiam/", Command::Create { mailbox: mailbox("owatagusiam/") });
+    check("SELECT INBOX", Command::Select { mailbox: mailbox("INBOX"), params: plain.clone() });
+    check("EXAMINE {5+}\r\na\"b c", Command::Examine { mailbox: mailbox("a\"b c"), params: plain.clone() });
+    check(
+        "SELECT x (CONDSTORE)",
+        Command::Select { mailbox: mailbox("x"), params: SelectParams { condstore: true, qresync: None } },
+    );
+    check("CREATE owatagusiam/", Command::Create { mailbox: mailbox("owatagusiam/"), uses: vec![] });
     check("DELETE \"[Gmail]/x\"", Command::Delete { mailbox: mailbox("[Gmail]/x") });
     check("DELETE [Gmail]/x", Command::Delete { mailbox: mailbox("[Gmail]/x") });
     check("RENAME foo \"b r\"", Command::Rename { from: mailbox("foo"), to: mailbox("b r") });
@@ -144,7 +154,7 @@ fn list_plain_and_extended() {
 #[test]
 fn fetch_items() {
     let fetch = |ranges, items| {
-        Command::Fetch(Fetch { uid: false, set: set(ranges), items, changed_since: None, vanished: false })
+        Command::Fetch(Fetch { uid: false, set: messages(ranges), items, changed_since: None, vanished: false })
     };
     let fast = vec![FetchItem::Flags, FetchItem::InternalDate, FetchItem::Rfc822Size];
     let all = [fast.clone(), vec![FetchItem::Envelope]].concat();
@@ -160,7 +170,7 @@ fn fetch_items() {
         "UID FETCH 1:* (FLAGS) (CHANGEDSINCE 12345 VANISHED)",
         Command::Fetch(Fetch {
             uid: true,
-            set: set(&[(1, 0)]),
+            set: messages(&[(1, 0)]),
             items: vec![FetchItem::Flags],
             changed_since: Some(12345),
             vanished: true,
@@ -173,7 +183,8 @@ fn fetch_sections() {
     let part = |numbers: &[u32]| numbers.iter().filter_map(|&n| NonZeroU32::new(n)).collect::<Vec<_>>();
     let check_section = |label: &str, peek, numbers: &[u32], text, partial| {
         let item = FetchItem::BodySection { peek, section: Section { part: part(numbers), text }, partial };
-        let fetch = Fetch { uid: true, set: set(&[(9, 9)]), items: vec![item], changed_since: None, vanished: false };
+        let fetch =
+            Fetch { uid: true, set: messages(&[(9, 9)]), items: vec![item], changed_since: None, vanished: false };
         check(&format!("UID FETCH 9 {label}"), Command::Fetch(fetch.clone()));
         check(&format!("UID FETCH 9 ({label})"), Command::Fetch(fetch));
     };
@@ -215,7 +226,7 @@ fn fetch_sections() {
     ] {
         check_error(&format!("UID FETCH 9 {bad}"), ErrorKind::Syntax);
     }
-    for bad in ["0", "1:", ",1", "1,", "4294967296", "-1", "$", "1:2:3", "a"] {
+    for bad in ["0", "1:", ",1", "1,", "4294967296", "-1", "$1", "1:2:3", "a"] {
         check_error(&format!("FETCH {bad} FLAGS"), ErrorKind::Syntax);
     }
     check_error("FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)", ErrorKind::Syntax);
@@ -228,8 +239,14 @@ fn store_copy_move() {
         flags: Flags::from(Flag::Seen) | Flag::Deleted.into(),
         keywords: vec![Keyword::new("$Junk").expect("an atom")],
     };
-    let store =
-        Store { uid: true, set: set(&[(2, 4)]), unchanged_since: None, action: StoreAction::Add, silent: false, flags };
+    let store = Store {
+        uid: true,
+        set: messages(&[(2, 4)]),
+        unchanged_since: None,
+        action: StoreAction::Add,
+        silent: false,
+        flags,
+    };
     check("UID STORE 2:4 +FLAGS (\\Deleted \\seen $Junk $JUNK)", Command::Store(store.clone()));
     check("UID STORE 2:4 +flags \\Deleted \\Seen $Junk", Command::Store(store.clone()));
     let conditional = Store { unchanged_since: Some(0), action: StoreAction::Replace, silent: true, ..store.clone() };
@@ -247,9 +264,9 @@ fn store_copy_move() {
     ] {
         check_error(&format!("STORE {bad}"), ErrorKind::Syntax);
     }
-    check("COPY 2:4 MEETING", Command::Copy { uid: false, set: set(&[(2, 4)]), mailbox: mailbox("MEETING") });
-    check("UID MOVE 42:69 foo", Command::Move { uid: true, set: set(&[(42, 69)]), mailbox: mailbox("foo") });
-    check("UID EXPUNGE 3000:3002", Command::UidExpunge { set: set(&[(3000, 3002)]) });
+    check("COPY 2:4 MEETING", Command::Copy { uid: false, set: messages(&[(2, 4)]), mailbox: mailbox("MEETING") });
+    check("UID MOVE 42:69 foo", Command::Move { uid: true, set: messages(&[(42, 69)]), mailbox: mailbox("foo") });
+    check("UID EXPUNGE 3000:3002", Command::UidExpunge { set: messages(&[(3000, 3002)]) });
     check_error("UID NOOP", ErrorKind::UnknownCommand);
 }
 
@@ -310,7 +327,7 @@ fn search_options_and_charsets() {
     check("UID SEARCH RETURN () SEEN", with(Some(SearchReturn { all: true, ..SearchReturn::default() }), false));
     let returns = SearchReturn { min: true, count: true, ..SearchReturn::default() };
     check("UID SEARCH RETURN (MIN COUNT) CHARSET UTF-8 SEEN", with(Some(returns), true));
-    check_error("SEARCH CHARSET KOI8-R ALL", ErrorKind::BadCharset);
+    check_error("SEARCH CHARSET KLINGON ALL", ErrorKind::BadCharset);
     for bad in [
         "",
         "FOO",
@@ -357,4 +374,156 @@ fn lines_that_are_no_commands() {
         let error = decoder.next(&mut input).expect_err("no tag");
         assert_eq!((error.tag, error.kind), (None, ErrorKind::Syntax));
     }
+}
+
+#[test]
+fn quick_resync() {
+    let params = |known_uids, seq_match| SelectParams {
+        condstore: false,
+        qresync: Some(Qresync {
+            uid_validity: UidValidity::new(67_890_007).unwrap(),
+            mod_seq: ModSeq::new(90_060_115_194_045_000).unwrap(),
+            known_uids,
+            seq_match,
+        }),
+    };
+    let select = |params| Command::Select { mailbox: mailbox("INBOX"), params };
+    let pairs = Some((set(&[(1, 2), (5, 5)]), set(&[(7, 8), (20, 20)])));
+    let base = "SELECT INBOX (QRESYNC (67890007 90060115194045000";
+    check(&format!("{base}))"), select(params(None, None)));
+    check(&format!("{base} 41,43:211))"), select(params(Some(set(&[(41, 41), (43, 211)])), None)));
+    check(&format!("{base} 1:29997 (1:2,5 7:8,20)))"), select(params(Some(set(&[(1, 29997)])), pairs.clone())));
+    check(&format!("{base} (1:2,5 7:8,20)))"), select(params(None, pairs)));
+    let both = SelectParams { condstore: true, ..params(None, None) };
+    check(
+        "EXAMINE x (QRESYNC (67890007 90060115194045000) CONDSTORE)",
+        Command::Examine { mailbox: mailbox("x"), params: both },
+    );
+    for wrong in [
+        "SELECT x (QRESYNC (0 1))",
+        "SELECT x (QRESYNC (1 0))",
+        "SELECT x (QRESYNC (1))",
+        "SELECT x (QRESYNC (1 2 3:*))",
+        "SELECT x (QRESYNC (1 2 3 (1 2) 4))",
+        "SELECT x (QRESYNC (1 2 3 (1 2:3)))",
+        "SELECT x (QRESYNC (1 2 3 (2,1 2:3)))",
+        "SELECT x (QRESYNC 1 2)",
+        "SELECT x (QRESYNC)",
+    ] {
+        check_error(wrong, ErrorKind::Syntax);
+    }
+}
+
+#[test]
+fn saved_results() {
+    let saved = MessageSet::SavedResult;
+    check("UID EXPUNGE $", Command::UidExpunge { set: saved.clone() });
+    check("COPY $ x", Command::Copy { uid: false, set: saved.clone(), mailbox: mailbox("x") });
+    check("UID MOVE $ x", Command::Move { uid: true, set: saved.clone(), mailbox: mailbox("x") });
+    let items = vec![FetchItem::Flags];
+    check(
+        "FETCH $ FLAGS",
+        Command::Fetch(Fetch { uid: false, set: saved, items, changed_since: None, vanished: false }),
+    );
+    let search = |key| Command::Search(Search { uid: false, returns: None, charset: false, key });
+    check("SEARCH $", search(SearchKey::SavedResult));
+    check("SEARCH UID $ SMALLER 4096", search(SearchKey::And(vec![SearchKey::SavedResult, SearchKey::Smaller(4096)])));
+    check_error("FETCH $,1 FLAGS", ErrorKind::Syntax);
+    check_error("FETCH 1,$ FLAGS", ErrorKind::Syntax);
+}
+
+#[test]
+fn sorting_and_threading() {
+    let by = |key, reverse| SortCriterion { key, reverse };
+    let sort = |uid, returns, criteria, key| Command::Sort(Sort { uid, returns, criteria, key });
+    check(
+        "SORT (SUBJECT) UTF-8 SINCE 1-Feb-1994",
+        sort(
+            false,
+            None,
+            vec![by(SortKey::Subject, false)],
+            SearchKey::Since(CalendarDate::from_ymd(1994, 2, 1).unwrap()),
+        ),
+    );
+    let criteria = vec![by(SortKey::Subject, false), by(SortKey::Date, true), by(SortKey::DisplayFrom, false)];
+    check("UID SORT (SUBJECT REVERSE DATE displayfrom) us-ascii ALL", sort(true, None, criteria, SearchKey::All));
+    let returns = SearchReturn { all: true, ..SearchReturn::default() };
+    check("SORT RETURN () (CC) UTF-8 ALL", sort(false, Some(returns), vec![by(SortKey::Cc, false)], SearchKey::All));
+    let thread = |uid, algorithm, key| Command::Thread(Thread { uid, algorithm, key });
+    check(
+        "THREAD REFERENCES US-ASCII TEXT \"gewp\"",
+        thread(false, ThreadAlgorithm::References, SearchKey::Text("gewp".into())),
+    );
+    check("UID THREAD refs UTF-8 ALL", thread(true, ThreadAlgorithm::Refs, SearchKey::All));
+    for wrong in [
+        "SORT () UTF-8 ALL",
+        "SORT (REVERSE) UTF-8 ALL",
+        "SORT (SUBJECT REVERSE) UTF-8 ALL",
+        "SORT (COLOUR) UTF-8 ALL",
+        "SORT (SUBJECT) UTF-8",
+        "THREAD XYZZY UTF-8 ALL",
+        "THREAD REFERENCES UTF-8",
+    ] {
+        check_error(wrong, ErrorKind::Syntax);
+    }
+    check_error("SORT (SUBJECT) KLINGON ALL", ErrorKind::BadCharset);
+}
+
+#[test]
+fn keys_of_extensions() {
+    use SearchKey::{EmailId, Older, SaveDateSupported, SavedBefore, SavedOn, SavedSince, ThreadId, Younger};
+    let day = CalendarDate::from_ymd(2012, 1, 31).unwrap();
+    for (key, expected) in [
+        ("OLDER 259200", Older(259_200)),
+        ("YOUNGER 1", Younger(1)),
+        ("SAVEDBEFORE 31-Jan-2012", SavedBefore(day)),
+        ("SAVEDON \"31-Jan-2012\"", SavedOn(day)),
+        ("savedsince 31-Jan-2012", SavedSince(day)),
+        ("SAVEDATESUPPORTED", SaveDateSupported),
+        ("EMAILID M6d99ac3275bb4e", EmailId("M6d99ac3275bb4e".into())),
+        ("THREADID \"T64b478a75b7ea9\"", ThreadId("T64b478a75b7ea9".into())),
+        ("MODSEQ \"/flags/\\\\draft\" all 620162338", SearchKey::ModSeq(ModSeq::new(620_162_338).unwrap())),
+    ] {
+        let expected = Command::Search(Search { uid: false, returns: None, charset: false, key: expected });
+        check(&format!("SEARCH {key}"), expected);
+    }
+    for wrong in ["SEARCH OLDER 0", "SEARCH YOUNGER x", "SEARCH EMAILID a.b", "SEARCH SAVEDON 1"] {
+        check_error(wrong, ErrorKind::Syntax);
+    }
+}
+
+#[test]
+fn texts_in_other_charsets() {
+    let search = |text: &str| {
+        Ok(Command::Search(Search { uid: false, returns: None, charset: true, key: SearchKey::Body(text.into()) }))
+    };
+    assert_eq!(decode(b"a SEARCH CHARSET ISO-8859-1 BODY {3}\r\nM\xfcn\r\n"), search("Mün"));
+    assert_eq!(decode(b"a SEARCH CHARSET koi8-r BODY {2+}\r\n\xc4\xc1\r\n"), search("да"));
+    assert_eq!(decode(b"a SEARCH CHARSET Shift_JIS BODY \"\x93\xfa\x96\x7b\"\r\n"), search("日本"));
+    assert_eq!(decode(b"a SEARCH CHARSET EUC-JP BODY {1}\r\n\xa4\r\n"), Err(ErrorKind::Syntax));
+    assert_eq!(decode(b"a SEARCH CHARSET UTF-8 BODY {1}\r\n\xfc\r\n"), Err(ErrorKind::Syntax));
+    assert_eq!(decode(b"a SEARCH CHARSET UTF-16 BODY {2}\r\n\0a\r\n"), Err(ErrorKind::BadCharset));
+}
+
+#[test]
+fn items_and_parameters_of_extensions() {
+    let fetch = |items| {
+        Command::Fetch(Fetch { uid: false, set: messages(&[(1, 1)]), items, changed_since: None, vanished: false })
+    };
+    check(
+        "FETCH 1 (EMAILID THREADID SAVEDATE)",
+        fetch(vec![FetchItem::EmailId, FetchItem::ThreadId, FetchItem::SaveDate]),
+    );
+    check("FETCH 1 (RFC822.SIZE PREVIEW)", fetch(vec![FetchItem::Rfc822Size, FetchItem::Preview { lazy: false }]));
+    check("FETCH 1 (PREVIEW (LAZY) UID)", fetch(vec![FetchItem::Preview { lazy: true }, FetchItem::Uid]));
+    check("FETCH 1 PREVIEW (LAZY)", fetch(vec![FetchItem::Preview { lazy: true }]));
+    check_error("FETCH 1 PREVIEW (EAGER)", ErrorKind::Syntax);
+    check("COMPRESS deflate", Command::Compress { algorithm: "DEFLATE".into() });
+    check_error("COMPRESS", ErrorKind::Syntax);
+    let create = |uses: &[SpecialUse]| Command::Create { mailbox: mailbox("MySpecial"), uses: uses.to_vec() };
+    check("CREATE MySpecial (USE (\\Drafts \\Sent \\drafts))", create(&[SpecialUse::Drafts, SpecialUse::Sent]));
+    check("CREATE MySpecial (USE ())", create(&[]));
+    check_error("CREATE MySpecial (USE (\\Attic))", ErrorKind::UnknownUse);
+    check_error("CREATE MySpecial (COLOUR red)", ErrorKind::Syntax);
+    check("STATUS x (MAILBOXID)", Command::Status { mailbox: mailbox("x"), items: vec![StatusItem::MailboxId] });
 }

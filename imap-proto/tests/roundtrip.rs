@@ -4,12 +4,15 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use imap_proto::{
     AppendMessage, Command, CommandError, Decoder, Event, Fetch, FetchItem, FlagList, Limits, List, ListMailbox,
-    ListReturn, ListSelection, Mailbox, Partial, Search, SearchReturn, Secret, Section, SectionText, SelectParams,
-    StatusItem, Store, StoreAction, Tag,
+    ListReturn, ListSelection, Mailbox, MessageSet, Partial, Qresync, Search, SearchReturn, Secret, Section,
+    SectionText, SelectParams, Sort, SpecialUse, StatusItem, Store, StoreAction, Tag, Thread,
     encode::{self, Encoded, Literals},
     response::{ResponseDecoder, ResponseLimits},
 };
-use mailtypes::{CalendarDate, Flag, Flags, InternalDate, Keyword, ModSeq, SearchKey, SequenceBound, SequenceSet};
+use mailtypes::{
+    CalendarDate, Flag, Flags, InternalDate, Keyword, ModSeq, SearchKey, SequenceBound, SequenceSet, SortCriterion,
+    SortKey, ThreadAlgorithm, UidValidity,
+};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -31,6 +34,31 @@ fn pattern() -> impl Strategy<Value = ListMailbox> {
 fn set() -> impl Strategy<Value = SequenceSet> {
     let bound = || prop_oneof![Just(SequenceBound::Star), (1u32..).prop_map(SequenceBound::Number)];
     vec((bound(), bound()), 1..5).prop_map(SequenceSet)
+}
+
+fn messages() -> impl Strategy<Value = MessageSet> {
+    prop_oneof![4 => set().prop_map(MessageSet::Numbers), 1 => Just(MessageSet::SavedResult)]
+}
+
+/// Ranges ascending, without `*`, that hold so many numbers each.
+fn ascending(counts: &[u32], gap: u32) -> SequenceSet {
+    let mut next = gap;
+    let ranges = counts.iter().map(|&count| {
+        let range = (SequenceBound::Number(next), SequenceBound::Number(next + count - 1));
+        next += count + gap;
+        range
+    });
+    SequenceSet(ranges.collect())
+}
+
+fn select_params() -> impl Strategy<Value = SelectParams> {
+    let known = option::of(vec(1u32..9, 1..4).prop_map(|counts| ascending(&counts, 3)));
+    let seq_match = option::of(vec(1u32..9, 1..4).prop_map(|counts| (ascending(&counts, 1), ascending(&counts, 5))));
+    let qresync = (1u32.., 1u64.., known, seq_match).prop_map(|(uid_validity, mod_seq, known_uids, seq_match)| {
+        let (uid_validity, mod_seq) = (UidValidity::new(uid_validity), ModSeq::new(mod_seq));
+        Qresync { uid_validity: uid_validity.expect("not 0"), mod_seq: mod_seq.expect("not 0"), known_uids, seq_match }
+    });
+    (any::<bool>(), option::of(qresync)).prop_map(|(condstore, qresync)| SelectParams { condstore, qresync })
 }
 
 fn keyword() -> impl Strategy<Value = Keyword> {
@@ -92,6 +120,11 @@ fn fetch_item() -> impl Strategy<Value = FetchItem> {
             FetchItem::Body,
             FetchItem::BodyStructure,
             FetchItem::ModSeq,
+            FetchItem::SaveDate,
+            FetchItem::EmailId,
+            FetchItem::ThreadId,
+            FetchItem::Preview { lazy: false },
+            FetchItem::Preview { lazy: true },
         ]),
         (any::<bool>(), section(), partial()).prop_map(|(peek, section, partial)| FetchItem::BodySection {
             peek,
@@ -122,6 +155,15 @@ fn search_key() -> impl Strategy<Value = SearchKey> {
         any::<u64>().prop_map(SearchKey::Smaller),
         (text(), text()).prop_map(|(field, text)| SearchKey::Header(field, text)),
         text().prop_map(SearchKey::Body),
+        (1u32..).prop_map(SearchKey::Older),
+        (1u32..).prop_map(SearchKey::Younger),
+        date().prop_map(SearchKey::SavedBefore),
+        date().prop_map(SearchKey::SavedOn),
+        date().prop_map(SearchKey::SavedSince),
+        Just(SearchKey::SaveDateSupported),
+        Just(SearchKey::SavedResult),
+        "[A-Za-z0-9_-]{1,9}".prop_map(SearchKey::EmailId),
+        "[A-Za-z0-9_-]{1,9}".prop_map(SearchKey::ThreadId),
         text().prop_map(SearchKey::Text),
         (1u64..).prop_map(|n| SearchKey::ModSeq(ModSeq::new(n).expect("not 0"))),
     ];
@@ -134,17 +176,31 @@ fn search_key() -> impl Strategy<Value = SearchKey> {
     })
 }
 
-fn search() -> impl Strategy<Value = Search> {
-    let returns = any::<[bool; 5]>().prop_map(|[min, max, all, count, save]| {
+fn search_return() -> impl Strategy<Value = SearchReturn> {
+    any::<[bool; 5]>().prop_map(|[min, max, all, count, save]| {
         let all = all || !(min || max || count || save);
         SearchReturn { min, max, all, count, save }
-    });
-    (any::<bool>(), option::of(returns), any::<bool>(), search_key()).prop_map(|(uid, returns, charset, key)| Search {
+    })
+}
+
+fn sort() -> impl Strategy<Value = Sort> {
+    let criterion =
+        (select(&SortKey::ALL[..]), any::<bool>()).prop_map(|(key, reverse)| SortCriterion { key, reverse });
+    (any::<bool>(), option::of(search_return()), vec(criterion, 1..4), search_key())
+        .prop_map(|(uid, returns, criteria, key)| Sort { uid, returns, criteria, key })
+}
+
+fn thread() -> impl Strategy<Value = Thread> {
+    (any::<bool>(), select(&ThreadAlgorithm::ALL[..]), search_key()).prop_map(|(uid, algorithm, key)| Thread {
         uid,
-        returns,
-        charset,
+        algorithm,
         key,
     })
+}
+
+fn search() -> impl Strategy<Value = Search> {
+    (any::<bool>(), option::of(search_return()), any::<bool>(), search_key())
+        .prop_map(|(uid, returns, charset, key)| Search { uid, returns, charset, key })
 }
 
 fn list() -> impl Strategy<Value = List> {
@@ -175,20 +231,25 @@ fn command() -> impl Strategy<Value = Command> {
         Command::Expunge,
     ]);
     let base64 = || "[A-Za-z0-9+/]{1,8}=?".prop_map(|base64| Secret(base64.into_bytes()));
-    let params = || any::<bool>().prop_map(|condstore| SelectParams { condstore });
+    let uses = vec(select(&SpecialUse::ALL[..]), 0..3).prop_map(|mut uses| {
+        uses.sort();
+        uses.dedup();
+        uses
+    });
     let since = || option::of(any::<u64>());
     let session = prop_oneof![
         bare,
         (bytes(), bytes()).prop_map(|(user, password)| Command::Login { user, password: Secret(password) }),
+        "[A-Z0-9-]{1,9}".prop_map(|algorithm| Command::Compress { algorithm }),
         ("[A-Z0-9-]{1,9}", option::of(base64()))
             .prop_map(|(mechanism, initial)| Command::Authenticate { mechanism, initial }),
         vec("[A-Z0-9=+-]{1,9}", 1..4).prop_map(|capabilities| Command::Enable { capabilities }),
         vec((bytes(), option::of(bytes())), 0..4).prop_map(|params| Command::Id { params }),
     ];
     let mailboxes = prop_oneof![
-        (mailbox(), params()).prop_map(|(mailbox, params)| Command::Select { mailbox, params }),
-        (mailbox(), params()).prop_map(|(mailbox, params)| Command::Examine { mailbox, params }),
-        mailbox().prop_map(|mailbox| Command::Create { mailbox }),
+        (mailbox(), select_params()).prop_map(|(mailbox, params)| Command::Select { mailbox, params }),
+        (mailbox(), select_params()).prop_map(|(mailbox, params)| Command::Examine { mailbox, params }),
+        (mailbox(), uses).prop_map(|(mailbox, uses)| Command::Create { mailbox, uses }),
         mailbox().prop_map(|mailbox| Command::Delete { mailbox }),
         mailbox().prop_map(|mailbox| Command::Subscribe { mailbox }),
         mailbox().prop_map(|mailbox| Command::Unsubscribe { mailbox }),
@@ -197,23 +258,25 @@ fn command() -> impl Strategy<Value = Command> {
         (pattern(), pattern()).prop_map(|(reference, pattern)| Command::Lsub { reference, pattern }),
         (mailbox(), status_items()).prop_map(|(mailbox, items)| Command::Status { mailbox, items }),
     ];
-    let fetch = (any::<bool>(), set(), vec(fetch_item(), 1..6), since(), any::<bool>()).prop_map(
+    let fetch = (any::<bool>(), messages(), vec(fetch_item(), 1..6), since(), any::<bool>()).prop_map(
         |(uid, set, items, changed_since, vanished)| {
             let vanished = vanished && uid && changed_since.is_some();
             Command::Fetch(Fetch { uid, set, items, changed_since, vanished })
         },
     );
     let actions = select(vec![StoreAction::Replace, StoreAction::Add, StoreAction::Remove]);
-    let store = (any::<bool>(), set(), since(), actions, any::<bool>(), flag_list()).prop_map(
+    let store = (any::<bool>(), messages(), since(), actions, any::<bool>(), flag_list()).prop_map(
         |(uid, set, unchanged_since, action, silent, flags)| {
             Command::Store(Store { uid, set, unchanged_since, action, silent, flags })
         },
     );
     let messages = prop_oneof![
-        set().prop_map(|set| Command::UidExpunge { set }),
-        (any::<bool>(), set(), mailbox()).prop_map(|(uid, set, mailbox)| Command::Copy { uid, set, mailbox }),
-        (any::<bool>(), set(), mailbox()).prop_map(|(uid, set, mailbox)| Command::Move { uid, set, mailbox }),
+        messages().prop_map(|set| Command::UidExpunge { set }),
+        (any::<bool>(), messages(), mailbox()).prop_map(|(uid, set, mailbox)| Command::Copy { uid, set, mailbox }),
+        (any::<bool>(), messages(), mailbox()).prop_map(|(uid, set, mailbox)| Command::Move { uid, set, mailbox }),
         search().prop_map(Command::Search),
+        sort().prop_map(Command::Sort),
+        thread().prop_map(Command::Thread),
         fetch,
         store,
     ];

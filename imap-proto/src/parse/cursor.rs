@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use mailtypes::{SequenceBound, SequenceSet};
 
 use super::chars;
-use crate::{Limits, error::Fault, literal};
+use crate::{Limits, MessageSet, error::Fault, literal};
 
 /// The result of a production.
 pub(crate) type Parsed<T> = Result<T, Fault>;
@@ -208,6 +208,14 @@ impl<'a> Cursor<'a> {
         let (literal, rest) = rest.split_at_checked(len).ok_or(BROKEN)?;
         self.rest = rest;
         Ok(literal)
+    }
+
+    /// `sequence-set`
+    pub(crate) fn message_set(&mut self, limits: &Limits) -> Parsed<MessageSet> {
+        if self.eat(b'$') {
+            return Ok(MessageSet::SavedResult);
+        }
+        self.sequence_set(limits).map(MessageSet::Numbers)
     }
 
     /// `sequence-set`, without `$`.

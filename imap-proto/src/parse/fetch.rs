@@ -11,7 +11,7 @@ const HEADER_NAME_LEN_MAX: usize = 998;
 /// `fetch`, with the modifiers of RFC 4466.
 pub(super) fn fetch(cursor: &mut Cursor<'_>, uid: bool, limits: &Limits) -> Parsed<Fetch> {
     cursor.space()?;
-    let set = cursor.sequence_set(limits)?;
+    let set = cursor.message_set(limits)?;
     cursor.space()?;
     let items = items(cursor, limits)?;
     let mut fetch = Fetch { uid, set, items, changed_since: None, vanished: false };
@@ -71,6 +71,10 @@ fn fetch_att(word: &[u8], cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<Fe
         b"INTERNALDATE" => FetchItem::InternalDate,
         b"ENVELOPE" => FetchItem::Envelope,
         b"MODSEQ" => FetchItem::ModSeq,
+        b"SAVEDATE" => FetchItem::SaveDate,
+        b"EMAILID" => FetchItem::EmailId,
+        b"THREADID" => FetchItem::ThreadId,
+        b"PREVIEW" => FetchItem::Preview { lazy: preview_modifiers(cursor, limits)? },
         b"RFC822" => FetchItem::Rfc822,
         b"RFC822.HEADER" => FetchItem::Rfc822Header,
         b"RFC822.TEXT" => FetchItem::Rfc822Text,
@@ -88,6 +92,24 @@ fn fetch_att(word: &[u8], cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<Fe
         b"BINARY.SIZE" => FetchItem::BinarySize { part: section_binary(cursor, limits)? },
         _ => return Err(Fault::syntax("Unknown FETCH item.")),
     })
+}
+
+/// [SP `(` `preview-mod`s `)`] (RFC 8970): whether there is LAZY.
+fn preview_modifiers(cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<bool> {
+    let mut ahead = *cursor;
+    if !(ahead.eat(b' ') && ahead.peek() == Some(b'(')) {
+        return Ok(false);
+    }
+    let mut lazy = false;
+    ahead.list(limits.list_items_max, |cursor| match cursor.word()?.as_bytes() {
+        b"LAZY" => {
+            lazy = true;
+            Ok(())
+        }
+        _ => Err(Fault::syntax("Unknown PREVIEW modifier.")),
+    })?;
+    *cursor = ahead;
+    Ok(lazy)
 }
 
 /// `section`

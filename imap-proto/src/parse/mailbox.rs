@@ -2,8 +2,8 @@
 
 use super::cursor::{Cursor, Parsed};
 use crate::{
-    Command, ErrorKind, Limits, List, ListMailbox, ListReturn, ListSelection, Mailbox, SelectParams, StatusItem,
-    error::Fault,
+    Command, ErrorKind, Limits, List, ListMailbox, ListReturn, ListSelection, Mailbox, SpecialUse, StatusItem,
+    error::Fault, parse::select::select,
 };
 
 /// The commands whose first argument is a mailbox or a pattern.
@@ -17,7 +17,7 @@ pub(super) fn mailbox_command(name: &[u8], cursor: &mut Cursor<'_>, limits: &Lim
             let (mailbox, params) = select(cursor, limits)?;
             Command::Examine { mailbox, params }
         }
-        b"CREATE" => Command::Create { mailbox: mailbox(cursor)? },
+        b"CREATE" => create(cursor, limits)?,
         b"DELETE" => Command::Delete { mailbox: mailbox(cursor)? },
         b"RENAME" => Command::Rename { from: mailbox(cursor)?, to: mailbox(cursor)? },
         b"SUBSCRIBE" => Command::Subscribe { mailbox: mailbox(cursor)? },
@@ -44,20 +44,35 @@ pub(super) fn mailbox(cursor: &mut Cursor<'_>) -> Parsed<Mailbox> {
     Ok(Mailbox::from_wire(cursor.astring()?))
 }
 
-/// `select`, with the parameters of RFC 4466.
-fn select(cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<(Mailbox, SelectParams)> {
+/// `create`, with the parameters of RFC 6154.
+fn create(cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<Command> {
     let mailbox = mailbox(cursor)?;
-    let mut params = SelectParams::default();
+    let mut uses = Vec::new();
     if cursor.eat(b' ') && cursor.peek() == Some(b'(') {
-        cursor.list(limits.list_items_max, |cursor| match cursor.word()?.as_bytes() {
-            b"CONDSTORE" => {
-                params.condstore = true;
-                Ok(())
+        cursor.list(limits.list_items_max, |cursor| {
+            if cursor.word()?.as_bytes() != b"USE" {
+                return Err(Fault::syntax("Unknown CREATE parameter."));
             }
-            _ => Err(Fault::syntax("Unknown SELECT parameter.")),
+            cursor.space()?;
+            cursor.list(limits.list_items_max, |cursor| {
+                let named = special_use(cursor)?;
+                if !uses.contains(&named) {
+                    uses.push(named);
+                }
+                Ok(())
+            })
         })?;
     }
-    Ok((mailbox, params))
+    Ok(Command::Create { mailbox, uses })
+}
+
+/// `use-attr`
+fn special_use(cursor: &mut Cursor<'_>) -> Parsed<SpecialUse> {
+    cursor.expect(b'\\', "Expected a special use.")?;
+    let name = cursor.atom()?;
+    let is_it = |known: &SpecialUse| known.name().as_bytes().get(1..).is_some_and(|it| it.eq_ignore_ascii_case(name));
+    let known = SpecialUse::ALL.into_iter().find(is_it);
+    known.ok_or(Fault { kind: ErrorKind::UnknownUse, text: "Unknown special use." })
 }
 
 /// `list` (RFC 5258 §6)

@@ -1,24 +1,24 @@
 //! STORE, COPY, MOVE and lists of flags.
 
-use mailtypes::{Flag, InvalidKeyword, Keyword, SequenceSet};
+use mailtypes::{Flag, InvalidKeyword, Keyword};
 
 use super::{
     cursor::{Cursor, Parsed},
     mailbox::mailbox,
 };
-use crate::{FlagList, Limits, Mailbox, Store, StoreAction, error::Fault};
+use crate::{FlagList, Limits, Mailbox, MessageSet, Store, StoreAction, error::Fault};
 
 /// The arguments of COPY and MOVE.
-pub(super) fn set_and_mailbox(cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<(SequenceSet, Mailbox)> {
+pub(super) fn set_and_mailbox(cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<(MessageSet, Mailbox)> {
     cursor.space()?;
-    let set = cursor.sequence_set(limits)?;
+    let set = cursor.message_set(limits)?;
     Ok((set, mailbox(cursor)?))
 }
 
 /// `store`, with the modifiers of RFC 4466.
 pub(super) fn store(cursor: &mut Cursor<'_>, uid: bool, limits: &Limits) -> Parsed<Store> {
     cursor.space()?;
-    let set = cursor.sequence_set(limits)?;
+    let set = cursor.message_set(limits)?;
     cursor.space()?;
     let mut unchanged_since = None;
     if cursor.peek() == Some(b'(') {

@@ -8,6 +8,7 @@ mod fetch;
 mod mailbox;
 mod message;
 mod search;
+mod select;
 
 use self::cursor::{Cursor, Parsed, Word};
 use crate::{Command, CommandError, ErrorKind, Limits, Secret, Tag, error::Fault};
@@ -48,6 +49,8 @@ fn arguments(word: &Word, uid: bool, cursor: &mut Cursor<'_>, limits: &Limits) -
         (_, b"FETCH") => Command::Fetch(fetch::fetch(cursor, uid, limits)?),
         (_, b"STORE") => Command::Store(message::store(cursor, uid, limits)?),
         (_, b"SEARCH") => Command::Search(search::search(cursor, uid, limits)?),
+        (_, b"SORT") => Command::Sort(search::sort(cursor, uid, limits)?),
+        (_, b"THREAD") => Command::Thread(search::thread(cursor, uid, limits)?),
         (_, b"COPY") => {
             let (set, mailbox) = message::set_and_mailbox(cursor, limits)?;
             Command::Copy { uid, set, mailbox }
@@ -58,7 +61,7 @@ fn arguments(word: &Word, uid: bool, cursor: &mut Cursor<'_>, limits: &Limits) -
         }
         (true, b"EXPUNGE") => {
             cursor.space()?;
-            Command::UidExpunge { set: cursor.sequence_set(limits)? }
+            Command::UidExpunge { set: cursor.message_set(limits)? }
         }
         (true, _) => {
             return Err(Fault { kind: ErrorKind::UnknownCommand, text: "Unknown UID command." });
@@ -73,6 +76,10 @@ fn arguments(word: &Word, uid: bool, cursor: &mut Cursor<'_>, limits: &Limits) -
         (false, b"CAPABILITY") => Command::Capability,
         (false, b"STARTTLS") => Command::StartTls,
         (false, b"NAMESPACE") => Command::Namespace,
+        (false, b"COMPRESS") => {
+            cursor.space()?;
+            Command::Compress { algorithm: capitals(cursor.atom()?) }
+        }
         (false, b"LOGIN") => login(cursor)?,
         (false, b"AUTHENTICATE") => authenticate(cursor)?,
         (false, b"ENABLE") => enable(cursor, limits)?,

@@ -1,8 +1,8 @@
 //! Response codes (RFC 9051 §7.1, RFC 5530, RFC 4315, RFC 7162).
 
-use mailtypes::{Flags, Keyword, ModSeq, SeqNum, Uid, UidSet, UidValidity};
+use mailtypes::{Flags, Guid, Keyword, ModSeq, SeqNum, Uid, UidSet, UidValidity};
 
-use super::strings::{flag_list_with, number, uid_set};
+use super::strings::{flag_list_with, number, object_id, uid_set};
 
 /// A `resp-text-code`.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +58,8 @@ pub enum Code<'a> {
     InUse,
     /// `LIMIT`
     Limit,
+    /// `MAILBOXID` (RFC 8474)
+    MailboxId(Guid),
     /// `MODIFIED`: these failed a STORE's UNCHANGEDSINCE; UIDs or sequence numbers as the command had.
     Modified(&'a UidSet),
     /// `NOMODSEQ`
@@ -105,6 +107,8 @@ pub enum Code<'a> {
     UnknownCte,
     /// `UNSEEN`: the first message that is not seen (RFC 3501).
     Unseen(SeqNum),
+    /// `USEATTR`: a special use that cannot be had (RFC 6154).
+    UseAttr,
 }
 
 impl Code<'_> {
@@ -130,6 +134,7 @@ impl Code<'_> {
             Self::HighestModSeq(_) => "HIGHESTMODSEQ",
             Self::InUse => "INUSE",
             Self::Limit => "LIMIT",
+            Self::MailboxId(_) => "MAILBOXID",
             Self::Modified(_) => "MODIFIED",
             Self::NoModSeq => "NOMODSEQ",
             Self::NonExistent => "NONEXISTENT",
@@ -150,6 +155,7 @@ impl Code<'_> {
             Self::Unavailable => "UNAVAILABLE",
             Self::UnknownCte => "UNKNOWN-CTE",
             Self::Unseen(_) => "UNSEEN",
+            Self::UseAttr => "USEATTR",
         }
     }
 }
@@ -174,6 +180,11 @@ pub fn code(out: &mut Vec<u8>, code: Code<'_>) {
             out.extend_from_slice(list.as_bytes());
         }
         Code::HighestModSeq(mod_seq) => number_after_space(out, mod_seq.value()),
+        Code::MailboxId(id) => {
+            out.extend_from_slice(b" (");
+            object_id(out, id);
+            out.push(b')');
+        }
         Code::Modified(set) => set_after_space(out, set),
         Code::PermanentFlags { flags, keywords, creatable } => {
             // The star comes last, after the keywords, as Dovecot writes it.
@@ -227,6 +238,9 @@ mod tests {
         assert_eq!(written(copied), "[COPYUID 38505 304,319:320 3956:3958]");
         assert_eq!(written(Code::HighestModSeq(ModSeq::new(715_194_045_007).unwrap())), "[HIGHESTMODSEQ 715194045007]");
         assert_eq!(written(Code::Modified(&set(&[7, 9]))), "[MODIFIED 7,9]");
+        let id = Guid::parse(b"f2186ea5000000000000000000004c82").unwrap();
+        assert_eq!(written(Code::MailboxId(id)), "[MAILBOXID (f2186ea5000000000000000000004c82)]");
+        assert_eq!(written(Code::UseAttr), "[USEATTR]");
         assert_eq!(written(Code::BadCharset), "[BADCHARSET (US-ASCII UTF-8)]");
         assert_eq!(written(Code::ReadWrite), "[READ-WRITE]");
         assert_eq!(written(Code::Capability("IMAP4rev1 IDLE")), "[CAPABILITY IMAP4rev1 IDLE]");

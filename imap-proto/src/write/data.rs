@@ -2,8 +2,8 @@
 
 use mailtypes::{Flags, Keyword, MailboxName, ModSeq, SeqNum, UidSet};
 
-use super::strings::{flag_list, mailbox, nstring, number, quoted, string, uid_set};
-use crate::{StatusItem, Tag};
+use super::strings::{flag_list, mailbox, nstring, number, object_id, quoted, string, uid_set};
+use crate::{SpecialUse, StatusItem, StatusValue, Tag};
 
 /// A mailbox's attribute in a LIST answer.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -70,6 +70,21 @@ impl ListAttribute {
     }
 }
 
+impl From<SpecialUse> for ListAttribute {
+    fn from(named: SpecialUse) -> Self {
+        match named {
+            SpecialUse::All => Self::All,
+            SpecialUse::Archive => Self::Archive,
+            SpecialUse::Drafts => Self::Drafts,
+            SpecialUse::Flagged => Self::Flagged,
+            SpecialUse::Junk => Self::Junk,
+            SpecialUse::Sent => Self::Sent,
+            SpecialUse::Trash => Self::Trash,
+            SpecialUse::Important => Self::Important,
+        }
+    }
+}
+
 /// Writes `* CAPABILITY list`, its words separated by spaces.
 pub fn capability(out: &mut Vec<u8>, list: &str) {
     out.extend_from_slice(b"* CAPABILITY ");
@@ -118,11 +133,26 @@ pub fn namespace(out: &mut Vec<u8>, prefix: &str, separator: char) {
 /// Writes `* LIST`. No name answers an empty pattern: it tells the separator.
 pub fn list(out: &mut Vec<u8>, attributes: &[ListAttribute], separator: Option<char>, name: Option<&MailboxName>) {
     list_line(out, b"* LIST (", attributes, separator, name);
+    end(out);
+}
+
+/// Writes `* LIST` of a mailbox with `CHILDINFO`: some of the mailboxes below it are subscribed, and not all of them are
+/// told (RFC 5258 §3.5).
+pub fn list_with_child_info(
+    out: &mut Vec<u8>,
+    attributes: &[ListAttribute],
+    separator: Option<char>,
+    name: &MailboxName,
+) {
+    list_line(out, b"* LIST (", attributes, separator, Some(name));
+    out.extend_from_slice(b" (CHILDINFO (\"SUBSCRIBED\"))");
+    end(out);
 }
 
 /// Writes `* LSUB`.
 pub fn lsub(out: &mut Vec<u8>, attributes: &[ListAttribute], separator: Option<char>, name: Option<&MailboxName>) {
     list_line(out, b"* LSUB (", attributes, separator, name);
+    end(out);
 }
 
 fn list_line(
@@ -149,11 +179,10 @@ fn list_line(
         Some(name) => mailbox(out, name),
         None => out.extend_from_slice(b"\"\""),
     }
-    end(out);
 }
 
 /// Writes `* STATUS` with the items and their values.
-pub fn status(out: &mut Vec<u8>, name: &MailboxName, items: impl IntoIterator<Item = (StatusItem, u64)>) {
+pub fn status(out: &mut Vec<u8>, name: &MailboxName, items: impl IntoIterator<Item = (StatusItem, StatusValue)>) {
     out.extend_from_slice(b"* STATUS ");
     mailbox(out, name);
     out.extend_from_slice(b" (");
@@ -163,7 +192,14 @@ pub fn status(out: &mut Vec<u8>, name: &MailboxName, items: impl IntoIterator<It
         }
         out.extend_from_slice(item.name().as_bytes());
         out.push(b' ');
-        number(out, value);
+        match value {
+            StatusValue::Number(n) => number(out, n),
+            StatusValue::Id(id) => {
+                out.push(b'(');
+                object_id(out, id);
+                out.push(b')');
+            }
+        }
     }
     out.push(b')');
     end(out);
@@ -189,6 +225,28 @@ pub fn recent(out: &mut Vec<u8>, count: u32) {
 /// Writes `* seq EXPUNGE`.
 pub fn expunge(out: &mut Vec<u8>, seq: SeqNum) {
     counted(out, seq.value(), b" EXPUNGE");
+}
+
+/// When messages vanished.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Vanished {
+    /// Before the client selected the mailbox; sequence numbers stay.
+    Earlier,
+    /// Now: as EXPUNGE tells it.
+    Now,
+}
+
+/// Writes `* VANISHED` (RFC 7162 §3.2.10); no UIDs write nothing.
+pub fn vanished(out: &mut Vec<u8>, when: Vanished, uids: &UidSet) {
+    if uids.is_empty() {
+        return;
+    }
+    out.extend_from_slice(match when {
+        Vanished::Earlier => b"* VANISHED (EARLIER) ",
+        Vanished::Now => b"* VANISHED ",
+    });
+    uid_set(out, uids);
+    end(out);
 }
 
 fn counted(out: &mut Vec<u8>, n: u32, what: &[u8]) {
@@ -225,6 +283,8 @@ pub struct EsearchResult<'a> {
     pub max: Option<u32>,
     /// All of them; an empty set is not written.
     pub all: Option<&'a UidSet>,
+    /// All of them in the order of a SORT (RFC 5267 §3), instead of `all`; none are not written.
+    pub sorted: Option<&'a [u32]>,
     /// How many.
     pub count: Option<u32>,
     /// The largest mod-sequence among them.
@@ -253,7 +313,27 @@ pub fn esearch(out: &mut Vec<u8>, tag: &Tag, result: &EsearchResult<'_>) {
         out.extend_from_slice(b" ALL ");
         uid_set(out, all);
     }
+    if let Some(sorted) = result.sorted.filter(|sorted| !sorted.is_empty()) {
+        out.extend_from_slice(b" ALL ");
+        sequence(out, sorted);
+    }
     end(out);
+}
+
+/// Numbers in their order, runs as ranges.
+fn sequence(out: &mut Vec<u8>, numbers: &[u32]) {
+    for (i, run) in numbers.chunk_by(|a, b| a.checked_add(1) == Some(*b)).enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        if let [first, .., last] = *run {
+            number(out, first);
+            out.push(b':');
+            number(out, last);
+        } else if let [only] = *run {
+            number(out, only);
+        }
+    }
 }
 
 fn end(out: &mut Vec<u8>) {
@@ -285,14 +365,42 @@ mod tests {
             "* LIST (\\Noselect) \"/\" \"\"\r\n"
         );
         assert_eq!(written(|out| lsub(out, &[], Some('\\'), Some(&name))), "* LSUB () \"\\\\\" \"a b\"\r\n");
-        let items = [(StatusItem::Messages, 231), (StatusItem::UidNext, 44292)];
+        let number = StatusValue::Number;
+        let items = [(StatusItem::Messages, number(231)), (StatusItem::UidNext, number(44292))];
         assert_eq!(written(|out| status(out, &name, items)), "* STATUS \"a b\" (MESSAGES 231 UIDNEXT 44292)\r\n");
+        assert_eq!(
+            written(|out| list_with_child_info(out, &[ListAttribute::NonExistent], Some('/'), &name)),
+            "* LIST (\\NonExistent) \"/\" \"a b\" (CHILDINFO (\"SUBSCRIBED\"))\r\n"
+        );
+        let mailbox_id = StatusValue::Id(mailtypes::Guid([0x0f; 16]));
+        assert_eq!(
+            written(|out| status(out, &name, [(StatusItem::MailboxId, mailbox_id)])),
+            "* STATUS \"a b\" (MAILBOXID (0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f))\r\n"
+        );
         assert_eq!(written(|out| namespace(out, "", '/')), "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
         assert_eq!(written(|out| exists(out, 172)), "* 172 EXISTS\r\n");
         assert_eq!(
             written(|out| id(out, &[("name", Some("Culver")), ("os", None)])),
             "* ID (\"name\" \"Culver\" \"os\" NIL)\r\n"
         );
+    }
+
+    #[test]
+    fn vanished_messages() {
+        let mut uids = UidSet::new();
+        for n in [41, 43, 44, 45, 300] {
+            uids.insert(Uid::new(n).unwrap());
+        }
+        assert_eq!(written(|out| vanished(out, Vanished::Earlier, &uids)), "* VANISHED (EARLIER) 41,43:45,300\r\n");
+        assert_eq!(written(|out| vanished(out, Vanished::Now, &uids)), "* VANISHED 41,43:45,300\r\n");
+        assert_eq!(written(|out| vanished(out, Vanished::Now, &UidSet::new())), "");
+    }
+
+    #[test]
+    fn sorted_data() {
+        let tag = Tag::new(b"A1").unwrap();
+        let result = EsearchResult { count: Some(4), sorted: Some(&[3, 1, 2, 9]), ..Default::default() };
+        assert_eq!(written(|out| esearch(out, &tag, &result)), "* ESEARCH (TAG \"A1\") COUNT 4 ALL 3,1:2,9\r\n");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::num::NonZeroU32;
 
-use mailtypes::{Flags, InternalDate, Keyword, ModSeq, SeqNum, Uid};
+use mailtypes::{Flags, Guid, InternalDate, Keyword, ModSeq, SeqNum, Uid};
 
-use super::strings::{astring, flag_list_with, literal_head, number, quoted, string};
+use super::strings::{astring, flag_list_with, literal_head, nstring, number, object_id, quoted, string};
 use crate::{Section, SectionText, date::write_date_time};
 
 /// One FETCH response: begin it, write its items, end it.
@@ -78,6 +78,66 @@ impl<'o> FetchWriter<'o> {
         out.push(b')');
     }
 
+    /// Writes `SAVEDATE`; NIL where it is not known.
+    pub fn save_date(&mut self, date: Option<InternalDate>) {
+        let out = self.item("SAVEDATE");
+        match date {
+            Some(date) => {
+                out.push(b'"');
+                write_date_time(out, date);
+                out.push(b'"');
+            }
+            None => out.extend_from_slice(b"NIL"),
+        }
+    }
+
+    /// Writes `EMAILID`.
+    pub fn email_id(&mut self, id: Guid) {
+        let out = self.item("EMAILID");
+        out.push(b'(');
+        object_id(out, id);
+        out.push(b')');
+    }
+
+    /// Writes `PREVIEW`; NIL where there is none to be had.
+    pub fn preview(&mut self, text: Option<&str>) {
+        nstring(self.item("PREVIEW"), text.map(str::as_bytes));
+    }
+
+    /// Writes `BINARY[part]<offset>` and the head of its literal; a text with NULs makes it a literal8. Exactly `len`
+    /// bytes must follow.
+    pub fn binary_head(&mut self, part: &[NonZeroU32], offset: Option<u64>, len: u64, has_nul: bool) {
+        let out = self.binary_item("BINARY", part, offset);
+        if has_nul {
+            out.push(b'~');
+        }
+        literal_head(out, len);
+    }
+
+    /// Writes `BINARY[part]<offset> NIL`.
+    pub fn binary_nil(&mut self, part: &[NonZeroU32], offset: Option<u64>) {
+        self.binary_item("BINARY", part, offset).extend_from_slice(b"NIL");
+    }
+
+    /// Writes `BINARY.SIZE[part]`.
+    pub fn binary_size(&mut self, part: &[NonZeroU32], len: u64) {
+        number(self.binary_item("BINARY.SIZE", part, None), len);
+    }
+
+    fn binary_item(&mut self, name: &str, part: &[NonZeroU32], offset: Option<u64>) -> &mut Vec<u8> {
+        if !self.separated {
+            self.out.push(b' ');
+        }
+        self.separated = false;
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.push(b'[');
+        section_part(self.out, part);
+        self.out.push(b']');
+        partial_origin(self.out, offset);
+        self.out.push(b' ');
+        self.out
+    }
+
     /// Writes an item whose value is IMAP already, such as an `ENVELOPE`.
     pub fn raw_item(&mut self, name: &str, value: &[u8]) {
         self.item(name).extend_from_slice(value);
@@ -136,6 +196,10 @@ pub fn section_label(out: &mut Vec<u8>, section: &Section, offset: Option<u64>) 
     out.extend_from_slice(b"BODY[");
     self::section(out, section);
     out.push(b']');
+    partial_origin(out, offset);
+}
+
+fn partial_origin(out: &mut Vec<u8>, offset: Option<u64>) {
     if let Some(offset) = offset {
         out.push(b'<');
         number(out, offset);
@@ -187,6 +251,28 @@ fn header_list(out: &mut Vec<u8>, names: &[String]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn items_of_extensions() {
+        let mut out = Vec::new();
+        let mut fetch = FetchWriter::begin(&mut out, SeqNum::MIN);
+        fetch.save_date(Some(InternalDate::utc(0)));
+        fetch.save_date(None);
+        fetch.email_id(Guid([0xab; 16]));
+        fetch.nil("THREADID");
+        fetch.preview(Some("Dear \"Ann\""));
+        fetch.preview(None);
+        let part = [NonZeroU32::MIN];
+        fetch.binary_size(&part, 3);
+        fetch.binary_nil(&part, None);
+        fetch.binary_head(&part, Some(0), 2, true);
+        fetch.raw(b"\0a");
+        FetchWriter::resume(&mut out).end();
+        let expected = "* 1 FETCH (SAVEDATE \"01-Jan-1970 00:00:00 +0000\" SAVEDATE NIL \
+             EMAILID (abababababababababababababababab) THREADID NIL PREVIEW \"Dear \\\"Ann\\\"\" PREVIEW NIL \
+             BINARY.SIZE[1] 3 BINARY[1] NIL BINARY[1]<0> ~{2}\r\n\0a)\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
 
     #[test]
     fn a_response_item_by_item() {

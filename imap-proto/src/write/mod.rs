@@ -9,11 +9,12 @@ mod data;
 mod fetch;
 mod status;
 mod strings;
+mod thread;
 
 pub use code::{Code, code};
 pub use data::{
-    EsearchResult, ListAttribute, capability, enabled, esearch, exists, expunge, flags, id, list, lsub, namespace,
-    recent, search, status,
+    EsearchResult, ListAttribute, Vanished, capability, enabled, esearch, exists, expunge, flags, id, list,
+    list_with_child_info, lsub, namespace, recent, search, status, vanished,
 };
 pub use fetch::{FetchWriter, section_label};
 pub use status::{
@@ -22,6 +23,8 @@ pub use status::{
 pub use strings::{
     astring, flag_list, flag_list_with, literal_head, mailbox, nstring, number, quoted, string, uid_set,
 };
+
+pub use thread::{ThreadNode, thread_list};
 
 pub(crate) use fetch::{section, section_part};
 pub(crate) use strings::{is_plain_astring, is_quotable};

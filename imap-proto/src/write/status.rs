@@ -93,6 +93,7 @@ pub fn command_error(out: &mut Vec<u8>, error: &CommandError) {
         ErrorKind::Syntax | ErrorKind::UnknownCommand => (Status::Bad, None),
         ErrorKind::Limit => (Status::Bad, Some(Code::Limit)),
         ErrorKind::TooBig => (Status::No, Some(Code::TooBig)),
+        ErrorKind::UnknownUse => (Status::No, Some(Code::UseAttr)),
         ErrorKind::BadCharset => (Status::No, Some(Code::BadCharset)),
         ErrorKind::LineTooLong | ErrorKind::LiteralTooLong => (Status::Bad, Some(Code::TooBig)),
     };

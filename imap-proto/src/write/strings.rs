@@ -1,6 +1,6 @@
 //! Numbers and strings.
 
-use mailtypes::{Flags, Keyword, MailboxName, UidSet, mutf7};
+use mailtypes::{Flags, Guid, Keyword, MailboxName, UidSet, mutf7};
 
 use crate::parse::chars;
 
@@ -107,6 +107,11 @@ pub fn uid_set(out: &mut Vec<u8>, set: &UidSet) {
             number(out, range.end().value());
         }
     }
+}
+
+/// Writes an `objectid` (RFC 8474): the GUID in hexadecimal digits.
+pub(super) fn object_id(out: &mut Vec<u8>, id: Guid) {
+    out.extend_from_slice(id.to_string().as_bytes());
 }
 
 /// Writes a `flag-list`, parentheses included.

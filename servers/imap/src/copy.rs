@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use imap_proto::{
-    Mailbox, Tag,
+    Mailbox, MessageSet, Tag,
     write::{self, Code, Status},
 };
 use mailstore::{Batch, Committed, Result as StorageResult, StorageError};
-use mailtypes::{SequenceSet, UidSet, UidValidity};
+use mailtypes::{UidSet, UidValidity};
 
 use crate::{
     codes::Target,
@@ -38,7 +38,7 @@ impl CopyUid {
 }
 
 impl Session {
-    pub(crate) async fn copy(&mut self, tag: &Tag, uid: bool, set: &SequenceSet, to: &Mailbox) -> Result<(), End> {
+    pub(crate) async fn copy(&mut self, tag: &Tag, uid: bool, set: &MessageSet, to: &Mailbox) -> Result<(), End> {
         let copied = match self.copy_messages(tag, uid, set, to).await? {
             Some(Ok(copied)) => copied,
             Some(Err(error)) => return self.storage_error(tag, "COPY", &error, Target::Destination),
@@ -53,7 +53,7 @@ impl Session {
         &mut self,
         tag: &Tag,
         uid: bool,
-        set: &SequenceSet,
+        set: &MessageSet,
         to: &Mailbox,
     ) -> Result<(), End> {
         if self.here(|selected, _| selected.read_only)? {
@@ -87,7 +87,7 @@ impl Session {
         &mut self,
         tag: &Tag,
         uid: bool,
-        set: &SequenceSet,
+        set: &MessageSet,
         to: &Mailbox,
     ) -> Result<Option<StorageResult<Option<CopyUid>>>, End> {
         let Some(uids) = self.here(|selected, _| uids_of(selected, uid, set))? else {

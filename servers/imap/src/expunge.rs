@@ -1,13 +1,14 @@
 //! EXPUNGE and UID EXPUNGE (RFC 3501 §6.4.3, RFC 4315 §2.1).
 
-use imap_proto::{Tag, write::Code};
+use imap_proto::{MessageSet, Tag, write::Code};
 use mailstore::{Batch, Columns, Cursor, Expunges, Result as StorageResult, Rows, ScanBudget, StorageError, View};
-use mailtypes::{Flag, SequenceSet, Uid, UidSet};
+use mailtypes::{Flag, UidSet};
 
 use crate::{
     codes::Target,
     end::End,
     session::{Session, committed, in_flight},
+    store::uids_of,
     sync::Sync,
 };
 
@@ -15,7 +16,7 @@ use crate::{
 pub(crate) const READ_ONLY: &str = "Mailbox is read-only.";
 
 impl Session {
-    pub(crate) async fn expunge(&mut self, tag: &Tag, within: Option<SequenceSet>) -> Result<(), End> {
+    pub(crate) async fn expunge(&mut self, tag: &Tag, within: Option<MessageSet>) -> Result<(), End> {
         if self.here(|selected, _| selected.read_only)? {
             return self.no(tag, Some(Code::ReadOnly), READ_ONLY);
         }
@@ -29,15 +30,14 @@ impl Session {
     }
 
     /// Expunges the messages with `\Deleted`, or those of them that a UID set names. Says how many.
-    pub(crate) async fn expunge_deleted(&mut self, within: Option<SequenceSet>) -> Result<StorageResult<u64>, End> {
+    pub(crate) async fn expunge_deleted(&mut self, within: Option<MessageSet>) -> Result<StorageResult<u64>, End> {
         let submitted = self.on_selected(move |selected, _| -> StorageResult<_> {
             // What others have deleted or expunged by now counts.
             selected.sync(Expunges::Hold)?;
-            let mut among = selected.view.uids();
-            if let Some(within) = within {
-                let largest = among.last().map_or(0, Uid::value);
-                among = among.intersection(&within.resolve(largest));
-            }
+            let among = match within {
+                Some(within) => uids_of(selected, true, &within).unwrap_or_default(),
+                None => selected.view.uids(),
+            };
             let deleted = deleted(&*selected.view, &among)?;
             if deleted.is_empty() {
                 return Ok(None);

@@ -1,6 +1,9 @@
 //! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 §6.3).
 
-use imap_proto::{Mailbox, StatusItem, Tag, write};
+use imap_proto::{
+    Mailbox, SpecialUse, StatusItem, StatusValue, Tag,
+    write::{self, Code},
+};
 use mailstore::{MailStorage, Result as StorageResult, StorageError};
 use mailtypes::MailboxName;
 
@@ -21,7 +24,10 @@ impl Session {
         }
     }
 
-    pub(crate) async fn create(&mut self, tag: &Tag, mailbox: &Mailbox) -> Result<(), End> {
+    pub(crate) async fn create(&mut self, tag: &Tag, mailbox: &Mailbox, uses: &[SpecialUse]) -> Result<(), End> {
+        if !uses.is_empty() {
+            return self.no(tag, Some(Code::UseAttr), "Special uses cannot be given to mailboxes.");
+        }
         // A separator at the end says that mailboxes are to come below it; such a mailbox can hold messages too.
         let Ok((name, _)) = mailbox.name_to_create() else {
             return self.name_of(tag, mailbox).map(drop);
@@ -87,7 +93,7 @@ pub(crate) fn status_line(
     let size = if items.contains(&StatusItem::Size) { mailbox.size()? } else { 0 };
     let wanted = StatusItem::ALL.into_iter().filter(|item| items.contains(item));
     let values = wanted.filter_map(|item| {
-        let value = match item {
+        let number = match item {
             StatusItem::Messages => status.messages.into(),
             StatusItem::Recent => recent.unwrap_or(status.recent).into(),
             StatusItem::UidNext => status.uid_next.value().into(),
@@ -96,9 +102,10 @@ pub(crate) fn status_line(
             StatusItem::Deleted => status.deleted.into(),
             StatusItem::Size => size,
             StatusItem::HighestModSeq => status.highest_modseq.value(),
+            StatusItem::MailboxId => return Some((item, StatusValue::Id(mailbox.guid()))),
             _ => return None,
         };
-        Some((item, value))
+        Some((item, StatusValue::Number(number)))
     });
     let mut line = Vec::new();
     write::status(&mut line, name, values);

@@ -80,6 +80,7 @@ impl Session {
             all: returns.all.then_some(found),
             count: returns.count.then(|| u32::try_from(found.count()).unwrap_or(u32::MAX)),
             mod_seq: None,
+            ..EsearchResult::default()
         };
         write::esearch(&mut self.wire.output, tag, &result);
     }

@@ -17,8 +17,8 @@ impl Session {
         params: SelectParams,
         read_only: bool,
     ) -> Result<(), End> {
-        if params.condstore {
-            return self.bad(tag, "CONDSTORE is not supported.");
+        if params != SelectParams::default() {
+            return self.bad(tag, "Parameter is not supported.");
         }
         // Whatever comes of it, the mailbox that was selected is not any more.
         if self.state.unselect().is_some() {

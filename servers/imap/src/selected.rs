@@ -23,6 +23,8 @@ pub(crate) struct Selected {
     known: BTreeMap<Uid, FlagsDigest>,
     /// A sync held expunges back, perhaps.
     holds: bool,
+    /// `$` (RFC 5182), those expunged since included.
+    saved_result: UidSet,
 }
 
 #[derive(Default)]
@@ -64,6 +66,7 @@ impl Selected {
             untold: Untold::default(),
             known: BTreeMap::new(),
             holds: false,
+            saved_result: UidSet::new(),
         }
     }
 
@@ -170,6 +173,11 @@ impl Selected {
             }
         }
         Ok(())
+    }
+
+    /// The messages that `$` names: those of the saved result that the view still shows.
+    pub(crate) fn saved_result(&self) -> UidSet {
+        self.view.uids().intersection(&self.saved_result)
     }
 
     /// Notes the flags that a message has according to the client.

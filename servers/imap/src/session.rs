@@ -207,6 +207,7 @@ impl Session {
                 write::id(&mut self.wire.output, &[("name", Some("Culver"))]);
                 self.finish(&tag, Sync::ALL, "ID completed.").await
             }
+            Command::Compress { .. } => self.no(&tag, Some(Code::Cannot), "Compression is not available."),
             Command::StartTls => self.bad(&tag, "TLS is not available."),
             Command::Authenticate { mechanism, initial } => self.authenticate(&tag, &mechanism, initial).await,
             Command::Login { user, password } => self.login(&tag, &user, password).await,
@@ -226,7 +227,7 @@ impl Session {
             }
             Command::Select { mailbox, params } => self.select(&tag, &mailbox, params, false).await,
             Command::Examine { mailbox, params } => self.select(&tag, &mailbox, params, true).await,
-            Command::Create { mailbox } => self.create(&tag, &mailbox).await,
+            Command::Create { mailbox, uses } => self.create(&tag, &mailbox, &uses).await,
             Command::Delete { mailbox } => self.delete(&tag, &mailbox).await,
             Command::Rename { from, to } => self.rename(&tag, &from, &to).await,
             Command::Subscribe { mailbox } => self.subscribe(&tag, &mailbox).await,
@@ -251,6 +252,8 @@ impl Session {
             Command::Expunge => self.expunge(&tag, None).await,
             Command::UidExpunge { set } => self.expunge(&tag, Some(set)).await,
             Command::Search(search) => self.search(&tag, search).await,
+            Command::Sort(_) => self.no(&tag, Some(Code::Cannot), "SORT is not available."),
+            Command::Thread(_) => self.no(&tag, Some(Code::Cannot), "THREAD is not available."),
             Command::Fetch(fetch) => self.fetch(&tag, fetch).await,
             Command::Store(store) => self.store(&tag, store).await,
             Command::Copy { uid, set, mailbox } => self.copy(&tag, uid, &set, &mailbox).await,

@@ -1,6 +1,6 @@
 //! STORE and UID STORE (RFC 3501 §6.4.6): one batch, whatever the number of messages.
 
-use imap_proto::{Store, StoreAction, Tag, write::Code};
+use imap_proto::{MessageSet, Store, StoreAction, Tag, write::Code};
 use mailstore::{Batch, Columns, Cursor, FlagAction, FlagChange, Result as StorageResult, Rows, ScanBudget};
 use mailtypes::{Flags, Keyword, SequenceBound, SequenceSet, Uid, UidSet};
 
@@ -94,8 +94,9 @@ fn expected(flags: Flags, keywords: &[Keyword], change: &FlagChange) -> FlagsDig
 
 /// The messages that a set names. `None` for a sequence number that is not there, as none is in an empty mailbox; UIDs that are not there name nothing
 /// (RFC 3501 §6.4.8).
-pub(crate) fn uids_of(selected: &Selected, uid: bool, set: &SequenceSet) -> Option<UidSet> {
+pub(crate) fn uids_of(selected: &Selected, uid: bool, set: &MessageSet) -> Option<UidSet> {
     let view = &selected.view;
+    let MessageSet::Numbers(set) = set else { return Some(selected.saved_result()) };
     if uid {
         let uids = view.uids();
         let largest = uids.last().map_or(0, Uid::value);
