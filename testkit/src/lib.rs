@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod clients;
 pub mod culver;
 pub mod dovecot;
 pub mod fixtures;

@@ -38,6 +38,85 @@ pub fn message(rng: &mut Rng, number: u64) -> Vec<u8> {
     message
 }
 
+/// Kinds of [`varied`] messages; the number decides, so that any run of so many has all of them.
+const KINDS: u64 = 16;
+
+/// A message of a kind that transport trips over: no header, no body, bytes of every value but NUL, dots at the beginning
+/// of lines, lines and headers beyond all limits of the standards. CRLF line ends. No header that a server adds comes first.
+pub fn varied(rng: &mut Rng, number: u64) -> Vec<u8> {
+    let head = format!("X-Number: {number}.{}\r\nSubject: varied {number}\r\n", rng.u32(..));
+    let mut message = head.into_bytes();
+    match number % KINDS {
+        0 => message.extend_from_slice(b"\r\n"),
+        1 => message = format!("\r\nno header but a body, {number}\r\n").into_bytes(),
+        2 => {
+            message.extend_from_slice("X-Eight-Bit: Grüße, żółć, \u{1F4E8}\r\n\r\nÜber den Wolken\r\n".as_bytes());
+            message.extend_from_slice(b"latin1: \xe4\xf6\xfc\xff\r\n");
+        }
+        3 => {
+            message.extend_from_slice(b"\r\n");
+            binary_lines(rng, 50, &mut message);
+        }
+        4 => {
+            message.extend_from_slice(b"\r\n");
+            for line in [".", "..", "...", ".\t", ". dot and space", ".quit", ".", "text.", ""] {
+                message.extend_from_slice(line.as_bytes());
+                message.extend_from_slice(b"\r\n");
+            }
+        }
+        5 => {
+            message.extend_from_slice(b"\r\n");
+            for len in [997, 998, 999, 1000, 2047, 2048, 2049, 4096, 65_536, 100_000] {
+                message.extend(std::iter::repeat_n(b'a' + rng.u8(..26), len));
+                message.extend_from_slice(b"\r\n.");
+            }
+            message.extend_from_slice(b"\r\n");
+        }
+        6 => {
+            for field in 0..rng.u32(100..1000) {
+                let value = "v".repeat(rng.usize(..60));
+                message.extend_from_slice(format!("X-Field-{field}: {value}\r\n\t{value} folded\r\n").as_bytes());
+            }
+            message.extend_from_slice(b"Received: from nowhere\r\nReturn-Path: <a@b>\r\n\r\nbody\r\n");
+        }
+        7 => {
+            let lines = ["From the beginning", ">From quoted", "From ", "", " leading", "trailing \t ", "\t"];
+            message.extend_from_slice(b"\r\n");
+            lines.iter().for_each(|line| message.extend_from_slice(format!("{line}\r\n").as_bytes()));
+        }
+        8 => {
+            let value = "w".repeat(rng.usize(2000..30_000));
+            message.extend_from_slice(format!("X-Long: {value}\r\nBcc: <kept@test.example>\r\n\r\n").as_bytes());
+        }
+        9 => {
+            message.extend_from_slice(b"\r\n");
+            let lines = rng.usize(1000..4000);
+            binary_lines(rng, lines, &mut message);
+        }
+        _ => return self::message(rng, number),
+    }
+    message
+}
+
+/// A message of `len` bytes and a few more.
+pub fn large(rng: &mut Rng, number: u64, len: usize) -> Vec<u8> {
+    let mut message = format!("X-Number: {number}\r\nSubject: large\r\n\r\n").into_bytes();
+    message.reserve(len);
+    while message.len() < len {
+        message.extend_from_slice(format!("{:016x}", rng.u64(..)).repeat(rng.usize(..5)).as_bytes());
+        message.extend_from_slice(b"\r\n");
+    }
+    message
+}
+
+fn binary_lines(rng: &mut Rng, lines: usize, message: &mut Vec<u8>) {
+    for _ in 0..lines {
+        let bytes = std::iter::repeat_with(|| rng.u8(1..)).take(80).filter(|b| !b"\r\n".contains(b));
+        message.extend(bytes.collect::<Vec<_>>());
+        message.extend_from_slice(b"\r\n");
+    }
+}
+
 fn subject(rng: &mut Rng, number: u64) -> String {
     match rng.u8(..5) {
         0 => "=?utf-8?Q?Gr=C3=BC=C3=9Fe?= aus =?utf-8?B?S8O2bG4=?=".to_owned(),

@@ -1,0 +1,114 @@
+//! A Culver of its own for one test, and a Dovecot on the same store for a second opinion.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, ensure};
+
+use crate::{
+    clients::{Peer, Program},
+    culver::Culver,
+    dovecot::{Dovecot, PASSWORD, Setup},
+    imap::{Imap, quote},
+    lmtp::Lmtp,
+    observe::{Depth, Shown},
+    place::{MailUser, Place},
+};
+
+/// Where a client is tried. Dropped, it ends both servers and removes the files.
+#[derive(Debug)]
+pub struct Stage {
+    // Dropped in this order: the servers go before their files.
+    culver: Culver,
+    witness: Dovecot,
+    owner: MailUser,
+    place: Place,
+}
+
+impl Stage {
+    /// Sets up both servers for `users`, who have no mail yet.
+    pub fn new(what: &str, program: &Path, users: &[&str]) -> anyhow::Result<Self> {
+        let place = Place::new(what)?;
+        let owner = MailUser::for_tests()?;
+        let data = place.folder_of(&owner, "data")?;
+        Culver::prepare(&data, &owner, users)?;
+        let culver = Culver::start(program, &data, &owner)?;
+        let setup = Setup { mail_location: format!("sdbox:{}/mail/%u", data.display()), users, extra: "" };
+        let witness = Dovecot::start(place.path(), &owner, &setup)?;
+        Ok(Self { culver, witness, owner, place })
+    }
+
+    /// The server.
+    pub fn culver(&self) -> &Culver {
+        &self.culver
+    }
+
+    /// Whom the mail belongs to.
+    pub fn owner(&self) -> &MailUser {
+        &self.owner
+    }
+
+    /// A folder for a client's own files.
+    pub fn home(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let home = self.place.path().join(name);
+        fs::create_dir_all(&home)?;
+        Ok(home)
+    }
+
+    /// A client, to be run in the folder `home`.
+    pub fn client(&self, peer: Peer, home: &Path) -> anyhow::Result<Program> {
+        let path = peer.path().with_context(|| format!("{peer:?} is not installed"))?;
+        Ok(Program::new(&path, home))
+    }
+
+    /// Our own client, logged in at Culver.
+    pub fn imap(&self, user: &str) -> anyhow::Result<Imap> {
+        login(self.culver.imap, user)
+    }
+
+    /// Our own client, logged in at Dovecot.
+    pub fn witness(&self, user: &str) -> anyhow::Result<Imap> {
+        login(self.witness.imap, user)
+    }
+
+    /// Shows Dovecot a user's mail under another name, for names that Dovecot takes no login for.
+    pub fn alias(&self, user: &str, name: &str) -> anyhow::Result<()> {
+        let mail = self.place.path().join("data/mail");
+        Ok(std::os::unix::fs::symlink(mail.join(user), mail.join(name))?)
+    }
+
+    /// Runs `doveadm` on the store.
+    pub fn doveadm(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        Ok(String::from_utf8_lossy(&self.witness.doveadm(arguments)?).into_owned())
+    }
+
+    /// Delivers messages to a user, each of which must be taken.
+    pub fn deliver<'a>(&self, user: &str, messages: impl IntoIterator<Item = &'a [u8]>) -> anyhow::Result<()> {
+        let mut lmtp = Lmtp::connect(self.culver.lmtp)?;
+        for message in messages {
+            let replies = lmtp.deliver(&[user], message)?;
+            ensure!(replies.iter().all(|(code, _)| *code == 250), "{replies:?}");
+        }
+        Ok(())
+    }
+
+    /// All of a user's mail, as both servers show it: an error if they differ, or if Dovecot found fault with the store.
+    pub fn shown(&self, user: &str) -> anyhow::Result<Shown> {
+        let ours = Shown::by(&mut self.imap(user)?, Depth::Bodies)?;
+        let theirs = Shown::by(&mut self.witness(user)?, Depth::Bodies)?;
+        let differences = ours.differences(&theirs);
+        ensure!(differences.is_empty(), "Culver and Dovecot show different mail\n{}", differences.join("\n"));
+        let complaints = self.witness.complaints()?;
+        ensure!(complaints.is_empty(), "Dovecot complains\n{}", complaints.join("\n"));
+        Ok(theirs)
+    }
+}
+
+fn login(address: SocketAddr, user: &str) -> anyhow::Result<Imap> {
+    let mut imap = Imap::connect(address)?;
+    imap.ok(&format!("LOGIN {} {PASSWORD}", quote(user)))?;
+    Ok(imap)
+}
