@@ -2,8 +2,9 @@
 //!
 //! Of a field that stands there twice the first valid one counts. Values are kept undecoded.
 
+use crate::header::Fields;
 use crate::lex::{Lexer, Next};
-use crate::limits::Budget;
+use crate::limits::{Budget, Limits};
 use crate::param::{parse_params, replace_nuls};
 
 /// Parameters read of one field; more are ignored.
@@ -54,6 +55,22 @@ pub struct Content {
 }
 
 impl Content {
+    /// From the header of a part, an empty line at the end or not. Unlike [`crate::Structure::content`], what a message
+    /// says of its body counts even where it does not say that it is MIME: so bodies are decoded.
+    #[must_use]
+    pub fn of_header(header: &[u8]) -> Self {
+        let mut content = Self::default();
+        let mut budget = Budget::new(Limits::CONTENT_LEN_MAX);
+        for field in Fields::new(header) {
+            if let Some((prefix, name)) = field.name_to_nul().split_at_checked("Content-".len())
+                && prefix.eq_ignore_ascii_case(b"Content-")
+            {
+                content.read_field(name, &field.value(), &mut budget);
+            }
+        }
+        content
+    }
+
     /// The value of a Content-Type parameter, `name` in any case.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&[u8]> {

@@ -21,17 +21,24 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod base_subject;
+mod binary;
 mod body_structure;
+mod collation;
 mod content;
 mod date;
+mod decode;
 mod envelope;
 mod header;
 mod header_cache;
+mod html_text;
 mod lex;
 mod limits;
+mod message_id;
 mod mime_parts;
 mod param;
 mod part;
+mod preview;
 mod quote;
 mod scan;
 mod section;
@@ -39,14 +46,20 @@ mod structure;
 mod text;
 
 pub use address::{Address, parse_address_list};
+pub use base_subject::BaseSubject;
+pub use binary::{BinaryDecoder, BinaryError};
+pub use collation::collation_key;
 pub use content::{Content, Disposition, Param};
 pub use date::{SentDate, parse_date};
+pub use decode::{LINE_LEN_MAX, TextDecoder, TransferEncoding};
 pub use envelope::Envelope;
 pub use header::{Field, Fields, HeaderEnding, HeaderSelection, header_len, unfold_value, write_header_fields};
 pub use header_cache::{CachedHeader, HeaderCacheError, encode_cached_header};
 pub use limits::Limits;
+pub use message_id::MessageIds;
 pub use mime_parts::{MimePartsError, decode_mime_parts, encode_mime_parts};
 pub use part::{Part, PartFlags, PartIndex, PartTree, Size};
+pub use preview::{PREVIEW_LEN_MAX, PreviewText};
 pub use scan::Scanner;
 pub use section::{PartRanges, Section};
 pub use structure::{CacheFlags, Structure};

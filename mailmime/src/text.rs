@@ -145,7 +145,7 @@ pub fn decode_text_part(transfer_encoding: Option<&[u8]>, charset: Option<&[u8]>
     decode_charset(charset.unwrap_or_default(), &decode_transfer_encoding(transfer_encoding, body)).into_owned()
 }
 
-fn decode_charset<'a>(charset: &[u8], bytes: &'a [u8]) -> Cow<'a, str> {
+pub(crate) fn decode_charset<'a>(charset: &[u8], bytes: &'a [u8]) -> Cow<'a, str> {
     let is_utf8 = [&b""[..], b"utf-8", b"utf8", b"us-ascii", b"ascii"];
     if is_utf8.iter().any(|name| charset.eq_ignore_ascii_case(name)) {
         return String::from_utf8_lossy(bytes);
