@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -110,12 +110,17 @@ impl Program {
             if Instant::now() > deadline {
                 child.kill()?;
                 child.wait()?;
-                anyhow::bail!("{:?} does not end\n{}", self.command, self.said()?.errors());
+                anyhow::bail!("{} does not end\n{}", self.name(), self.said()?.errors());
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(20));
         };
         Ok(Ran { status, ..self.said()? })
+    }
+
+    fn name(&self) -> String {
+        let arguments = self.command.get_args().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        format!("{} {arguments}", self.command.get_program().display())
     }
 
     fn said(&self) -> anyhow::Result<Ran> {
@@ -125,15 +130,9 @@ impl Program {
 
     /// Runs it, and anything but success is an error.
     pub fn ok(self) -> anyhow::Result<Ran> {
-        let what = format!("{:?}", self.command);
+        let what = self.name();
         let ran = self.run()?;
         ensure!(ran.status.success(), "{what}: {}\n{}\n{}", ran.status, ran.text(), ran.errors());
         Ok(ran)
-    }
-
-    /// Standard input from nowhere, output to the null device: for what keeps running.
-    pub fn silent(mut self) -> Command {
-        self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.command
     }
 }

@@ -64,6 +64,13 @@ impl Stage {
         Ok(Program::new(&path, home))
     }
 
+    /// An interpreter, with a script that is put into the folder `home`.
+    pub fn script(&self, peer: Peer, home: &Path, name: &str, text: &str) -> anyhow::Result<Program> {
+        let path = home.join(name);
+        fs::write(&path, text)?;
+        Ok(self.client(peer, home)?.args([path]))
+    }
+
     /// Our own client, logged in at Culver.
     pub fn imap(&self, user: &str) -> anyhow::Result<Imap> {
         login(self.culver.imap, user)

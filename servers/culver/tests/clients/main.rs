@@ -3,9 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod curl;
+mod imapclient;
+mod imaplib;
+mod isync;
 mod postfix;
 
-use testkit::clients::{Peer, Stage, missing};
+use testkit::{
+    clients::{Peer, Stage, missing},
+    observe::ShownMessage,
+};
 
 /// A server for a test, unless something that the test needs is not installed.
 fn stage(what: &str, peer: Peer, users: &[&str]) -> Option<Stage> {
@@ -13,4 +20,32 @@ fn stage(what: &str, peer: Peer, users: &[&str]) -> Option<Stage> {
         return None;
     }
     Some(Stage::new(what, env!("CARGO_BIN_EXE_culver").as_ref(), users).unwrap())
+}
+
+/// A message that is easily told from others: `Subject: number N`, from `senderN@test.example`, on the Nth of March.
+fn numbered(number: u32) -> Vec<u8> {
+    format!(
+        "Message-ID: <{number}@test.example>\r\nDate: {number:02} Mar 2026 12:00:00 +0000\r\n\
+         From: Sender {number} <sender{number}@test.example>\r\nTo: Ann <ann@test.example>\r\n\
+         Subject: number {number}\r\n\r\nThis is the body of message {number}.\r\n.a dot\r\nGr\u{fc}\u{df}e\r\n"
+    )
+    .into_bytes()
+}
+
+/// Puts such messages into a user's INBOX, with UIDs from 1 on.
+fn deliver_numbered(stage: &Stage, user: &str, numbers: std::ops::RangeInclusive<u32>) {
+    let messages: Vec<_> = numbers.map(numbered).collect();
+    stage.deliver(user, messages.iter().map(Vec::as_slice)).unwrap();
+}
+
+/// What both servers show of a mailbox: `UID flags subject-number`, a line each.
+fn listing(stage: &Stage, user: &str, mailbox: &str) -> Vec<String> {
+    let shown = stage.shown(user).unwrap();
+    let Some(mailbox) = shown.mailboxes.get(mailbox) else { panic!("no {mailbox} in {:?}", shown.list) };
+    let line = |(uid, message): (&u32, &ShownMessage)| {
+        let number = message.envelope.split("number ").nth(1).unwrap_or("?");
+        let number: String = number.chars().take_while(char::is_ascii_digit).collect();
+        format!("{uid} {} #{number}", message.flags.join(" ")).replace("  ", " ")
+    };
+    mailbox.messages.iter().map(line).collect()
 }

@@ -1,0 +1,35 @@
+//! Python's imaplib.
+
+use testkit::{clients::Peer, dovecot::PASSWORD};
+
+use crate::{deliver_numbered, listing, stage};
+
+#[test]
+fn imaplib_reads_searches_flags_moves_and_appends() {
+    let Some(stage) = stage("imaplib", Peer::Python, &["ann"]) else { return };
+    deliver_numbered(&stage, "ann", 1..=10);
+    let home = stage.home("imaplib").unwrap();
+    let port = stage.culver().imap.port().to_string();
+    let script = include_str!("imaplib_session.py");
+    let client = stage.script(Peer::Python, &home, "session.py", script).unwrap();
+    let ran = client.args([&port, "ann", PASSWORD]).ok().unwrap();
+    eprintln!("imaplib: {}", ran.text().trim());
+
+    let inbox = [
+        "1 $Label1 \\Flagged #1",
+        "2 $Label1 #2",
+        "3 #3",
+        "4 #4",
+        "5 #5",
+        "7 #7",
+        "8 #8",
+        "10 #10",
+        "11 \\Draft \\Seen #11",
+    ];
+    assert_eq!(listing(&stage, "ann", "INBOX"), inbox);
+    assert_eq!(listing(&stage, "ann", "Done"), ["1 #5", "2 #6"]);
+    let shown = stage.shown("ann").unwrap();
+    let names: Vec<_> = shown.list.keys().map(String::as_str).collect();
+    assert_eq!(names, ["Done", "INBOX", "Work"]);
+    assert_eq!(shown.subscribed, ["Work/Gr&APwA3w-e"], "a subscription does not follow a rename");
+}
