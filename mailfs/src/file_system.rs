@@ -99,6 +99,8 @@ pub trait File: Send + Sync + fmt::Debug {
     fn unlock(&self) -> Result<()>;
     /// Sets permission bits and group, best effort for the group (`docs/formats/locking.md`, Permissions).
     fn set_permissions(&self, mode: u32, gid: Option<u32>) -> Result<()>;
+    /// Sets the time of last modification, which the next write sets again.
+    fn set_modified(&self, time: SystemTime) -> Result<()>;
     /// The descriptor, of a file that has one; for maps.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None

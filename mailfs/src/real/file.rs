@@ -7,6 +7,7 @@ use std::{
         unix::fs::{FileExt, PermissionsExt},
     },
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use nix::{
@@ -112,6 +113,10 @@ impl File for RealFile {
         self.file
             .set_permissions(fs::Permissions::from_mode(mode & MODE_BITS))
             .map_err(self.failed("set permissions of"))
+    }
+
+    fn set_modified(&self, time: SystemTime) -> Result<()> {
+        self.file.set_modified(time).map_err(self.failed("set the time of"))
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

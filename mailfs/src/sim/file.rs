@@ -1,6 +1,6 @@
 //! An open file of the simulated disk.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use rustix::io::Errno;
 
@@ -108,6 +108,16 @@ impl File for SimFile {
             let inode = state.image.inode_mut(self.inode)?;
             inode.mode = mode & MODE_BITS;
             inode.gid = gid.unwrap_or(inode.gid);
+            inode.changed = now;
+            Ok(())
+        })
+    }
+
+    fn set_modified(&self, time: SystemTime) -> Result<()> {
+        self.shared.call(CallKind::SetPermissions, "set the time of", &self.path, |state, _| {
+            let now = state.now();
+            let inode = state.image.inode_mut(self.inode)?;
+            inode.modified = time;
             inode.changed = now;
             Ok(())
         })
