@@ -8,6 +8,7 @@
 
 pub mod copy;
 pub mod dbox;
+pub mod export;
 pub mod import;
 mod indexed;
 mod mailbox_list;

@@ -1,0 +1,154 @@
+//! A Maildir++ tree: a folder a mailbox, a file a message, flags and keywords in names (`docs/formats/maildir.md`).
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
+use mailfs::{FileSystem, FileSystemExt as _};
+use mailtypes::{Flag, Keyword, MailboxName, mutf7};
+
+use super::{
+    Destination, Message, WriteError,
+    eml_folder::{DIR_MODE, time_of},
+    text::{LfLines, NewFile, each_piece},
+};
+use crate::traits::{Body, Result, StorageError};
+
+/// Letters that can stand for keywords; further ones are not exported.
+const LETTERS: usize = 26;
+/// Longest file of keyword names that is read, in bytes.
+const KEYWORDS_LEN_MAX: u64 = 64 << 10;
+/// Names the keywords.
+const KEYWORDS: &str = "dovecot-keywords";
+
+/// See the module.
+pub(super) struct MaildirTree<'a> {
+    fs: &'a dyn FileSystem,
+    root: PathBuf,
+    dir: PathBuf,
+    /// What stands in front of the first comma or colon of the names that are there.
+    there: HashSet<Vec<u8>>,
+    keywords: Vec<(usize, Keyword)>,
+}
+
+impl<'a> MaildirTree<'a> {
+    pub(super) fn new(fs: &'a dyn FileSystem, root: &Path) -> Self {
+        Self { fs, root: root.to_owned(), dir: root.to_owned(), there: HashSet::new(), keywords: Vec::new() }
+    }
+
+    fn info(&mut self, message: &Message) -> String {
+        // Letters stand in ASCII order.
+        let flags =
+            [(Flag::Draft, 'D'), (Flag::Flagged, 'F'), (Flag::Answered, 'R'), (Flag::Seen, 'S'), (Flag::Deleted, 'T')];
+        let mut info: String =
+            flags.into_iter().filter_map(|(flag, letter)| message.flags.contains(flag).then_some(letter)).collect();
+        let mut letters: Vec<char> = message.keywords.iter().filter_map(|keyword| self.letter(keyword)).collect();
+        letters.sort_unstable();
+        info.extend(letters);
+        info
+    }
+
+    fn letter(&mut self, keyword: &Keyword) -> Option<char> {
+        let known = self.keywords.iter().find(|(_, known)| known == keyword).map(|(number, _)| *number);
+        let number = match known {
+            Some(number) => number,
+            None => {
+                let free = (0..LETTERS).find(|number| self.keywords.iter().all(|(taken, _)| taken != number))?;
+                self.keywords.push((free, keyword.clone()));
+                free
+            }
+        };
+        u8::try_from(number).ok().map(|number| char::from(b'a' + number))
+    }
+
+    fn read_keywords(&self) -> Result<Vec<(usize, Keyword)>> {
+        let text = match self.fs.read_all(&self.dir.join(KEYWORDS), KEYWORDS_LEN_MAX) {
+            Err(e) if e.is_not_found() => Vec::new(),
+            text => text?,
+        };
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let entry = |line: &str| {
+            let (number, name) = line.split_once(' ')?;
+            Some((number.parse().ok().filter(|&number| number < LETTERS)?, Keyword::new(name).ok()?))
+        };
+        Ok(text.lines().filter_map(entry).collect())
+    }
+}
+
+/// The folder's name of a mailbox other than INBOX.
+fn dir_name(mailbox: &MailboxName) -> Result<String> {
+    let mut name = String::new();
+    for level in mailbox.levels() {
+        let level = mutf7::encode(level);
+        if level.contains('.') {
+            let text = format!("mailbox {mailbox}: a level with a dot has no name in a Maildir++ tree");
+            return Err(StorageError::Unsupported(text));
+        }
+        name.push('.');
+        name.push_str(&level);
+    }
+    Ok(name)
+}
+
+/// What names a message for good.
+fn unique(message: &Message) -> String {
+    match message.guid {
+        Some(guid) => format!("{}.{guid}.culver", message.date.unix),
+        None => format!("{}.V{}U{}.culver", message.date.unix, message.uid_validity.value(), message.uid.value()),
+    }
+}
+
+impl Destination for MaildirTree<'_> {
+    fn begin(&mut self, mailbox: &MailboxName) -> Result<()> {
+        self.dir = if mailbox.is_inbox() { self.root.clone() } else { self.root.join(dir_name(mailbox)?) };
+        for sub in ["tmp", "new", "cur"] {
+            self.fs.create_dir_all(&self.dir.join(sub), DIR_MODE)?;
+        }
+        if !mailbox.is_inbox() {
+            self.fs.write_atomic(&self.dir.join("maildirfolder"), b"", 0o600, false)?;
+        }
+        self.there.clear();
+        for sub in ["new", "cur"] {
+            let names = self.fs.read_dir(&self.dir.join(sub))?.into_iter();
+            let unique = names.map(|entry| {
+                let name = entry.name.as_encoded_bytes();
+                name.split(|c| b",:".contains(c)).next().unwrap_or_default().to_vec()
+            });
+            self.there.extend(unique);
+        }
+        self.keywords = self.read_keywords()?;
+        Ok(())
+    }
+
+    fn has(&self, message: &Message) -> bool {
+        self.there.contains(unique(message).as_bytes())
+    }
+
+    fn write(&mut self, message: &Message, body: &mut dyn Body) -> std::result::Result<(), WriteError> {
+        let (unique, info) = (unique(message), self.info(message));
+        let mut file = NewFile::create(self.fs, self.dir.join("tmp").join(&unique))?;
+        let (mut lines, size) = (LfLines::default(), body.size());
+        let written = each_piece(body, |piece| {
+            lines.write(piece, file.buffer());
+            Ok(file.flush_if_long()?)
+        });
+        if let Err(error) = written {
+            file.discard(self.fs);
+            return Err(error);
+        }
+        lines.finish(file.buffer());
+        let name = format!("{unique},S={},W={size}:2,{info}", file.len());
+        file.finish(self.fs, &self.dir.join("cur").join(name), Some(time_of(message.date)))?;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if !self.keywords.is_empty() {
+            self.keywords.sort_unstable_by_key(|(number, _)| *number);
+            let text: String = self.keywords.iter().map(|(number, keyword)| format!("{number} {keyword}\n")).collect();
+            self.fs.write_atomic(&self.dir.join(KEYWORDS), text.as_bytes(), 0o600, true)?;
+        }
+        Ok(self.fs.sync_dir(&self.dir.join("cur"))?)
+    }
+}
