@@ -1,5 +1,9 @@
-//! AUTHENTICATE with the mechanism PLAIN (RFC 3501 §6.2.2, RFC 4616), with or without initial response (RFC 4959).
+//! AUTHENTICATE (RFC 3501 §6.2.2) by every mechanism that the host offers, with or without initial response (RFC 4959).
 
+use culver_runtime::{
+    AuthError, CannotStart, SaslStep,
+    sasl::{decode_base64, decode_initial_response, encode_base64},
+};
 use imap_proto::{
     Secret, Tag,
     write::{self, Code},
@@ -11,14 +15,6 @@ use crate::{
     state::State,
 };
 
-/// What a PLAIN message says.
-#[derive(Eq, PartialEq)]
-#[cfg_attr(test, derive(Debug))]
-struct Plain {
-    name: Vec<u8>,
-    password: Vec<u8>,
-}
-
 impl Session {
     pub(crate) async fn authenticate(
         &mut self,
@@ -29,32 +25,44 @@ impl Session {
         if !matches!(self.state, State::NotAuthenticated) {
             return self.bad(tag, "Already logged in.");
         }
-        if mechanism != "PLAIN" {
-            return self.no(tag, Some(Code::Cannot), "Unsupported authentication mechanism.");
-        }
-        if !self.passwords_allowed(tag)? {
-            return Ok(());
-        }
-        let message = match initial {
-            Some(Secret(initial)) if initial == b"=" => Vec::new(),
-            Some(Secret(initial)) => initial,
-            None => match self.challenge(tag).await? {
-                Some(answer) => answer,
+        let mut exchange = match self.ctx.logins.start(mechanism, &self.ctx.client) {
+            Ok(exchange) => exchange,
+            Err(CannotStart::Unknown) => {
+                return self.no(tag, Some(Code::Cannot), "Unsupported authentication mechanism.");
+            }
+            Err(CannotStart::PrivacyRequired) => return self.privacy_required(tag),
+            Err(CannotStart::Failed(error)) => return self.login_impossible(tag, &error),
+        };
+        let first = match initial {
+            Some(Secret(initial)) => decode_initial_response(&initial),
+            None => match self.challenge(tag, exchange.first_challenge()).await? {
+                Some(answer) => decode_base64(&answer),
                 None => return Ok(()),
             },
         };
-        let Some(message) = base64(&message) else {
-            return self.bad(tag, "Invalid base64 data.");
-        };
-        match plain(&message) {
-            Some(Plain { name, password }) => self.log_in(tag, &name, Secret(password)).await,
-            None => self.login_failed(tag, ""),
+        let mut next = first;
+        loop {
+            let Some(message) = next else { return self.bad(tag, "Invalid base64 data.") };
+            let mut stop = self.ctx.stop.clone();
+            let step = tokio::select! {
+                step = exchange.step(&message) => step,
+                () = stop.stopping() => return Err(End::Stopping),
+            };
+            next = match step {
+                Ok(SaslStep::Challenge(challenge)) => match self.challenge(tag, &challenge).await? {
+                    Some(answer) => decode_base64(&answer),
+                    None => return Ok(()),
+                },
+                Ok(SaslStep::Done(user)) => return self.enter(tag, user).await,
+                Ok(SaslStep::Failed) => return self.login_failed(tag, exchange.name().unwrap_or_default()),
+                Err(error) => return self.login_impossible(tag, &error),
+            };
         }
     }
 
-    /// Asks for the client's message. `None` if it did not send one and was answered.
-    async fn challenge(&mut self, tag: &Tag) -> Result<Option<Vec<u8>>, End> {
-        write::continuation(&mut self.wire.output, "");
+    /// Sends a challenge and reads the client's answer, in base64. `None` if it did not send one and was answered.
+    async fn challenge(&mut self, tag: &Tag, challenge: &[u8]) -> Result<Option<Vec<u8>>, End> {
+        write::continuation(&mut self.wire.output, &encode_base64(challenge));
         self.decoder.begin_authenticate();
         match self.next_event(&mut Vec::new()).await? {
             Incoming::AuthenticateData(answer) => Ok(Some(answer)),
@@ -62,71 +70,13 @@ impl Session {
             _ => self.bad(tag, "Authentication aborted by client.").map(|()| None),
         }
     }
-}
 
-/// Takes a PLAIN message apart. `None` for what is none, and for one that would act for another than it names: nobody
-/// may.
-fn plain(message: &[u8]) -> Option<Plain> {
-    let mut parts = message.split(|&byte| byte == 0);
-    let (act_as, name, password) = (parts.next()?, parts.next()?, parts.next()?);
-    let is_whole = parts.next().is_none() && (act_as.is_empty() || act_as == name);
-    is_whole.then(|| Plain { name: name.to_vec(), password: password.to_vec() })
-}
-
-/// Decodes base64 (RFC 4648 §4), padding required.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    let (groups, rest) = text.as_chunks::<4>();
-    if !rest.is_empty() {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(groups.len() * 3);
-    for (number, group) in groups.iter().enumerate() {
-        let padding = group.iter().rev().take_while(|&&byte| byte == b'=').count();
-        if padding > 2 || (padding > 0 && number + 1 < groups.len()) {
-            return None;
-        }
-        let digits = group.iter().take(4 - padding).map(|&byte| digit(byte));
-        let mut bits = digits.chain(std::iter::repeat_n(Some(0), padding));
-        let bits = bits.try_fold(0, |bits, digit| Some(bits << 6 | u32::from(digit?)))?;
-        let [_, decoded @ ..] = bits.to_be_bytes();
-        bytes.extend(decoded.into_iter().take(3 - padding));
-    }
-    Some(bytes)
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    Some(match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => return None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_of_every_length_and_of_none() {
-        for (text, bytes) in [("", &b""[..]), ("eA==", b"x"), ("eHk=", b"xy"), ("eHl6", b"xyz"), ("eHl6ew==", b"xyz{")]
-        {
-            assert_eq!(base64(text.as_bytes()).as_deref(), Some(bytes), "{text}");
-        }
-        for text in ["=", "eA=", "eA", "e===", "====", "eA==eHl6", "e A=", "e=A=", "!!!!"] {
-            assert_eq!(base64(text.as_bytes()), None, "{text}");
-        }
+    pub(crate) fn privacy_required(&mut self, tag: &Tag) -> Result<(), End> {
+        self.no(tag, Some(Code::PrivacyRequired), "Plaintext authentication disallowed on non-secure connections.")
     }
 
-    #[test]
-    fn a_plain_message() {
-        let ann = || Some(Plain { name: b"ann".to_vec(), password: b"secret".to_vec() });
-        assert_eq!(plain(b"\0ann\0secret"), ann());
-        assert_eq!(plain(b"ann\0ann\0secret"), ann());
-        for message in [&b"bob\0ann\0secret"[..], b"\0ann", b"ann", b"", b"\0ann\0secret\0"] {
-            assert_eq!(plain(message), None);
-        }
+    pub(crate) fn login_impossible(&mut self, tag: &Tag, error: &AuthError) -> Result<(), End> {
+        tracing::warn!(peer = ?self.ctx.peer, %error, "login not possible");
+        self.no(tag, Some(Code::Unavailable), "Temporary authentication failure.")
     }
 }

@@ -1,9 +1,25 @@
 //! What CAPABILITY names: only what works.
 
-/// Before login.
-pub(crate) const BEFORE_LOGIN: &str = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE AUTH=PLAIN";
-/// Before login, where passwords may not be sent.
-pub(crate) const BEFORE_LOGIN_WITHOUT_PASSWORDS: &str = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE LOGINDISABLED";
+use crate::SessionContext;
+
+/// Before login, whatever the connection.
+const BEFORE_LOGIN: &str = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE";
 /// After login.
 pub(crate) const AFTER_LOGIN: &str =
     "IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN UNSELECT UIDPLUS MOVE MULTIAPPEND ESEARCH STATUS=SIZE";
+
+/// Before login: how to get TLS, and how to log in.
+pub(crate) fn before_login(context: &SessionContext) -> String {
+    let mut capabilities = BEFORE_LOGIN.to_owned();
+    if context.starttls.is_some() && context.client.tls.is_none() {
+        capabilities.push_str(" STARTTLS");
+    }
+    if !context.client.may_send_password() {
+        capabilities.push_str(" LOGINDISABLED");
+    }
+    for mechanism in context.logins.mechanisms(&context.client) {
+        capabilities.push_str(" AUTH=");
+        capabilities.push_str(mechanism.name());
+    }
+    capabilities
+}

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use culver_runtime::{Connections, Limits, Logins, Stop, StoragePool, StorageProvider};
+use culver_runtime::{Client, Connections, Limits, Logins, Stop, StoragePool, StorageProvider, Tls};
 
 /// What a session is given besides its stream. Cheap to clone: one is made a server, and each connection gets a copy
 /// with its own addresses.
@@ -22,6 +22,9 @@ pub struct SessionContext {
     pub stop: Stop,
     /// Who is at the other end; for the log.
     pub peer: Option<SocketAddr>,
-    /// Whether a password may be sent over this stream: it is encrypted, or does not leave the machine.
-    pub plaintext_login_allowed: bool,
+    /// The same to those who check logins: what they need to know of him and of what carries him. Has `tls` where the
+    /// stream given is one of TLS already.
+    pub client: Client,
+    /// Makes STARTTLS possible.
+    pub starttls: Option<Tls>,
 }

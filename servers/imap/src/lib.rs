@@ -33,6 +33,7 @@ mod search;
 mod select;
 mod selected;
 mod session;
+mod starttls;
 mod state;
 mod store;
 mod sync;

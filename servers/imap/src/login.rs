@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use culver_runtime::User;
 use imap_proto::{Secret, Tag, write::Code};
 use mailstore::StorageError;
 use tracing::{info, warn};
@@ -19,39 +20,27 @@ impl Session {
         if !matches!(self.state, State::NotAuthenticated) {
             return self.bad(tag, "Already logged in.");
         }
-        match self.passwords_allowed(tag)? {
-            true => self.log_in(tag, name, password).await,
-            false => Ok(()),
+        if !self.ctx.client.may_send_password() {
+            return self.privacy_required(tag);
         }
-    }
-
-    /// Whether a password may come over this stream; if not, the command is answered.
-    pub(crate) fn passwords_allowed(&mut self, tag: &Tag) -> Result<bool, End> {
-        if !self.ctx.plaintext_login_allowed {
-            let text = "Plaintext authentication disallowed on non-secure connections.";
-            self.no(tag, Some(Code::PrivacyRequired), text)?;
-        }
-        Ok(self.ctx.plaintext_login_allowed)
-    }
-
-    /// Checks the password and opens the user's mail.
-    pub(crate) async fn log_in(&mut self, tag: &Tag, name: &[u8], password: Secret) -> Result<(), End> {
         // A name that is not UTF-8 is nobody's; it fails like any other, with the same delay.
         let name = String::from_utf8_lossy(name).into_owned();
         let logins = self.ctx.logins.clone();
         let mut stop = self.ctx.stop.clone();
         let verified = tokio::select! {
-            verified = logins.verify(&name, password.0) => verified,
+            verified = logins.verify(&self.ctx.client, &name, password.0) => verified,
             () = stop.stopping() => return Err(End::Stopping),
         };
-        let user = match verified {
-            Ok(Some(user)) => user.name,
-            Ok(None) => return self.login_failed(tag, &name),
-            Err(error) => {
-                warn!(peer = ?self.ctx.peer, %error, "login not possible");
-                return self.no(tag, Some(Code::Unavailable), "Temporary authentication failure.");
-            }
-        };
+        match verified {
+            Ok(Some(user)) => self.enter(tag, user).await,
+            Ok(None) => self.login_failed(tag, &name),
+            Err(error) => self.login_impossible(tag, &error),
+        }
+    }
+
+    /// Lets a user in and opens his mail.
+    pub(crate) async fn enter(&mut self, tag: &Tag, user: User) -> Result<(), End> {
+        let user = user.name;
         let permit = match self.ctx.connections.log_in(&user) {
             Ok(permit) => permit,
             Err(error) => {

@@ -1,6 +1,6 @@
 //! The session: reads commands, carries them out one by one, answers.
 
-use std::{mem, sync::Arc, time::Instant};
+use std::{borrow::Cow, mem, sync::Arc, time::Instant};
 
 use culver_runtime::UserName;
 use imap_proto::{
@@ -108,7 +108,7 @@ impl Session {
 
     async fn run(&mut self) -> Result<Never, End> {
         let capabilities = self.capabilities();
-        write::greeting(&mut self.wire.output, capabilities, "Culver ready.");
+        write::greeting(&mut self.wire.output, &capabilities, "Culver ready.");
         loop {
             if self.wire.output.len() >= self.ctx.limits.output_step_len {
                 self.wire.flush().await?;
@@ -194,7 +194,7 @@ impl Session {
         match command {
             Command::Capability => {
                 let capabilities = self.capabilities();
-                write::capability(&mut self.wire.output, capabilities);
+                write::capability(&mut self.wire.output, &capabilities);
                 self.finish(&tag, Sync::ALL, "Capability completed.").await
             }
             Command::Noop => self.finish(&tag, Sync::ALL, "NOOP completed.").await,
@@ -208,7 +208,7 @@ impl Session {
                 self.finish(&tag, Sync::ALL, "ID completed.").await
             }
             Command::Compress { .. } => self.no(&tag, Some(Code::Cannot), "Compression is not available."),
-            Command::StartTls => self.bad(&tag, "TLS is not available."),
+            Command::StartTls => self.starttls(&tag).await,
             Command::Authenticate { mechanism, initial } => self.authenticate(&tag, &mechanism, initial).await,
             Command::Login { user, password } => self.login(&tag, &user, password).await,
             command => match &self.state {
@@ -262,11 +262,10 @@ impl Session {
         }
     }
 
-    fn capabilities(&self) -> &'static str {
+    fn capabilities(&self) -> Cow<'static, str> {
         match self.state {
-            State::NotAuthenticated if self.ctx.plaintext_login_allowed => capability::BEFORE_LOGIN,
-            State::NotAuthenticated => capability::BEFORE_LOGIN_WITHOUT_PASSWORDS,
-            _ => capability::AFTER_LOGIN,
+            State::NotAuthenticated => capability::before_login(&self.ctx).into(),
+            _ => capability::AFTER_LOGIN.into(),
         }
     }
 

@@ -3,19 +3,15 @@
 //! Nothing is read while a command is carried out, and nothing is made while what was made before is not yet taken: a
 //! client's pace is the session's. Buffers shrink to almost nothing when the client has been silent for a moment.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
-use culver_runtime::{Limits, Stop};
+use culver_runtime::{Limits, Stop, Stream, Tls, TlsInfo};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     time::{Instant, timeout},
 };
 
 use crate::end::End;
-
-/// What a session runs over.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Room for input while nothing is known of the client's pace.
 const INPUT_LEN_MIN: usize = 512;
@@ -25,7 +21,7 @@ const SHRINK_DELAY: Duration = Duration::from_secs(1);
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(crate) struct Wire {
-    stream: Box<dyn Stream>,
+    stream: Stream,
     stop: Stop,
     input: Vec<u8>,
     /// How much of `input` was used.
@@ -52,9 +48,13 @@ pub(crate) enum Waited {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: impl Stream + 'static, limits: &Limits, stop: Stop) -> Self {
+    pub(crate) fn new(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        limits: &Limits,
+        stop: Stop,
+    ) -> Self {
         Self {
-            stream: Box::new(stream),
+            stream: Stream::new(stream),
             stop,
             input: Vec::new(),
             used: 0,
@@ -117,6 +117,18 @@ impl Wire {
         self.bytes_in += read as u64;
         self.filled = self.input.len() == self.input.capacity();
         Ok(Waited::Input)
+    }
+
+    /// Goes on over TLS. The client must have been told, and have sent nothing ahead.
+    pub(crate) async fn start_tls(&mut self, tls: &Tls) -> Result<TlsInfo, End> {
+        let stream = mem::replace(&mut self.stream, Stream::closed());
+        let accepted = tokio::select! {
+            accepted = tls.accept(stream) => accepted,
+            () = self.stop.stopping() => return Err(End::StoppingMidway),
+        };
+        let (stream, info) = accepted?;
+        self.stream = stream;
+        Ok(info)
     }
 
     fn shrink(&mut self) {

@@ -194,13 +194,13 @@ impl Authenticator for PasswordFile {
         let users = self.users().map_err(|error| AuthError(error.to_string()))?;
         let Ok(name) = UserName::new(name) else { return Ok(None) };
         let right = users.get(&name).is_some_and(|stored| stored.matches(password));
-        Ok(right.then_some(User { name }))
+        Ok(right.then_some(User::new(name)))
     }
 
     fn lookup(&self, name: &str) -> Result<Option<User>, AuthError> {
         let users = self.users().map_err(|error| AuthError(error.to_string()))?;
         let Ok(name) = UserName::new(name) else { return Ok(None) };
-        Ok(users.contains_key(&name).then_some(User { name }))
+        Ok(users.contains_key(&name).then_some(User::new(name)))
     }
 }
 
@@ -255,10 +255,10 @@ mod tests {
         let name = UserName::new("ann").unwrap();
         let made = file.create_first_user(&name).unwrap().unwrap();
         assert!(file.create_first_user(&name).unwrap().is_none());
-        assert_eq!(file.verify("Ann", made.password.as_bytes()).unwrap(), Some(User { name: name.clone() }));
+        assert_eq!(file.verify("Ann", made.password.as_bytes()).unwrap(), Some(User::new(name.clone())));
         assert_eq!(file.verify("ann", b"wrong").unwrap(), None);
         assert_eq!(file.verify("bob", made.password.as_bytes()).unwrap(), None);
-        assert_eq!(file.lookup("ann").unwrap(), Some(User { name }));
+        assert_eq!(file.lookup("ann").unwrap(), Some(User::new(name)));
         let mode = fs::metadata(file.path()).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
         let text = fs::read_to_string(file.path()).unwrap();

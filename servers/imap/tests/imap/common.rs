@@ -37,10 +37,10 @@ struct Everybody;
 impl Authenticator for Everybody {
     fn verify(&self, name: &str, password: &[u8]) -> Result<Option<User>, AuthError> {
         let right: &[u8] = if name == "ann" { b"secret" } else { b"other" };
-        Ok((password == right).then(|| User { name: UserName::new(name).unwrap() }))
+        Ok((password == right).then(|| User::new(UserName::new(name).unwrap())))
     }
     fn lookup(&self, name: &str) -> Result<Option<User>, AuthError> {
-        Ok(UserName::new(name).ok().map(|name| User { name }))
+        Ok(UserName::new(name).ok().map(User::new))
     }
 }
 
@@ -79,7 +79,8 @@ impl Host {
             limits: Arc::new(limits),
             stop,
             peer: None,
-            plaintext_login_allowed: true,
+            client: culver_runtime::Client { plaintext_allowed: true, ..Default::default() },
+            starttls: None,
         };
         Self { storage, ctx, stopper }
     }

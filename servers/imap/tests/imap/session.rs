@@ -62,7 +62,7 @@ async fn authenticate_plain() {
 #[tokio::test]
 async fn passwords_stay_off_streams_that_others_can_read() {
     let mut host = Host::new();
-    host.ctx.plaintext_login_allowed = false;
+    host.ctx.client.plaintext_allowed = false;
     let mut client = host.connect().await;
     assert!(client.ok("CAPABILITY").await.contains(" LOGINDISABLED\r\n"));
     assert!(client.command("LOGIN ann secret").await.starts_with("tag NO [PRIVACYREQUIRED]"));
