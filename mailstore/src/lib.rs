@@ -21,9 +21,13 @@ mod storage_error;
 pub mod store;
 pub mod traits;
 
+pub use mailbox_list::{RecoveredMailbox, RecoveryReport};
 pub use mailfs;
 pub use mailindex;
 pub use mailmime;
 pub use mailtypes;
-pub use store::{Append, Appended, Message, MessageEnvelope, Messages, Store, StoreMailbox, StoreView, Update};
+pub use store::{
+    Append, Appended, Detected, Format, Message, MessageEnvelope, Messages, Store, StoreMailbox, StoreOptions,
+    StoreView, Update, create_storage, detect, open_storage, recover_storage,
+};
 pub use traits::*;

@@ -19,6 +19,7 @@
 //! ```
 
 mod detect;
+mod formats;
 mod message;
 mod update;
 
@@ -29,15 +30,14 @@ use mailindex::engine::{Env, EnvOptions};
 use mailtypes::{Flag, Flags, InternalDate, Keyword, MailboxName, Uid, UidSet, UidValidity};
 
 pub use self::{
+    detect::{Detected, detect},
+    formats::{Format, StoreOptions, create_storage, open_storage, recover_storage},
     message::{Message, MessageEnvelope, Messages},
     update::Update,
 };
-use crate::{
-    sdbox::{SdboxOptions, SdboxStorage},
-    traits::{
-        Batch, Changes, Expunges, ListPattern, MailStorage, Mailbox, MailboxInfo, Result, SaveMeta, Status,
-        StorageError, View, ViewAs, Wake, Watch,
-    },
+use crate::traits::{
+    Batch, Changes, Expunges, ListPattern, MailStorage, Mailbox, MailboxInfo, Result, SaveMeta, Status, StorageError,
+    View, ViewAs, Wake, Watch,
 };
 
 /// A mail store. Cheap to clone.
@@ -50,26 +50,27 @@ impl Store {
     /// Opens the store at a path, on the real disk, in an [`Env`] of its own. Finds the format; fails with
     /// [`StorageError::NotAStore`], which says what was found, where there is none that can be opened.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Self::open_in(&real_env(), path)
+        Self::open_in(&real_env(), path, &StoreOptions::default())
     }
 
-    /// Makes a store with an empty INBOX, or opens the one that is there.
+    /// Makes an sdbox store with an empty INBOX, or opens the one that is there, whatever its format.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        Self::create_in(&real_env(), path)
+        Self::create_in(&real_env(), path, &StoreOptions::default())
+    }
+
+    /// Makes a store of a format with an empty INBOX, or opens the one that is there, which must have this format.
+    pub fn create_as(path: impl AsRef<Path>, format: Format) -> Result<Self> {
+        Self::create_in(&real_env(), path, &StoreOptions { format: Some(format), ..StoreOptions::default() })
     }
 
     /// Like [`Store::open`], in an `Env` that is shared with others: whoever opens many stores should.
-    pub fn open_in(env: &Env, path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        detect::detect(&**env.fs(), path)?;
-        Ok(Self::of(Arc::new(SdboxStorage::open(env, path, SdboxOptions::default())?)))
+    pub fn open_in(env: &Env, path: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
+        Ok(Self::of(open_storage(env, path.as_ref(), options)?))
     }
 
-    /// Like [`Store::create`], in an `Env` that is shared with others.
-    pub fn create_in(env: &Env, path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        detect::check_free(&**env.fs(), path)?;
-        Ok(Self::of(Arc::new(SdboxStorage::create(env, path, SdboxOptions::default())?)))
+    /// Like [`Store::create`] and [`Store::create_as`], in an `Env` that is shared with others.
+    pub fn create_in(env: &Env, path: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
+        Ok(Self::of(create_storage(env, path.as_ref(), options)?))
     }
 
     /// Over any backend.

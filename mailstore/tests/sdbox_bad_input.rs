@@ -31,9 +31,10 @@ fn what_is_no_store_is_named() {
     assert_eq!(what(&at("file/x")), "there is nothing");
     fs::write(at("mbox"), "From a@b Mon Jan  1 00:00:00 2024\n").unwrap();
     assert!(what(&at("mbox")).contains("mbox"));
-    fs::create_dir_all(at("maildir/cur")).unwrap();
-    fs::create_dir_all(at("maildir/new")).unwrap();
-    assert!(what(&at("maildir")).contains("Maildir"));
+    for folder in ["cur", "new", "mailboxes/INBOX/dbox-Mails"] {
+        fs::create_dir_all(at("both").join(folder)).unwrap();
+    }
+    assert!(what(&at("both")).contains("a Maildir and a dbox store"));
     fs::create_dir_all(at("mdbox/storage")).unwrap();
     fs::create_dir_all(at("mdbox/mailboxes")).unwrap();
     assert!(what(&at("mdbox")).contains("mdbox"));
@@ -44,7 +45,7 @@ fn what_is_no_store_is_named() {
     fs::create_dir_all(at("index/mailboxes/00f49b10f874026b343a0000c17ffdbc")).unwrap();
     fs::write(at("index/mailboxes/00f49b10f874026b343a0000c17ffdbc/dovecot.index.log"), "").unwrap();
     assert!(what(&at("index")).contains("LAYOUT=index"));
-    for name in ["file", "maildir", "mdbox", "other", "index"] {
+    for name in ["file", "both", "mdbox", "other", "index"] {
         assert!(matches!(Store::create(at(name)), Err(StorageError::NotAStore { .. })), "{name}");
     }
     assert!(Store::create(at("empty")).is_ok());

@@ -1,27 +1,79 @@
-//! Which folder a mailbox lies in.
+//! Which folders a mailbox lies in.
 
 use std::path::{Path, PathBuf};
 
+use mailfs::{FileSystem, FileSystemExt};
 use mailtypes::{InvalidMailboxName, MailboxName, mutf7};
 
 use crate::traits::{Result, StorageError};
 
-/// The folder that makes a level a mailbox.
-pub(crate) const MAILS_DIR: &str = "dbox-Mails";
+/// The folder that makes a level a dbox mailbox.
+const MAILS_DIR: &str = "dbox-Mails";
 
-/// Where deleted mailboxes go first.
-const TRASH_DIR: &str = "..DOVECOT-TrasH";
+/// The folder that makes a level a Maildir mailbox, in layout `fs`.
+const CUR_DIR: &str = "cur";
+
+/// The folders of a Maildir mailbox.
+const MAILDIR_DIRS: [&str; 3] = [CUR_DIR, "new", "tmp"];
+
+/// What Dovecot's own files in a Maildir are called: no level of layout `fs` may be called so.
+const OWN_FILE_PREFIX: &str = "dovecot-";
+
+/// How the folders of a store are laid out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Shape {
+    /// `<root>/mailboxes/a/b/dbox-Mails`.
+    Dbox,
+    /// `<root>/.a.b`; INBOX is the root.
+    MaildirPlusPlus,
+    /// `<root>/a/b`; INBOX is the root.
+    MaildirFs,
+}
 
 /// Paths of one store.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
+    shape: Shape,
     root: PathBuf,
-    mailboxes: PathBuf,
+    control: PathBuf,
+    index: PathBuf,
+}
+
+/// Where the files of one mailbox lie. With neither separate control nor separate index path the three are the same.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct MailboxDirs {
+    /// The messages.
+    pub(crate) mail: PathBuf,
+    /// `dovecot-uidlist`, `dovecot-keywords`.
+    pub(crate) control: PathBuf,
+    /// `dovecot.index*`.
+    pub(crate) index: PathBuf,
+}
+
+impl MailboxDirs {
+    /// The folders that are no others' at the same time, messages last.
+    pub(crate) fn beside_mail(&self) -> impl Iterator<Item = &Path> {
+        let control = (self.control != self.mail).then_some(&*self.control);
+        let index = (self.index != self.mail && self.index != self.control).then_some(&*self.index);
+        index.into_iter().chain(control)
+    }
 }
 
 impl Layout {
+    /// sdbox's, all under one root.
     pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), mailboxes: root.join("mailboxes") }
+        Self::shaped(Shape::Dbox, root, None, None)
+    }
+
+    /// Any; control and index files go below the root unless they have one of their own.
+    pub(crate) fn shaped(shape: Shape, root: &Path, control: Option<&Path>, index: Option<&Path>) -> Self {
+        let or_root = |path: Option<&Path>| path.unwrap_or(root).to_owned();
+        Self { shape, root: root.to_owned(), control: or_root(control), index: or_root(index) }
+    }
+
+    /// How it is laid out.
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// The store's own folder.
@@ -29,79 +81,274 @@ impl Layout {
         &self.root
     }
 
+    /// Where what belongs to the store as a whole lies: subscriptions, `dovecot-uidvalidity`.
+    pub(crate) fn control(&self) -> &Path {
+        &self.control
+    }
+
+    /// Where the list index lies, and the list's lock.
+    pub(crate) fn index(&self) -> &Path {
+        &self.index
+    }
+
+    /// The root and those that are set apart from it.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = &Path> {
+        let control = (self.control != self.root).then_some(&*self.control);
+        let index = (self.index != self.root && self.index != self.control).then_some(&*self.index);
+        [&*self.root].into_iter().chain(control).chain(index)
+    }
+
     /// The folder of all levels.
-    pub(crate) fn mailboxes(&self) -> &Path {
-        &self.mailboxes
+    pub(crate) fn mailboxes(&self) -> PathBuf {
+        self.below(&self.root)
+    }
+
+    fn below(&self, root: &Path) -> PathBuf {
+        match self.shape {
+            Shape::Dbox => root.join("mailboxes"),
+            Shape::MaildirPlusPlus | Shape::MaildirFs => root.to_owned(),
+        }
     }
 
     /// The folder of a level. Fails for a name that the layout cannot hold.
     pub(crate) fn level_dir(&self, name: &MailboxName) -> Result<PathBuf> {
-        if name.levels().any(|level| level == MAILS_DIR) {
-            let (name, source) = (name.to_string(), InvalidMailboxName::Climbs);
+        self.check(name)?;
+        Ok(self.level_in(&self.root, name))
+    }
+
+    /// The folder of a level below one of the roots.
+    pub(crate) fn level_in(&self, root: &Path, name: &MailboxName) -> PathBuf {
+        let encoded = mutf7::encode(name.as_str());
+        match self.shape {
+            Shape::Dbox => self.below(root).join(encoded),
+            // INBOX has a name of its own only where the messages are not.
+            Shape::MaildirPlusPlus | Shape::MaildirFs if name.is_inbox() && root == self.root => root.to_owned(),
+            Shape::MaildirPlusPlus => root.join(format!(".{}", encoded.replace('/', "."))),
+            Shape::MaildirFs => root.join(encoded),
+        }
+    }
+
+    /// The folder of messages below that of their level.
+    fn mails_in(&self, level: PathBuf) -> PathBuf {
+        match self.shape {
+            Shape::Dbox => level.join(MAILS_DIR),
+            Shape::MaildirPlusPlus | Shape::MaildirFs => level,
+        }
+    }
+
+    /// Where a mailbox's files lie.
+    pub(crate) fn dirs(&self, name: &MailboxName) -> Result<MailboxDirs> {
+        self.check(name)?;
+        let dir = |root| self.mails_in(self.level_in(root, name));
+        Ok(MailboxDirs { mail: dir(&self.root), control: dir(&self.control), index: dir(&self.index) })
+    }
+
+    /// The folder that holds a mailbox's messages.
+    pub(crate) fn mails_dir(&self, name: &MailboxName) -> Result<PathBuf> {
+        Ok(self.mails_in(self.level_dir(name)?))
+    }
+
+    /// Whether a folder of messages is there, so that the name can be selected.
+    pub(crate) fn is_mailbox(&self, fs: &dyn FileSystem, name: &MailboxName) -> Result<bool> {
+        let mails = self.mails_dir(name)?;
+        Ok(match self.shape {
+            Shape::Dbox => fs.is_dir(&mails)?,
+            // Any folder with the right name is one; what it lacks is made when it is opened.
+            Shape::MaildirPlusPlus if !name.is_inbox() => fs.is_dir(&mails)?,
+            Shape::MaildirPlusPlus | Shape::MaildirFs => fs.is_dir(&mails.join(CUR_DIR))?,
+        })
+    }
+
+    /// The name that makes a folder a mailbox; it comes last and goes first.
+    pub(crate) fn marker(&self) -> &'static str {
+        match self.shape {
+            Shape::Dbox => MAILS_DIR,
+            Shape::MaildirPlusPlus | Shape::MaildirFs => CUR_DIR,
+        }
+    }
+
+    /// Whether a name in a level's folder belongs to the mailbox itself and is no level below it.
+    pub(crate) fn is_own(&self, name: &str) -> bool {
+        self.has_tree() && self.is_mail_dir(name)
+    }
+
+    /// Whether the layout can hold this name at all.
+    fn check(&self, name: &MailboxName) -> Result<()> {
+        let clash = |level: &str| match self.shape {
+            Shape::Dbox => level == MAILS_DIR,
+            Shape::MaildirPlusPlus => level.contains('.'),
+            Shape::MaildirFs => self.is_own(level) || level.starts_with(OWN_FILE_PREFIX),
+        };
+        let is_trash = self.shape == Shape::MaildirFs && name.levels().next() == Some(self.trash_name());
+        if is_trash || name.levels().any(clash) {
+            return Err(impossible(name));
+        }
+        if self.shape == Shape::MaildirPlusPlus && mutf7::encode(name.as_str()).len() >= MailboxName::LEVEL_LEN_MAX {
+            let (name, source) = (name.to_string(), InvalidMailboxName::TooLong);
             return Err(StorageError::InvalidName { name, source });
         }
-        Ok(self.mailboxes.join(mutf7::encode(name.as_str())))
+        Ok(())
     }
 
     /// Whether a mailbox may be given this name: one that Dovecot would not open again must not be made.
     pub(crate) fn check_new(&self, name: &MailboxName) -> Result<()> {
         if name.as_str().starts_with('~') {
-            let (name, source) = (name.to_string(), InvalidMailboxName::Climbs);
-            return Err(StorageError::InvalidName { name, source });
+            return Err(impossible(name));
         }
-        self.level_dir(name).map(|_| ())
+        self.check(name)
     }
 
-    /// The folder that holds a mailbox's messages.
-    pub(crate) fn mails_dir(&self, name: &MailboxName) -> Result<PathBuf> {
-        Ok(self.level_dir(name)?.join(MAILS_DIR))
+    /// Where deleted mailboxes go first, as Dovecot calls it.
+    pub(crate) fn trash_name(&self) -> &'static str {
+        match self.shape {
+            Shape::Dbox | Shape::MaildirFs => "..DOVECOT-TrasH",
+            Shape::MaildirPlusPlus => "..DOVECOT-TRASHED",
+        }
     }
 
-    /// Where deleted mailboxes go first.
-    pub(crate) fn trash(&self) -> PathBuf {
-        self.root.join(TRASH_DIR)
+    /// Where mailboxes are made before they get their names: no list may show it.
+    pub(crate) fn workshop(&self) -> PathBuf {
+        match self.shape {
+            Shape::Dbox | Shape::MaildirPlusPlus => self.root.clone(),
+            // Every other folder of the root is a level.
+            Shape::MaildirFs => self.root.join("tmp"),
+        }
+    }
+
+    /// Whether a folder in a mailbox's folder holds messages.
+    pub(crate) fn is_mail_dir(&self, name: &str) -> bool {
+        match self.shape {
+            Shape::Dbox => name == MAILS_DIR,
+            Shape::MaildirPlusPlus | Shape::MaildirFs => MAILDIR_DIRS.contains(&name),
+        }
+    }
+
+    /// Whether levels below a mailbox lie in its folder.
+    pub(crate) fn has_tree(&self) -> bool {
+        self.shape != Shape::MaildirPlusPlus
     }
 
     /// What is locked while the list changes.
     pub(crate) fn list_lock(&self) -> PathBuf {
-        self.root.join("mailboxes.lock")
+        self.index.join("mailboxes.lock")
     }
 
     /// The subscriptions.
     pub(crate) fn subscriptions(&self) -> PathBuf {
-        self.root.join("subscriptions")
+        self.control.join("subscriptions")
     }
+
+    /// Between the levels of a name in lists on disk.
+    pub(crate) fn storage_separator(&self) -> char {
+        match self.shape {
+            Shape::MaildirPlusPlus => '.',
+            Shape::Dbox | Shape::MaildirFs => '/',
+        }
+    }
+
+    /// The name of the Maildir++ folder with this name on disk; `None` for what is no folder of a mailbox.
+    pub(super) fn name_of_flat(&self, entry: &str) -> Option<MailboxName> {
+        let name = name_of(&entry.strip_prefix('.')?.replace('.', "/"))?;
+        (!name.is_inbox() && self.check(&name).is_ok()).then_some(name)
+    }
+}
+
+fn impossible(name: &MailboxName) -> StorageError {
+    StorageError::InvalidName { name: name.to_string(), source: InvalidMailboxName::Climbs }
+}
+
+/// The name with these levels on disk, `/` between them; `None` where no name leads to it, such as `inbox`.
+pub(super) fn name_of(storage_name: &str) -> Option<MailboxName> {
+    let decoded = mutf7::decode(storage_name.as_bytes()).ok()?;
+    MailboxName::new(&decoded).ok().filter(|name| name.as_str() == decoded)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn dir(name: &str) -> Result<PathBuf> {
-        Layout::new(Path::new("/s")).mails_dir(&MailboxName::new(name).unwrap())
+    fn name(name: &str) -> MailboxName {
+        MailboxName::new(name).unwrap()
+    }
+
+    fn layout(shape: Shape) -> Layout {
+        Layout::shaped(shape, Path::new("/s"), None, None)
+    }
+
+    fn dir(shape: Shape, mailbox: &str) -> Result<PathBuf> {
+        layout(shape).mails_dir(&name(mailbox))
     }
 
     #[test]
     fn names_become_folders() {
-        assert_eq!(dir("INBOX").unwrap(), Path::new("/s/mailboxes/INBOX/dbox-Mails"));
-        assert_eq!(dir("日本語/フォルダ").unwrap(), Path::new("/s/mailboxes/&ZeVnLIqe-/&MNUwqTDrMMA-/dbox-Mails"));
+        for (shape, mailbox, path) in [
+            (Shape::Dbox, "INBOX", "/s/mailboxes/INBOX/dbox-Mails"),
+            (Shape::Dbox, "日本語/フォルダ", "/s/mailboxes/&ZeVnLIqe-/&MNUwqTDrMMA-/dbox-Mails"),
+            (Shape::MaildirPlusPlus, "INBOX", "/s"),
+            (Shape::MaildirPlusPlus, "INBOX/x", "/s/.INBOX.x"),
+            (Shape::MaildirPlusPlus, "日本語/フォルダ", "/s/.&ZeVnLIqe-.&MNUwqTDrMMA-"),
+            (Shape::MaildirPlusPlus, "cur/new", "/s/.cur.new"),
+            (Shape::MaildirFs, "INBOX", "/s"),
+            (Shape::MaildirFs, "INBOX/x", "/s/INBOX/x"),
+            (Shape::MaildirFs, "a.b/..c", "/s/a.b/..c"),
+        ] {
+            assert_eq!(dir(shape, mailbox).unwrap(), Path::new(path));
+        }
+    }
+
+    #[test]
+    fn separate_paths_give_inbox_a_name() {
+        let apart = |shape| Layout::shaped(shape, Path::new("/s"), Some(Path::new("/c")), Some(Path::new("/i")));
+        let dirs = apart(Shape::MaildirPlusPlus).dirs(&MailboxName::inbox()).unwrap();
+        assert_eq!((&*dirs.mail, &*dirs.control), (Path::new("/s"), Path::new("/c/.INBOX")));
+        let dirs = apart(Shape::MaildirFs).dirs(&MailboxName::inbox()).unwrap();
+        assert_eq!((&*dirs.mail, &*dirs.index), (Path::new("/s"), Path::new("/i/INBOX")));
+        assert_eq!(dirs.beside_mail().collect::<Vec<_>>(), [Path::new("/i/INBOX"), Path::new("/c/INBOX")]);
+        let dirs = apart(Shape::Dbox).dirs(&name("a/b")).unwrap();
+        assert_eq!(dirs.index, Path::new("/i/mailboxes/a/b/dbox-Mails"));
     }
 
     #[test]
     fn no_new_name_begins_with_a_home() {
-        let check = |name: &str| Layout::new(Path::new("/s")).check_new(&MailboxName::new(name).unwrap());
-        for name in ["~", "~ann", "~/x"] {
-            assert!(matches!(check(name), Err(StorageError::InvalidName { .. })), "{name}");
+        for mailbox in ["~", "~ann", "~/x"] {
+            for shape in [Shape::Dbox, Shape::MaildirPlusPlus, Shape::MaildirFs] {
+                let checked = layout(shape).check_new(&name(mailbox));
+                assert!(matches!(checked, Err(StorageError::InvalidName { .. })), "{mailbox}");
+            }
         }
-        for name in ["a~", "a/~b", ".hidden", "..x", " lead", "trail ", "a*b%c"] {
-            assert!(check(name).is_ok(), "{name}");
+        for mailbox in ["a~", "a/~b", ".hidden", "..x", " lead", "trail ", "a*b%c"] {
+            assert!(layout(Shape::Dbox).check_new(&name(mailbox)).is_ok(), "{mailbox}");
         }
     }
 
     #[test]
-    fn the_layouts_own_name_is_refused() {
-        for name in ["dbox-Mails", "a/dbox-Mails", "dbox-Mails/a"] {
-            assert!(matches!(dir(name), Err(StorageError::InvalidName { .. })), "{name}");
+    fn what_a_layout_needs_for_itself_is_refused() {
+        for (shape, mailbox) in [
+            (Shape::Dbox, "dbox-Mails"),
+            (Shape::Dbox, "a/dbox-Mails"),
+            (Shape::Dbox, "dbox-Mails/a"),
+            (Shape::MaildirFs, "cur"),
+            (Shape::MaildirFs, "a/new"),
+            (Shape::MaildirFs, "tmp/a"),
+            (Shape::MaildirFs, "dovecot-uidlist"),
+            (Shape::MaildirFs, "..DOVECOT-TrasH/x"),
+            (Shape::MaildirPlusPlus, "a.b"),
+            (Shape::MaildirPlusPlus, "a/.b"),
+        ] {
+            assert!(matches!(dir(shape, mailbox), Err(StorageError::InvalidName { .. })), "{mailbox}");
+        }
+        let long = format!("{}/{}", "a".repeat(200), "b".repeat(200));
+        assert!(dir(Shape::MaildirPlusPlus, &long).is_err() && dir(Shape::MaildirFs, &long).is_ok());
+    }
+
+    #[test]
+    fn flat_folders_have_names() {
+        let name = |entry| layout(Shape::MaildirPlusPlus).name_of_flat(entry).map(|name| name.to_string());
+        assert_eq!(name(".a.b").as_deref(), Some("a/b"));
+        assert_eq!(name(".&ZeVnLIqe-.x").as_deref(), Some("日本語/x"));
+        for entry in ["a", ".", "..", "..x", ".x.", ".a..b", ".INBOX", ".inbox", ".inbox.x", ".&AGE-", ".a&AC4-b", ".ä"]
+        {
+            assert_eq!(name(entry), None, "{entry}");
         }
     }
 }

@@ -1,32 +1,47 @@
-//! The mailbox list as folders (`docs/formats/list.md`, layout `fs`), subscriptions, and where UIDVALIDITY comes from.
+//! The mailbox list as folders (`docs/formats/list.md`), subscriptions, and where UIDVALIDITY comes from; for every
+//! format that has a folder for each mailbox.
 //!
 //! ```text
-//! <root>/mailboxes/<name>/dbox-Mails/    a mailbox; a folder without dbox-Mails is a level that cannot be selected
-//! <root>/subscriptions
-//! <root>/dovecot-uidvalidity, dovecot-uidvalidity.<hex>
-//! <root>/..DOVECOT-TrasH/                where mailboxes go on their way out
-//! <root>/mailboxes.lock                  held while the list changes
+//! layout fs, dbox       <root>/mailboxes/a/b/dbox-Mails/    a folder without dbox-Mails is a level that cannot be selected
+//! layout fs, Maildir    <root>/a/b/{cur,new,tmp}            a folder without cur is such a level; INBOX is the root
+//! Maildir++             <root>/.a.b/{cur,new,tmp}           levels above are there because of it; INBOX is the root
+//!
+//! <control>/subscriptions
+//! <control>/dovecot-uidvalidity, dovecot-uidvalidity.<hex>
+//! <root>/..DOVECOT-TrasH/                where mailboxes go on their way out (Maildir++: ..DOVECOT-TRASHED)
+//! <index>/mailboxes.lock                 held while the list changes
+//! <index>/dovecot.list.index*            Dovecot's own cache of the list
 //! ```
+//!
+//! `<control>` and `<index>` are `<root>` unless they are set apart.
 //!
 //! # Invariants
 //!
-//! 1. No name leads out of `<root>/mailboxes`: names are checked where they are made ([`mailtypes::MailboxName`]), and a
-//!    level that the layout needs for itself is refused here.
+//! 1. No name leads out of the root: names are checked where they are made ([`mailtypes::MailboxName`]), and a level
+//!    that the layout needs for itself is refused here.
 //! 2. Every change of the list is made under `mailboxes.lock` and is durable when it returns: each folder whose names
-//!    changed is synced.
-//! 3. A mailbox appears and disappears by one rename.
+//!    changed is synced. A mailbox's log lock is taken inside it, never the other way round.
+//! 3. A mailbox comes to be where no list shows it and appears by one rename. One that goes is first marked as deleted
+//!    in its log, so that everybody who has it open learns of it; then it disappears by one rename; then its files go.
 //! 4. Whoever changes the list marks Dovecot's own cache of it as stale.
 
+mod change;
+mod format;
 mod layout;
 mod list_index;
+mod recover;
 mod rights;
 mod subscriptions;
+mod trash;
 mod uid_validity;
 mod walk;
 
-pub(crate) use layout::{Layout, MAILS_DIR};
+pub(crate) use change::{create, delete, find, list, rename};
+pub(crate) use format::Format;
+pub(crate) use layout::{Layout, MailboxDirs, Shape};
 pub(crate) use list_index::mark_stale;
+pub(crate) use recover::recover;
+pub use recover::{RecoveredMailbox, RecoveryReport};
 pub(crate) use rights::Rights;
 pub(crate) use subscriptions::Subscriptions;
 pub(crate) use uid_validity::next_uid_validity;
-pub(crate) use walk::{Found, walk};

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use mailfs::{Dotlock, DotlockContent, DotlockOptions, FileSystem, FileSystemExt};
 use mailtypes::{MailboxName, mutf7};
 
-use super::{Layout, Rights, walk::name_of};
+use super::{Layout, Rights, layout::name_of};
 use crate::traits::{Result, StorageError};
 
 /// Largest file read.
@@ -25,18 +25,21 @@ const HEADER_V2: &[u8] = b"V\t2\n\n";
 pub(crate) struct Subscriptions {
     fs: Arc<dyn FileSystem>,
     path: PathBuf,
-    root: PathBuf,
+    /// Its folder.
+    control: PathBuf,
+    /// Between levels in version 1.
+    separator: char,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Version {
-    /// One name a line, levels separated by `/`.
+    /// One name a line, levels separated as in the layout.
     One,
     /// A header; levels separated by TAB and escaped.
     Two,
 }
 
-/// Lines in their order, as storage names with `/`; also those that are no name of ours.
+/// Lines in their order, as they stand in the file; also those that are no name of ours.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Content {
     version: Version,
@@ -45,13 +48,18 @@ struct Content {
 
 impl Subscriptions {
     pub(crate) fn new(fs: &Arc<dyn FileSystem>, layout: &Layout) -> Self {
-        Self { fs: Arc::clone(fs), path: layout.subscriptions(), root: layout.root().to_owned() }
+        Self {
+            fs: Arc::clone(fs),
+            path: layout.subscriptions(),
+            control: layout.control().to_owned(),
+            separator: layout.storage_separator(),
+        }
     }
 
     /// The names in order of subscribing. Lines that are no mailbox name are passed over.
     pub(crate) fn read(&self) -> Result<Vec<MailboxName>> {
         let content = self.content()?;
-        Ok(content.lines.iter().filter_map(|line| name_of(std::str::from_utf8(line).ok()?)).collect())
+        Ok(content.lines.iter().filter_map(|line| self.name_in(content.version, line)).collect())
     }
 
     /// Adds or removes a name; durable when it returns.
@@ -59,23 +67,44 @@ impl Subscriptions {
         let options = DotlockOptions {
             timeout: LOCK_TIMEOUT,
             stale: LOCK_STALE,
-            mode: Rights::of(&*self.fs, &self.root)?.file_mode(),
+            mode: Rights::of(&*self.fs, &self.control)?.file_mode(),
             content: DotlockContent::Replacement,
         };
         let lock = Dotlock::acquire(&self.fs, &self.path, options)?;
         let mut content = self.content()?;
-        let line = mutf7::encode(name.as_str()).into_bytes();
-        let there = content.lines.contains(&line);
-        if there == subscribe {
+        let version = content.version;
+        let is_it = |line: &Vec<u8>| self.name_in(version, line).is_some_and(|found| found == *name);
+        if content.lines.iter().any(is_it) == subscribe {
             return Ok(());
         }
         if subscribe {
-            content.lines.push(line);
+            content.lines.push(self.line_of(version, name));
         } else {
-            content.lines.retain(|l| *l != line);
+            content.lines.retain(|line| !is_it(line));
         }
         lock.file().write_at(&content.encode(), 0)?;
         Ok(lock.replace()?)
+    }
+
+    fn name_in(&self, version: Version, line: &[u8]) -> Option<MailboxName> {
+        if self.separator != '/' && line.contains(&b'/') {
+            return None;
+        }
+        let levels = match version {
+            Version::One => String::from_utf8(line.to_vec()).ok()?.replace(self.separator, "/"),
+            Version::Two => String::from_utf8(unescape(line)).ok()?,
+        };
+        // No level may look as if it were two to those who see this separator.
+        let is_split = |name: &MailboxName| self.separator == '/' || !name.as_str().contains(self.separator);
+        name_of(&levels).filter(is_split)
+    }
+
+    fn line_of(&self, version: Version, name: &MailboxName) -> Vec<u8> {
+        let levels = mutf7::encode(name.as_str());
+        match version {
+            Version::One => levels.replace('/', self.separator.encode_utf8(&mut [0; 4])).into_bytes(),
+            Version::Two => escape(levels.as_bytes()),
+        }
     }
 
     fn content(&self) -> Result<Content> {
@@ -105,7 +134,7 @@ impl Content {
         // Between the version and the empty line there may be headers to come.
         let end = memchr::memmem::find(after, b"\n\n").ok_or((0, "the header of the subscriptions has no end"))?;
         let names = after.get(end + 2..).unwrap_or_default();
-        Ok(Self { version: Version::Two, lines: split_lines(names).map(unescape).collect() })
+        Ok(Self { version: Version::Two, lines: split_lines(names).map(<[u8]>::to_vec).collect() })
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -114,10 +143,7 @@ impl Content {
             out.extend_from_slice(HEADER_V2);
         }
         for line in &self.lines {
-            match self.version {
-                Version::One => out.extend_from_slice(line),
-                Version::Two => escape(line, &mut out),
-            }
+            out.extend_from_slice(line);
             out.push(b'\n');
         }
         out
@@ -131,7 +157,8 @@ fn split_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Bytes that stand for themselves nowhere in a line, and the letters that stand for them.
 const ESCAPES: [(u8, u8); 5] = [(1, b'1'), (b'\t', b't'), (b'\n', b'n'), (b'\r', b'r'), (0, b'0')];
 
-fn escape(name: &[u8], out: &mut Vec<u8>) {
+fn escape(name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
     for &byte in name {
         match ESCAPES.iter().find(|(raw, _)| *raw == byte) {
             Some((_, letter)) => out.extend_from_slice(&[1, *letter]),
@@ -139,6 +166,7 @@ fn escape(name: &[u8], out: &mut Vec<u8>) {
             None => out.push(byte),
         }
     }
+    out
 }
 
 fn unescape(line: &[u8]) -> Vec<u8> {
@@ -163,10 +191,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::mailbox_list::Shape;
 
     fn subscriptions(dir: &std::path::Path) -> Subscriptions {
         let fs: Arc<dyn FileSystem> = Arc::new(RealDisk::new());
         Subscriptions::new(&fs, &Layout::new(dir))
+    }
+
+    fn flat(dir: &std::path::Path) -> Subscriptions {
+        let fs: Arc<dyn FileSystem> = Arc::new(RealDisk::new());
+        Subscriptions::new(&fs, &Layout::shaped(Shape::MaildirPlusPlus, dir, None, None))
     }
 
     fn name(name: &str) -> MailboxName {
@@ -200,6 +234,25 @@ mod tests {
     }
 
     #[test]
+    fn maildir_lists_of_version_1_have_dots_between_levels() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("subscriptions"), "a.b\nx/y\nINBOX\n").unwrap();
+        let subscriptions = flat(dir.path());
+        assert_eq!(subscriptions.read().unwrap(), [name("a/b"), name("INBOX")]);
+        subscriptions.change(&name("c/d"), true).unwrap();
+        subscriptions.change(&name("a/b"), false).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("subscriptions")).unwrap(), b"x/y\nINBOX\nc.d\n");
+    }
+
+    #[test]
+    fn no_level_has_the_separator_that_clients_see() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("subscriptions"), "V\t2\n\na.b\na\tb\n").unwrap();
+        assert_eq!(flat(dir.path()).read().unwrap(), [name("a/b")]);
+        assert_eq!(subscriptions(dir.path()).read().unwrap(), [name("a.b"), name("a/b")]);
+    }
+
+    #[test]
     fn a_version_to_come_is_not_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("subscriptions"), "V\t3\n\nx\n").unwrap();
@@ -210,8 +263,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_round_trip(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..10)) {
-            let content = Content { version: Version::Two, lines };
+        fn lines_round_trip(names in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..10)) {
+            for name in &names {
+                let unescaped = unescape(&escape(name));
+                prop_assert_eq!(&unescaped, name);
+            }
+            let content = Content { version: Version::Two, lines: names.iter().map(|name| escape(name)).collect() };
             prop_assert_eq!(Content::parse(&content.encode()), Ok(content));
         }
 

@@ -1,11 +1,14 @@
 //! Finding all mailboxes by reading folders.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use mailfs::{FileKind, FileSystem};
-use mailtypes::{MailboxName, mutf7};
+use mailfs::{DirEntry, FileKind, FileSystem};
+use mailtypes::MailboxName;
 
-use super::{Layout, MAILS_DIR};
+use super::{Layout, Shape, layout::name_of};
 use crate::traits::{Result, StorageError};
 
 /// Levels listed at most.
@@ -21,6 +24,75 @@ pub(crate) struct Found {
     pub(crate) has_children: bool,
 }
 
+/// All levels, sorted by name, INBOX first. Names that nobody could have made by a mailbox name (not canonical, too
+/// long) are passed over, as is what lies too deep. Reads each folder once; of Maildir++ only the root.
+pub(crate) fn walk(fs: &dyn FileSystem, layout: &Layout) -> Result<Vec<Found>> {
+    let mut found = match layout.shape() {
+        Shape::Dbox | Shape::MaildirFs => walk_tree(fs, layout)?,
+        Shape::MaildirPlusPlus => walk_flat(fs, layout)?,
+    };
+    if layout.shape() != Shape::Dbox {
+        put_inbox(&mut found, layout.is_mailbox(fs, &MailboxName::inbox())?);
+    }
+    found.sort_by(|a, b| (!a.name.is_inbox(), &a.name).cmp(&(!b.name.is_inbox(), &b.name)));
+    Ok(found)
+}
+
+/// INBOX lies in the root, and what bears its name only leads to its children.
+fn put_inbox(found: &mut Vec<Found>, is_there: bool) {
+    match found.iter_mut().find(|found| found.name.is_inbox()) {
+        Some(inbox) => inbox.selectable = is_there,
+        None if is_there => found.push(Found { name: MailboxName::inbox(), selectable: true, has_children: false }),
+        None => {}
+    }
+}
+
+fn too_many() -> StorageError {
+    StorageError::Limit { name: "mailbox_list_count_max", limit: LEVEL_COUNT_MAX as u64 }
+}
+
+/// The folders of a root whose names are those of Maildir++ mailboxes.
+pub(super) fn flat_names(fs: &dyn FileSystem, layout: &Layout, root: &Path) -> Result<Vec<MailboxName>> {
+    let mut names = Vec::new();
+    for entry in read_dir(fs, root)? {
+        let Some(name) = entry.name.to_str().and_then(|entry| layout.name_of_flat(entry)) else { continue };
+        let is_dir = match entry.kind {
+            FileKind::Dir => true,
+            FileKind::Symlink => linked_dir(fs, &root.join(&entry.name))?.is_some(),
+            FileKind::File | FileKind::Other => false,
+        };
+        if is_dir {
+            names.push(name);
+        }
+        if names.len() > LEVEL_COUNT_MAX {
+            return Err(too_many());
+        }
+    }
+    Ok(names)
+}
+
+/// The levels above a Maildir++ mailbox are there because it is.
+fn walk_flat(fs: &dyn FileSystem, layout: &Layout) -> Result<Vec<Found>> {
+    let mut levels: BTreeMap<MailboxName, (bool, bool)> = BTreeMap::new();
+    for name in flat_names(fs, layout, layout.root())? {
+        let mut above = name.parent();
+        while let Some(parent) = above {
+            above = parent.parent();
+            let level = levels.entry(parent).or_default();
+            if std::mem::replace(&mut level.1, true) {
+                // Those above it know already.
+                break;
+            }
+        }
+        levels.entry(name).or_default().0 = true;
+        if levels.len() > LEVEL_COUNT_MAX {
+            return Err(too_many());
+        }
+    }
+    let found = |(name, (selectable, has_children))| Found { name, selectable, has_children };
+    Ok(levels.into_iter().map(found).collect())
+}
+
 struct Level {
     /// As on disk, from the outermost level on.
     storage_name: String,
@@ -30,19 +102,13 @@ struct Level {
     above: Vec<(u64, u64)>,
 }
 
-/// All levels below a folder, sorted by name, INBOX first. Names that nobody could have made by a mailbox name (not
-/// canonical, too long) are passed over, as is what lies too deep. Reads each folder once.
-pub(crate) fn walk(fs: &dyn FileSystem, layout: &Layout) -> Result<Vec<Found>> {
-    let root = Level { storage_name: String::new(), dir: layout.mailboxes().to_owned(), depth: 0, above: Vec::new() };
+fn walk_tree(fs: &dyn FileSystem, layout: &Layout) -> Result<Vec<Found>> {
+    let root = Level { storage_name: String::new(), dir: layout.mailboxes(), depth: 0, above: Vec::new() };
     let mut found = Vec::new();
     let mut open = vec![root];
     while let Some(level) = open.pop() {
         let (mut selectable, mut has_children) = (false, false);
-        let entries = match fs.read_dir(&level.dir) {
-            Err(e) if e.is_not_found() => continue,
-            other => other?,
-        };
-        for entry in entries {
+        for entry in read_dir(fs, &level.dir)? {
             let Some(name) = entry.name.to_str() else { continue };
             let linked = entry.kind == FileKind::Symlink;
             if !linked && entry.kind != FileKind::Dir {
@@ -53,14 +119,14 @@ pub(crate) fn walk(fs: &dyn FileSystem, layout: &Layout) -> Result<Vec<Found>> {
             if linked && identity.is_none_or(|id| level.above.contains(&id)) {
                 continue;
             }
-            if name == MAILS_DIR {
-                selectable = level.depth > 0;
-            } else if let Some(child) = child(&level, name, dir, identity) {
+            if layout.is_own(name) {
+                selectable |= name == layout.marker();
+            } else if let Some(child) = child(layout, &level, name, dir, identity) {
                 has_children = true;
                 open.push(child);
             }
             if open.len() + found.len() > LEVEL_COUNT_MAX {
-                return Err(StorageError::Limit { name: "mailbox_list_count_max", limit: LEVEL_COUNT_MAX as u64 });
+                return Err(too_many());
             }
         }
         if level.depth > 0
@@ -69,27 +135,28 @@ pub(crate) fn walk(fs: &dyn FileSystem, layout: &Layout) -> Result<Vec<Found>> {
             found.push(Found { name, selectable, has_children });
         }
     }
-    found.sort_by(|a, b| (!a.name.is_inbox(), &a.name).cmp(&(!b.name.is_inbox(), &b.name)));
     Ok(found)
 }
 
-fn child(level: &Level, name: &str, dir: PathBuf, identity: Option<(u64, u64)>) -> Option<Level> {
+fn child(layout: &Layout, level: &Level, name: &str, dir: PathBuf, identity: Option<(u64, u64)>) -> Option<Level> {
     let separator = if level.depth == 0 { "" } else { "/" };
     let storage_name = format!("{}{separator}{name}", level.storage_name);
-    name_of(&storage_name)?;
+    layout.level_dir(&name_of(&storage_name)?).ok()?;
     let above = level.above.iter().copied().chain(identity).collect();
     Some(Level { storage_name, dir, depth: level.depth + 1, above })
+}
+
+/// What is not there is empty.
+fn read_dir(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<DirEntry>> {
+    match fs.read_dir(dir) {
+        Err(e) if e.is_not_found() => Ok(Vec::new()),
+        other => Ok(other?),
+    }
 }
 
 fn linked_dir(fs: &dyn FileSystem, path: &Path) -> Result<Option<(u64, u64)>> {
     let there = fs.metadata(path)?;
     Ok(there.filter(|m| m.kind == FileKind::Dir).map(|m| (m.device, m.inode)))
-}
-
-/// The name whose folder this is; `None` for a folder that no name leads to, such as `inbox`.
-pub(super) fn name_of(storage_name: &str) -> Option<MailboxName> {
-    let decoded = mutf7::decode(storage_name.as_bytes()).ok()?;
-    MailboxName::new(&decoded).ok().filter(|name| name.as_str() == decoded)
 }
 
 #[cfg(test)]
@@ -98,37 +165,94 @@ mod tests {
 
     use super::*;
 
+    fn layout(shape: Shape, root: &Path) -> Layout {
+        Layout::shaped(shape, root, None, None)
+    }
+
+    fn seen(shape: Shape, root: &Path) -> Vec<(String, bool, bool)> {
+        let found = walk(&RealDisk::new(), &layout(shape, root)).unwrap();
+        assert!(found.len() < 20, "a loop of links ends");
+        let names = found.into_iter().map(|f| (f.name.to_string(), f.selectable, f.has_children));
+        names.filter(|f| !f.0.contains("loop")).collect()
+    }
+
+    fn make(root: &Path, dirs: &[&str]) {
+        for dir in dirs {
+            std::fs::create_dir_all(root.join(dir)).unwrap();
+        }
+    }
+
+    fn expect(list: &[(&str, bool, bool)]) -> Vec<(String, bool, bool)> {
+        list.iter().map(|(name, selectable, children)| ((*name).to_owned(), *selectable, *children)).collect()
+    }
+
     #[test]
     fn what_is_there_is_found_and_what_cannot_be_named_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let make = |path: &str| std::fs::create_dir_all(dir.path().join("mailboxes").join(path)).unwrap();
-        for path in
-            ["INBOX/dbox-Mails", "b/c/dbox-Mails", "inbox/dbox-Mails", "&AGE-/dbox-Mails", "empty", "a/dbox-Mails"]
-        {
-            make(path);
-        }
-        std::fs::write(dir.path().join("mailboxes/file"), "").unwrap();
-        std::os::unix::fs::symlink("..", dir.path().join("mailboxes/b/loop")).unwrap();
-        let found = walk(&RealDisk::new(), &Layout::new(dir.path())).unwrap();
-        let seen: Vec<_> = found
-            .iter()
-            .map(|f| (f.name.as_str(), f.selectable, f.has_children))
-            .filter(|f| !f.0.contains("loop"))
-            .collect();
-        let expect = [
+        let root = dir.path().join("mailboxes");
+        let dirs =
+            ["INBOX/dbox-Mails", "b/c/dbox-Mails", "inbox/dbox-Mails", "&AGE-/dbox-Mails", "empty", "a/dbox-Mails"];
+        make(&root, &dirs);
+        std::fs::write(root.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("..", root.join("b/loop")).unwrap();
+        let levels = [
             ("INBOX", true, false),
             ("a", true, false),
             ("b", false, true),
             ("b/c", true, false),
             ("empty", false, false),
         ];
-        assert_eq!(seen, expect);
-        assert!(found.len() < 20, "a loop of links ends");
+        assert_eq!(seen(Shape::Dbox, dir.path()), expect(&levels));
+    }
+
+    /// As Dovecot 2.3.19 lists it, but for names that it lists and cannot open.
+    #[test]
+    fn flat_folders_make_the_levels_above_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs =
+            ["cur", "new", "tmp", ".a.b.c/cur", ".a/cur", ".bare", "..DOVECOT-TRASHED/x/cur", ".x./cur", ".INBOX.k"];
+        make(dir.path(), &dirs);
+        make(dir.path(), &["no-dot/cur", ".inbox/cur", ".&AGE-/cur", "culver.tmp.1/cur"]);
+        std::fs::write(dir.path().join(".file"), "").unwrap();
+        std::os::unix::fs::symlink(".a", dir.path().join(".link")).unwrap();
+        let levels = [
+            ("INBOX", true, true),
+            ("INBOX/k", true, false),
+            ("a", true, true),
+            ("a/b", false, true),
+            ("a/b/c", true, false),
+            ("bare", true, false),
+            ("link", true, false),
+        ];
+        assert_eq!(seen(Shape::MaildirPlusPlus, dir.path()), expect(&levels));
+    }
+
+    #[test]
+    fn a_maildir_tree_has_inbox_for_its_root() {
+        let dir = tempfile::tempdir().unwrap();
+        make(
+            dir.path(),
+            &["cur", "new", "tmp/culver.tmp.1/cur", "a/b/cur", "a/new", ".h/cur", "INBOX/k/cur", "INBOX/cur"],
+        );
+        make(dir.path(), &["..DOVECOT-TrasH/x/cur", "inbox/cur", "empty", "x.y/cur", "dovecot-x/cur"]);
+        std::os::unix::fs::symlink("..", dir.path().join("a/loop")).unwrap();
+        let levels = [
+            ("INBOX", true, true),
+            (".h", true, false),
+            ("INBOX/k", true, false),
+            ("a", false, true),
+            ("a/b", true, false),
+            ("empty", false, false),
+            ("x.y", true, false),
+        ];
+        assert_eq!(seen(Shape::MaildirFs, dir.path()), expect(&levels));
     }
 
     #[test]
     fn no_folder_no_mailboxes() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(walk(&RealDisk::new(), &Layout::new(dir.path())).unwrap(), Vec::new());
+        for shape in [Shape::Dbox, Shape::MaildirFs, Shape::MaildirPlusPlus] {
+            assert_eq!(walk(&RealDisk::new(), &layout(shape, dir.path())).unwrap(), Vec::new());
+        }
     }
 }

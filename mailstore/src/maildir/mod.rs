@@ -1,6 +1,8 @@
 //! Maildir: a file for each message, whose name holds its flags (`docs/formats/maildir.md`).
 
 mod index;
+mod recover;
+mod storage;
 
 use std::{
     path::{Path, PathBuf},
@@ -9,7 +11,7 @@ use std::{
 
 use mailindex::engine::Env;
 
-pub(crate) use self::index::{create_in, is_deleted, mark_deleted, open};
+pub use self::storage::{MaildirLayout, MaildirPlaces, MaildirSeparator, MaildirStorage};
 use crate::traits::NulPolicy;
 
 /// How a store is to be written.

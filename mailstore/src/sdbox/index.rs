@@ -1,11 +1,7 @@
 //! Opening, making and unmaking a mailbox's index.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
-use mailfs::FileSystemExt;
 use mailindex::{
     engine::{self, CommitError, CommitOp, CommitOutcome, CommitPoint, IndexError, MailboxIndex, OpError, completion},
     log::{Origin, Transaction},
@@ -16,7 +12,7 @@ use mailtypes::{Guid, MailboxName, UidValidity};
 use super::{Shared, files::Mails, mailbox::OpenMailbox, rebuild};
 use crate::{
     indexed::{self, Indexed, PREFIX, from_commit, from_index, lost, new_guid},
-    mailbox_list::{Rights, next_uid_validity},
+    mailbox_list::next_uid_validity,
     traits::{Result, StorageError},
 };
 
@@ -76,7 +72,7 @@ fn has_fsck_mark(state: &State) -> bool {
 fn first_transaction(shared: &Shared) -> Result<Transaction> {
     let mut transaction = Transaction::new();
     write_guid(&mut transaction, new_guid(shared.fs()));
-    write_uid_validity(&mut transaction, next_uid_validity(shared.fs(), shared.layout.root())?);
+    write_uid_validity(&mut transaction, next_uid_validity(shared.fs(), shared.layout.control())?);
     // Without this every message has the mailbox's mod-sequence until a client asks for it. It costs nothing in the log.
     transaction.enable_modseqs();
     Ok(transaction)
@@ -91,24 +87,11 @@ pub(super) fn write_uid_validity(transaction: &mut Transaction, uid_validity: Ui
     transaction.header_update_before(RawIndexHeader::UID_VALIDITY, &uid_validity.value().to_le_bytes());
 }
 
-/// Makes the folder of a mailbox beside the others, whole and durable, to be renamed to where it belongs.
-pub(super) fn create_aside(shared: &Shared, rights: Rights) -> Result<PathBuf> {
-    let fs = shared.fs();
-    let mut random = [0; 8];
-    fs.random(&mut random);
-    let temp = shared.layout.root().join(format!("{}{:016x}", mailfs::TEMP_PREFIX, u64::from_le_bytes(random)));
-    fs.create_dir(&temp, rights.dir_mode())?;
-    let mails = Arc::new(Mails::new(shared.env.fs(), &temp));
-    let made = first_transaction(shared).and_then(|initial| {
-        let index = MailboxIndex::create(&shared.env, &temp, PREFIX, mails, &initial);
-        index.map_err(|e| from_index(&MailboxName::inbox(), &e))
-    });
-    if let Err(e) = made {
-        // The first failure is what matters; the next recovery removes what stays.
-        let _ = fs.remove_tree(&temp, u64::MAX);
-        return Err(e);
-    }
-    Ok(temp)
+/// Makes the index of an empty mailbox in a folder that is there, durably.
+pub(super) fn make(shared: &Shared, dir: &Path) -> Result<()> {
+    let mails = Arc::new(Mails::new(shared.env.fs(), dir));
+    let made = MailboxIndex::create(&shared.env, dir, PREFIX, mails, &first_transaction(shared)?);
+    made.map(|_| ()).map_err(|e| from_index(&MailboxName::inbox(), &e))
 }
 
 /// Whether the mailbox in a folder is marked as deleted.
@@ -126,7 +109,7 @@ pub(super) fn mark_deleted(shared: &Shared, name: &MailboxName, dir: &Path) -> R
 /// A mailbox that some program made without GUID or UIDVALIDITY gets them.
 fn give_identity(shared: &Shared, name: &MailboxName, index: &Arc<MailboxIndex>) -> Result<(Guid, UidValidity)> {
     let guid = Some(new_guid(shared.fs()));
-    let uid_validity = Some(next_uid_validity(shared.fs(), shared.layout.root())?);
+    let uid_validity = Some(next_uid_validity(shared.fs(), shared.layout.control())?);
     let (completer, completion) = completion(index);
     index.enqueue(Box::new(Identify { name: name.clone(), guid, uid_validity, completer: Some(completer) }));
     let state = completion.wait().unwrap_or_else(|| Err(lost()))?;

@@ -26,10 +26,8 @@ use std::{
 use mailfs::FileSystem;
 use mailindex::engine::Env;
 
-pub use self::{
-    recover::{RecoveredMailbox, RecoveryReport},
-    storage::SdboxStorage,
-};
+pub use self::storage::SdboxStorage;
+pub use crate::mailbox_list::{RecoveredMailbox, RecoveryReport};
 use crate::{
     dbox::{BodyLineEnds, NulPolicy},
     mailbox_list::{Layout, Subscriptions},

@@ -30,7 +30,7 @@ pub(super) fn rebuild(shared: &Shared, name: &MailboxName, mails: &Arc<Mails>) -
     let messages = find_messages(mails, &expunged)?;
     let mut more = Transaction::new();
     if keep.as_ref().and_then(State::uid_validity).is_none() {
-        write_uid_validity(&mut more, next_uid_validity(shared.fs(), shared.layout.root())?);
+        write_uid_validity(&mut more, next_uid_validity(shared.fs(), shared.layout.control())?);
     }
     if keep.as_ref().and_then(State::dbox_header).is_none() {
         write_guid(&mut more, new_guid(shared.fs()));

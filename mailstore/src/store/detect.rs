@@ -1,36 +1,93 @@
 //! What lies at a path: a store that can be opened, or something that can at least be named.
 
-use std::{io::ErrorKind, path::Path};
+use std::{fmt, io::ErrorKind, path::Path};
 
-use mailfs::{FileKind, FileSystem, FileSystemExt};
+use mailfs::{DirEntry, FileKind, FileSystem, FileSystemExt};
 
-use crate::traits::{Result, StorageError};
+use super::Format;
+use crate::{
+    maildir::MaildirLayout,
+    traits::{Result, StorageError},
+};
 
-/// Whether a store can be opened here; else an error that says what was found instead.
-pub(super) fn detect(fs: &dyn FileSystem, path: &Path) -> Result<()> {
+/// Folders below a Maildir's root that are looked into for what layout it has.
+const FOLDERS_SEEN_MAX: usize = 10_000;
+
+/// Levels below a Maildir's root that are looked into.
+const DEPTH_MAX: usize = 8;
+
+/// A store that was found, and what it was known by.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Detected {
+    /// What it is.
+    pub format: Format,
+    /// What was there that says so.
+    pub why: String,
+}
+
+impl fmt::Display for Detected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.format, self.why)
+    }
+}
+
+/// What store lies at a path. Fails with [`StorageError::NotAStore`], which says what was found, where there is none, or
+/// where it could be one or the other. Costs one folder read; for a Maildir one for each folder until its layout is known.
+pub fn detect(fs: &dyn FileSystem, path: &Path) -> Result<Detected> {
     match found(fs, path)? {
-        Found::Sdbox => Ok(()),
+        Found::Store(detected) => Ok(detected),
+        Found::Nothing => Err(not_a_store(path, "there is nothing")),
         Found::Empty => Err(not_a_store(path, "it is an empty folder; a store can be made in it")),
+        Found::Mixed(what) => Err(not_a_store(path, &what)),
         Found::Other(what) => Err(not_a_store(path, what)),
     }
 }
 
-/// Whether a store can be made here, or is here.
-pub(super) fn check_free(fs: &dyn FileSystem, path: &Path) -> Result<()> {
-    if !fs.exists(path)? {
-        return Ok(());
-    }
+/// Whether a store of the format asked for lies there; the format of what is there, if none is asked for.
+pub(super) fn detect_as(fs: &dyn FileSystem, path: &Path, asked: Option<Format>) -> Result<Format> {
+    let Some(asked) = asked else { return Ok(detect(fs, path)?.format) };
     match found(fs, path)? {
-        Found::Sdbox | Found::Empty => Ok(()),
-        Found::Other(what) => Err(not_a_store(path, what)),
+        Found::Store(there) => check_same(path, &there, asked),
+        // Whoever says which is believed.
+        Found::Mixed(_) if matches!(asked, Format::Maildir(_)) => Ok(asked),
+        _ => detect(fs, path).map(|there| there.format),
     }
+}
+
+/// The format of a store that is there, or that can be made there.
+pub(super) fn detect_or_free(fs: &dyn FileSystem, path: &Path, asked: Option<Format>) -> Result<Format> {
+    match found(fs, path)? {
+        Found::Nothing | Found::Empty => Ok(asked.unwrap_or_default()),
+        _ => detect_as(fs, path, asked),
+    }
+}
+
+fn check_same(path: &Path, there: &Detected, asked: Format) -> Result<Format> {
+    let is_open = there.why == INBOX_ONLY && matches!(asked, Format::Maildir(_));
+    if there.format == asked || is_open {
+        return Ok(asked);
+    }
+    Err(not_a_store(path, &format!("{asked} is asked for, and it is {there}")))
 }
 
 enum Found {
-    Sdbox,
+    Store(Detected),
+    Nothing,
     Empty,
+    /// Signs of two layouts.
+    Mixed(String),
     Other(&'static str),
 }
+
+impl Found {
+    fn store(format: Format, why: impl Into<String>) -> Self {
+        Self::Store(Detected { format, why: why.into() })
+    }
+}
+
+/// A Maildir that is as good in one layout as in the other.
+const INBOX_ONLY: &str = "there are \"cur\" and \"new\", and no other mailbox that would tell the layout";
 
 fn not_a_store(path: &Path, what: &str) -> StorageError {
     StorageError::NotAStore { path: path.to_owned(), what: what.to_owned() }
@@ -39,7 +96,7 @@ fn not_a_store(path: &Path, what: &str) -> StorageError {
 fn found(fs: &dyn FileSystem, path: &Path) -> Result<Found> {
     let there = match fs.metadata(path) {
         Ok(Some(there)) => there,
-        Ok(None) => return Ok(Found::Other("there is nothing")),
+        Ok(None) => return Ok(Found::Nothing),
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
             return Ok(Found::Other("a folder on the way to it may not be entered"));
         }
@@ -56,17 +113,32 @@ fn found(fs: &dyn FileSystem, path: &Path) -> Result<Found> {
         other => other?,
     };
     let has = |name: &str| entries.iter().any(|e| e.name == name && e.kind != FileKind::File);
-    Ok(if has("mailboxes") && has("storage") {
-        Found::Other("it is an mdbox store, which is not supported yet")
-    } else if has("mailboxes") {
-        dbox_layout(fs, path)?
-    } else if has("cur") && has("new") {
-        Found::Other("it is a Maildir, which is not supported yet")
-    } else if entries.is_empty() {
-        Found::Empty
-    } else {
-        Found::Other("it is a folder without any mail store that is known")
+    let is_maildir = has("cur") && has("new");
+    Ok(match (has("mailboxes"), is_maildir) {
+        (true, false) if has("storage") => Found::Other("it is an mdbox store, which is not supported yet"),
+        (true, false) => dbox_layout(fs, path)?,
+        (true, true) if has_dbox(fs, &path.join("mailboxes"))? => {
+            Found::Other("there are a Maildir and a dbox store in one folder")
+        }
+        (_, true) => maildir_layout(fs, path, &entries)?,
+        (false, false) if entries.is_empty() => Found::Empty,
+        (false, false) => match maildir_layout(fs, path, &entries)? {
+            Found::Store(detected) if detected.why == INBOX_ONLY => {
+                Found::Other("it is a folder without any mail store that is known")
+            }
+            // An INBOX that nobody has opened yet.
+            other => other,
+        },
     })
+}
+
+fn has_dbox(fs: &dyn FileSystem, mailboxes: &Path) -> Result<bool> {
+    for level in fs.read_dir(mailboxes)? {
+        if level.kind == FileKind::Dir && fs.is_dir(&mailboxes.join(&level.name).join("dbox-Mails"))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn dbox_layout(fs: &dyn FileSystem, path: &Path) -> Result<Found> {
@@ -84,5 +156,127 @@ fn dbox_layout(fs: &dyn FileSystem, path: &Path) -> Result<Found> {
             return Ok(Found::Other("it is a store with LAYOUT=index, which is not supported yet"));
         }
     }
-    Ok(Found::Sdbox)
+    Ok(Found::store(Format::Sdbox, "there is a folder \"mailboxes\" and no \"storage\""))
+}
+
+/// Maildir++ has folders with a dot, layout `fs` folders without; a mailbox of layout `fs` may begin with a dot, but lacks
+/// the file `maildirfolder`.
+fn maildir_layout(fs: &dyn FileSystem, path: &Path, entries: &[DirEntry]) -> Result<Found> {
+    let (mut marked, mut dotted, mut plain) = (None, None, None);
+    let dirs = entries.iter().filter(|entry| entry.kind == FileKind::Dir).filter_map(|entry| entry.name.to_str());
+    for name in
+        dirs.filter(|name| !["cur", "new", "tmp"].contains(name) && !name.starts_with("..")).take(FOLDERS_SEEN_MAX)
+    {
+        let dir = path.join(name);
+        if name.starts_with('.') {
+            let is_marked = marked.is_none() && fs.exists(&dir.join("maildirfolder"))?;
+            let slot = if is_marked { &mut marked } else { &mut dotted };
+            if slot.is_none() && (is_marked || fs.is_dir(&dir.join("cur"))?) {
+                *slot = Some(name.to_owned());
+            }
+        } else if plain.is_none() && leads_to_maildir(fs, &dir)? {
+            plain = Some(name.to_owned());
+        }
+    }
+    let flat = |why| Found::store(Format::Maildir(MaildirLayout::PlusPlus), why);
+    let tree = |why| Found::store(Format::Maildir(MaildirLayout::Fs), why);
+    Ok(match (marked, dotted, plain) {
+        (Some(marked), _, Some(plain)) => Found::Mixed(format!(
+            "it is a Maildir with signs of both layouts: {marked:?} as in Maildir++, {plain:?} as in layout fs; say which \
+             it is"
+        )),
+        (_, _, Some(plain)) => tree(format!("a mailbox lies in or below {plain:?}")),
+        (Some(name), _, None) | (None, Some(name), None) => flat(format!("a mailbox lies in {name:?}")),
+        (None, None, None) => flat(INBOX_ONLY.to_owned()),
+    })
+}
+
+/// Whether a folder is a Maildir or one lies below it.
+fn leads_to_maildir(fs: &dyn FileSystem, dir: &Path) -> Result<bool> {
+    let mut open = vec![(dir.to_owned(), 0)];
+    let mut seen = 0;
+    while let Some((dir, depth)) = open.pop() {
+        let entries = match fs.read_dir(&dir) {
+            // Somebody else's, such as a folder of scripts.
+            Err(_) => continue,
+            Ok(entries) => entries,
+        };
+        let has = |name: &str| entries.iter().any(|entry| entry.name == name && entry.kind == FileKind::Dir);
+        if has("cur") && has("new") {
+            return Ok(true);
+        }
+        seen += 1;
+        if depth < DEPTH_MAX && seen < FOLDERS_SEEN_MAX {
+            let below = entries.iter().filter(|entry| entry.kind == FileKind::Dir);
+            open.extend(below.map(|entry| (dir.join(&entry.name), depth + 1)));
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use mailfs::RealDisk;
+
+    use super::*;
+
+    const FLAT: Format = Format::Maildir(MaildirLayout::PlusPlus);
+    const TREE: Format = Format::Maildir(MaildirLayout::Fs);
+
+    fn made(dirs: &[&str], files: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for dir in dirs {
+            std::fs::create_dir_all(root.path().join(dir)).unwrap();
+        }
+        for file in files {
+            std::fs::write(root.path().join(file), "").unwrap();
+        }
+        root
+    }
+
+    fn detected(dirs: &[&str], files: &[&str]) -> std::result::Result<Format, String> {
+        let root = made(dirs, files);
+        detect(&RealDisk::new(), root.path()).map(|found| found.format).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn stores_are_known_by_their_folders() {
+        assert_eq!(detected(&["mailboxes"], &[]), Ok(Format::Sdbox));
+        assert_eq!(detected(&["cur", "new", "tmp"], &["subscriptions"]), Ok(FLAT));
+        assert_eq!(detected(&["cur", "new", ".a.b/cur"], &[".a.b/maildirfolder"]), Ok(FLAT));
+        assert_eq!(detected(&["cur", "new", ".a/cur", "sieve/tmp", "courierimapkeywords"], &[]), Ok(FLAT));
+        assert_eq!(detected(&["cur", "new", "a/b/cur", "a/b/new"], &[]), Ok(TREE));
+        assert_eq!(detected(&["cur", "new", "a/cur", "a/new", ".hidden/cur"], &[]), Ok(TREE));
+        assert_eq!(detected(&["cur", "new", "mailboxes/cur", "mailboxes/new"], &[]), Ok(TREE));
+        assert_eq!(detected(&["a/cur", "a/new"], &["subscriptions"]), Ok(TREE));
+    }
+
+    #[test]
+    fn what_is_none_or_could_be_two_is_told() {
+        for (dirs, files, word) in [
+            (&["cur", "new", ".a/cur", "b/cur", "b/new"][..], &[".a/maildirfolder"][..], "both layouts"),
+            (&["cur", "new", "mailboxes/INBOX/dbox-Mails"], &[], "in one folder"),
+            (&["mailboxes", "storage"], &[], "mdbox"),
+            (&["other"], &[], "without any mail store"),
+            (&[], &[], "empty folder"),
+        ] {
+            let told = detected(dirs, files).unwrap_err();
+            assert!(told.contains(word), "{told}");
+        }
+    }
+
+    #[test]
+    fn who_asks_for_a_format_gets_it_or_is_told() {
+        let as_format = |dirs: &[&str], files: &[&str], asked| {
+            let root = made(dirs, files);
+            detect_or_free(&RealDisk::new(), root.path(), Some(asked))
+        };
+        assert_eq!(as_format(&[], &[], TREE).unwrap(), TREE);
+        assert_eq!(as_format(&["cur", "new"], &[], TREE).unwrap(), TREE);
+        let mixed = (&["cur", "new", ".a/cur", "b/cur", "b/new"], &[".a/maildirfolder"]);
+        assert_eq!(as_format(mixed.0, mixed.1, TREE).unwrap(), TREE);
+        assert!(as_format(mixed.0, mixed.1, Format::Sdbox).is_err());
+        assert!(as_format(&["mailboxes"], &[], FLAT).is_err());
+        assert!(as_format(&["cur", "new", "a/cur", "a/new"], &[], FLAT).is_err());
+    }
 }

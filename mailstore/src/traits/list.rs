@@ -24,6 +24,11 @@ pub trait MailStorage: Send + Sync + fmt::Debug {
     fn unsubscribe(&self, name: &MailboxName) -> Result<()>;
     /// The subscribed names in order of subscribing.
     fn subscriptions(&self) -> Result<Vec<MailboxName>>;
+    /// What clients are to see between the levels of a name, where [`MailboxName`] has `/`. No level of a name of this
+    /// storage has this character in it.
+    fn separator(&self) -> char {
+        MailboxName::SEPARATOR
+    }
 }
 
 /// A mailbox in a list.

@@ -1,0 +1,370 @@
+//! Making, deleting and renaming mailboxes.
+//!
+//! Whatever step a crash comes between: a name has a whole mailbox or none, no message is lost, and giving the command
+//! again finishes it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use mailfs::{CreatedLock, FileSystem, FileSystemExt, LockOrder, LockRank, RankGuard};
+use mailtypes::{MailboxName, UidSet};
+
+use super::{
+    Format, Layout, MailboxDirs, Rights, Shape, mark_stale,
+    trash::{clear_leftover, has_levels, move_to_trash, strip_to_trash},
+    walk::{Found, flat_names, walk},
+};
+use crate::traits::{
+    Batch, BatchItem, CopySource, ListPattern, MailStorage, Mailbox, MailboxInfo, Result, StorageError, ViewAs,
+};
+
+/// How long somebody else's change of the list is waited for.
+const LIST_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Names that a mailbox which was not finished can have.
+const UNFINISHED_COUNT_MAX: u64 = 1000;
+
+/// `mailboxes.lock` held.
+pub(super) struct ListLock {
+    _lock: CreatedLock,
+    _rank: RankGuard,
+}
+
+impl ListLock {
+    pub(super) fn take(format: &dyn Format) -> Result<Self> {
+        let (fs, layout) = (format.env().fs(), format.layout());
+        let rank = LockOrder::enter(LockRank::Mailboxes);
+        let mode = Rights::of(&**fs, layout.index())?.file_mode();
+        let lock = CreatedLock::acquire(fs, &layout.list_lock(), mode, LIST_LOCK_TIMEOUT)?;
+        Ok(Self { _lock: lock, _rank: rank })
+    }
+}
+
+/// Makes one change with the list locked, and tells Dovecot of it.
+fn change(format: &dyn Format, how: impl FnOnce() -> Result<()>) -> Result<()> {
+    let lock = ListLock::take(format)?;
+    how()?;
+    drop(lock);
+    mark_stale(format.env(), format.layout().index());
+    Ok(())
+}
+
+/// The mailboxes that match. INBOX is there always: it is made as soon as somebody opens it.
+pub(crate) fn list(format: &dyn Format, pattern: &ListPattern) -> Result<Vec<MailboxInfo>> {
+    let mut found = walk(&**format.env().fs(), format.layout())?;
+    let inbox = MailboxName::inbox();
+    match found.first_mut().filter(|first| first.name.is_inbox()) {
+        Some(first) => first.selectable = true,
+        None => found.insert(0, Found { name: inbox, selectable: true, has_children: false }),
+    }
+    let listed = found.into_iter().filter(|found| pattern.matches(&found.name));
+    let info = |Found { name, selectable, has_children }| MailboxInfo { name, selectable, has_children };
+    Ok(listed.map(info).collect())
+}
+
+/// Where the files of a mailbox lie that is to be opened. INBOX is made if it is not there yet.
+pub(crate) fn find(format: &dyn Format, name: &MailboxName) -> Result<MailboxDirs> {
+    let (fs, layout) = (&**format.env().fs(), format.layout());
+    let dirs = layout.dirs(name)?;
+    if layout.is_mailbox(fs, name)? {
+        return Ok(dirs);
+    }
+    if name.is_inbox() {
+        return match create(format, name) {
+            Err(StorageError::AlreadyExists(_)) | Ok(()) => Ok(dirs),
+            Err(e) => Err(e),
+        };
+    }
+    let is_level = match layout.shape() {
+        Shape::Dbox | Shape::MaildirFs => fs.is_dir(&layout.level_dir(name)?)?,
+        Shape::MaildirPlusPlus => flat_names(fs, layout, layout.root())?.iter().any(|other| other.is_below(name)),
+    };
+    Err(if is_level { StorageError::NotSelectable(name.clone()) } else { StorageError::NotFound(name.clone()) })
+}
+
+/// Makes a mailbox.
+pub(crate) fn create(format: &dyn Format, name: &MailboxName) -> Result<()> {
+    format.layout().check_new(name)?;
+    change(format, || create_locked(format, name))
+}
+
+fn create_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
+    let (fs, layout) = (&**format.env().fs(), format.layout());
+    let dirs = layout.dirs(name)?;
+    if layout.is_mailbox(fs, name)? {
+        if !format.is_deleted(&dirs)? {
+            return Err(StorageError::AlreadyExists(name.clone()));
+        }
+        // Somebody was stopped while deleting it.
+        remove_mailbox(format, name, &dirs)?;
+    } else if layout.shape() == Shape::MaildirFs && fs.is_dir(&dirs.mail)? && format.is_deleted(&dirs)? {
+        // The same, and what makes it a mailbox had gone already.
+        remove_mailbox(format, name, &dirs)?;
+    }
+    let rights = Rights::of(fs, &layout.mailboxes())?;
+    for beside in dirs.beside_mail() {
+        // Of a mailbox that had this name once.
+        clear_leftover(fs, layout, root_of(layout, beside), beside)?;
+        rights.create_dirs(fs, beside)?;
+    }
+    let aside = make_aside(format, &dirs, rights)?;
+    let placed = place(fs, layout, &aside, &dirs.mail, rights);
+    if placed.is_err() {
+        // What matters is the first failure; what stays is removed by the next recovery.
+        let _ = fs.remove_tree(&aside, UNFINISHED_COUNT_MAX);
+    }
+    match placed {
+        Err(e) if e.is_already_exists() => Err(StorageError::AlreadyExists(name.clone())),
+        other => Ok(other?),
+    }
+}
+
+/// The root that a folder of control or index files lies below.
+fn root_of<'a>(layout: &'a Layout, dir: &Path) -> &'a Path {
+    layout
+        .roots()
+        .filter(|root| dir.starts_with(root))
+        .max_by_key(|root| root.as_os_str().len())
+        .unwrap_or(layout.root())
+}
+
+/// Makes an empty mailbox where no list shows it; control and index files that do not lie with the messages where they
+/// belong, for without a folder of messages they are nothing.
+fn make_aside(format: &dyn Format, dirs: &MailboxDirs, rights: Rights) -> Result<PathBuf> {
+    let (fs, workshop) = (&**format.env().fs(), format.layout().workshop());
+    rights.create_dirs(fs, &workshop)?;
+    let mut random = [0; 8];
+    fs.random(&mut random);
+    let aside = workshop.join(format!("{}{:016x}", mailfs::TEMP_PREFIX, u64::from_le_bytes(random)));
+    fs.create_dir(&aside, rights.dir_mode())?;
+    let or_aside = |dir: &PathBuf| if *dir == dirs.mail { aside.clone() } else { dir.clone() };
+    let there = MailboxDirs { mail: aside.clone(), control: or_aside(&dirs.control), index: or_aside(&dirs.index) };
+    if let Err(e) = format.make(&there, rights) {
+        // As above.
+        let _ = fs.remove_tree(&aside, UNFINISHED_COUNT_MAX);
+        return Err(e);
+    }
+    Ok(aside)
+}
+
+/// Moves a mailbox to where it belongs: by one rename, or, where its folder is there as a level, piece by piece, the
+/// one that makes it a mailbox last.
+fn place(fs: &dyn FileSystem, layout: &Layout, aside: &Path, dir: &Path, rights: Rights) -> mailfs::Result<()> {
+    let parent = dir.parent().unwrap_or(dir);
+    if layout.shape() == Shape::Dbox || !fs.is_dir(dir)? {
+        rights.create_dirs(fs, parent)?;
+        fs.rename_new(aside, dir)?;
+        return fs.sync_dir(parent);
+    }
+    let mut pieces = fs.read_dir(aside)?;
+    pieces.sort_by_key(|piece| piece.name == layout.marker());
+    for piece in pieces {
+        if piece.name == layout.marker() {
+            fs.sync_dir(dir)?;
+        }
+        match fs.rename_new(&aside.join(&piece.name), &dir.join(&piece.name)) {
+            // What is there, whoever put it there, stays, but for that which makes it a mailbox already.
+            Err(e) if e.is_already_exists() && piece.name != layout.marker() => {}
+            other => other?,
+        }
+    }
+    fs.sync_dir(dir)?;
+    fs.remove_tree(aside, UNFINISHED_COUNT_MAX).map(|_| ())
+}
+
+/// Deletes a mailbox, or a level that leads nowhere.
+pub(crate) fn delete(format: &dyn Format, name: &MailboxName) -> Result<()> {
+    if name.is_inbox() {
+        return Err(StorageError::NotPossible("INBOX can't be deleted"));
+    }
+    change(format, || delete_locked(format, name))
+}
+
+fn delete_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
+    let (fs, layout) = (&**format.env().fs(), format.layout());
+    let (level, dirs) = (layout.level_dir(name)?, layout.dirs(name)?);
+    if !fs.is_dir(&level)? {
+        return Err(StorageError::NotFound(name.clone()));
+    }
+    if layout.is_mailbox(fs, name)? {
+        format.mark_deleted(name, &dirs)?;
+        return remove_mailbox(format, name, &dirs);
+    }
+    // A level without children may go; RFC 9051 §6.3.4 refuses only one with children.
+    if remove_empty(fs, &level)? {
+        Ok(())
+    } else {
+        Err(StorageError::NotPossible("Mailbox has children, delete them first"))
+    }
+}
+
+/// Takes a mailbox that is marked as deleted out of the list, durably, and removes its files; its level too if nothing
+/// lies below it.
+pub(super) fn remove_mailbox(format: &dyn Format, name: &MailboxName, dirs: &MailboxDirs) -> Result<()> {
+    let (fs, layout) = (&**format.env().fs(), format.layout());
+    let shares = match layout.shape() {
+        Shape::Dbox => false,
+        Shape::MaildirPlusPlus => name.is_inbox(),
+        Shape::MaildirFs => name.is_inbox() || has_levels(fs, layout, &dirs.mail)?,
+    };
+    if shares {
+        strip_to_trash(fs, layout, layout.root(), &dirs.mail)?;
+    } else {
+        move_to_trash(fs, layout, layout.root(), &dirs.mail)?;
+    }
+    for beside in dirs.beside_mail() {
+        clear_leftover(fs, layout, root_of(layout, beside), beside)?;
+    }
+    if layout.shape() == Shape::Dbox {
+        remove_empty(fs, &layout.level_dir(name)?)?;
+    }
+    Ok(())
+}
+
+/// Removes a folder if nothing is in it, durably; tells whether it is gone.
+fn remove_empty(fs: &dyn FileSystem, dir: &Path) -> Result<bool> {
+    match fs.remove_dir(dir) {
+        Ok(()) => {
+            sync_parent(fs, dir)?;
+            Ok(true)
+        }
+        Err(e) if e.is_not_found() => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty || e.is_already_exists() => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Renames a mailbox or level and all below it. INBOX's messages move, and INBOX stays (RFC 9051 §6.3.6).
+pub(crate) fn rename(
+    storage: &dyn MailStorage,
+    format: &dyn Format,
+    from: &MailboxName,
+    to: &MailboxName,
+) -> Result<()> {
+    format.layout().check_new(to)?;
+    if from == to || to.is_inbox() {
+        return Err(StorageError::AlreadyExists(to.clone()));
+    }
+    if from.is_inbox() {
+        return rename_inbox(storage, to);
+    }
+    if to.is_below(from) {
+        return Err(StorageError::NotPossible("A mailbox can't be renamed to a place below itself"));
+    }
+    change(format, || match format.layout().shape() {
+        Shape::Dbox | Shape::MaildirFs => rename_tree(format, from, to),
+        Shape::MaildirPlusPlus => rename_flat(format, from, to),
+    })
+}
+
+fn rename_inbox(storage: &dyn MailStorage, to: &MailboxName) -> Result<()> {
+    storage.create(to)?;
+    let source: Arc<dyn Mailbox> = storage.mailbox(&MailboxName::inbox())?;
+    let target = storage.mailbox(to)?;
+    let uids = source.view(&ViewAs::default())?.uids();
+    let copy = BatchItem::Copy(CopySource { mailbox: Arc::clone(&source), uids });
+    let committed = target.submit(Batch { items: vec![copy] })?.wait()?;
+    let mut moved = UidSet::new();
+    committed.copied.iter().for_each(|(uid, _)| moved.insert(*uid));
+    source.submit(Batch::new().expunge(moved))?.wait()?;
+    Ok(())
+}
+
+fn rename_tree(format: &dyn Format, from: &MailboxName, to: &MailboxName) -> Result<()> {
+    let (fs, layout) = (&**format.env().fs(), format.layout());
+    let (old, new) = (layout.level_dir(from)?, layout.level_dir(to)?);
+    if !fs.is_dir(&old)? {
+        return Err(StorageError::NotFound(from.clone()));
+    }
+    for found in walk(fs, layout)? {
+        if let Some(name) = found.name.rebased(from, to) {
+            check_renamed(layout, &name)?;
+        }
+    }
+    // An empty level may be replaced; anything else is in the way.
+    if fs.exists(&new)? && !matches!(fs.remove_dir(&new), Ok(())) {
+        return Err(StorageError::AlreadyExists(to.clone()));
+    }
+    let rights = Rights::of(fs, &layout.mailboxes())?;
+    for root in beside_root(layout) {
+        move_beside(fs, layout, root, from, to, rights)?;
+    }
+    move_dir(fs, &old, &new, rights)
+}
+
+/// Each folder has a name of its own. The one that the client named comes last: as long as it has its old name, the
+/// same command can be given again.
+fn rename_flat(format: &dyn Format, from: &MailboxName, to: &MailboxName) -> Result<()> {
+    let (fs, layout) = (&**format.env().fs(), format.layout());
+    let there = flat_names(fs, layout, layout.root())?;
+    let mut renames = Vec::new();
+    for old in &there {
+        let Some(new) = old.rebased(from, to) else { continue };
+        check_renamed(layout, &new)?;
+        if there.contains(&new) || fs.exists(&layout.level_dir(&new)?)? {
+            return Err(StorageError::AlreadyExists(new));
+        }
+        renames.push((old, new));
+    }
+    if renames.is_empty() {
+        return Err(StorageError::NotFound(from.clone()));
+    }
+    renames.sort_by(|a, b| b.0.cmp(a.0));
+    let rights = Rights::of(fs, layout.root())?;
+    for (old, new) in renames {
+        for root in beside_root(layout) {
+            move_beside(fs, layout, root, old, &new, rights)?;
+        }
+        move_dir(fs, &layout.level_dir(old)?, &layout.level_dir(&new)?, rights)?;
+    }
+    Ok(())
+}
+
+/// A name that the limits or the layout refuse would make the mailbox unreachable.
+fn check_renamed(layout: &Layout, name: &MailboxName) -> Result<()> {
+    let invalid = |source| StorageError::InvalidName { name: name.to_string(), source };
+    MailboxName::new(name.as_str()).map_err(invalid)?;
+    layout.level_dir(name).map(|_| ())
+}
+
+fn beside_root(layout: &Layout) -> impl Iterator<Item = &Path> {
+    layout.roots().filter(|root| *root != layout.root())
+}
+
+/// Moves control or index files that lie apart from the messages.
+fn move_beside(
+    fs: &dyn FileSystem,
+    layout: &Layout,
+    root: &Path,
+    from: &MailboxName,
+    to: &MailboxName,
+    rights: Rights,
+) -> Result<()> {
+    let (old, new) = (layout.level_in(root, from), layout.level_in(root, to));
+    if !fs.is_dir(&old)? {
+        // Never opened; or a rename was stopped behind this step, and goes on with the messages.
+        return Ok(());
+    }
+    if fs.is_dir(&new)? {
+        move_to_trash(fs, layout, root, &new)?;
+    }
+    move_dir(fs, &old, &new, rights)
+}
+
+fn move_dir(fs: &dyn FileSystem, old: &Path, new: &Path, rights: Rights) -> Result<()> {
+    if let Some(parent) = new.parent() {
+        rights.create_dirs(fs, parent)?;
+    }
+    fs.rename(old, new)?;
+    // First where it is now: after a crash in between it may have two names, but not none.
+    sync_parent(fs, new)?;
+    Ok(sync_parent(fs, old)?)
+}
+
+fn sync_parent(fs: &dyn FileSystem, path: &Path) -> mailfs::Result<()> {
+    path.parent().map_or(Ok(()), |parent| fs.sync_dir(parent))
+}

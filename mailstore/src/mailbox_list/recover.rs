@@ -1,0 +1,102 @@
+//! Looking over a store after a crash.
+
+use mailfs::FileSystemExt;
+use mailindex::engine;
+use mailtypes::MailboxName;
+
+use super::{
+    Format, Shape,
+    change::{ListLock, remove_mailbox},
+    trash::clean,
+    walk::walk,
+};
+use crate::traits::{Result, StorageError};
+
+/// What a recovery found and did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// How many mailboxes were looked at.
+    pub mailboxes: usize,
+    /// Those in which there was something to be done.
+    pub repaired: Vec<RecoveredMailbox>,
+    /// Files left behind by somebody who died that were removed.
+    pub leftovers_removed: u64,
+}
+
+/// What was done about one mailbox.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RecoveredMailbox {
+    /// Which.
+    pub name: MailboxName,
+    /// What was found in its index, where, and what was done about it.
+    pub reports: Vec<engine::RecoveryReport>,
+    /// How many messages the index has that was made anew; `None`: that was not needed.
+    pub rebuilt: Option<usize>,
+    /// Its deletion, which somebody had begun, was finished.
+    pub deleted: bool,
+    /// Why it could not be put right.
+    pub failed: Option<StorageError>,
+}
+
+impl RecoveredMailbox {
+    fn new(name: MailboxName) -> Self {
+        Self { name, reports: Vec::new(), rebuilt: None, deleted: false, failed: None }
+    }
+
+    fn is_worth_telling(&self) -> bool {
+        !self.reports.is_empty() || self.rebuilt.is_some() || self.deleted || self.failed.is_some()
+    }
+}
+
+/// Looks over everything, the list locked. What fails about one mailbox stands in the report and costs no other.
+pub(crate) fn recover(format: &dyn Format) -> Result<RecoveryReport> {
+    let _lock = ListLock::take(format)?;
+    let (fs, layout) = (&**format.env().fs(), format.layout());
+    let mut report = RecoveryReport::default();
+    for found in walk(fs, layout)? {
+        let mut mailbox = RecoveredMailbox::new(found.name);
+        let outcome = if found.selectable {
+            report.mailboxes += 1;
+            recover_mailbox(format, &mut mailbox)
+        } else {
+            finish_deletion(format, &mut mailbox).map(|()| 0)
+        };
+        match outcome {
+            Ok(removed) => report.leftovers_removed += removed,
+            Err(e) => {
+                tracing::error!(mailbox = %mailbox.name, "not recovered: {e}");
+                mailbox.failed = Some(e);
+            }
+        }
+        if mailbox.is_worth_telling() {
+            report.repaired.push(mailbox);
+        }
+    }
+    report.leftovers_removed += clean(fs, layout)?;
+    Ok(report)
+}
+
+fn recover_mailbox(format: &dyn Format, mailbox: &mut RecoveredMailbox) -> Result<u64> {
+    let dirs = format.layout().dirs(&mailbox.name)?;
+    let removed = format.recover(&dirs, mailbox)?;
+    if mailbox.deleted {
+        remove_mailbox(format, &mailbox.name, &dirs)?;
+    }
+    Ok(removed)
+}
+
+/// A mailbox whose folder has levels below it goes piece by piece; the first was that which made it a mailbox.
+fn finish_deletion(format: &dyn Format, mailbox: &mut RecoveredMailbox) -> Result<()> {
+    let (fs, layout) = (&**format.env().fs(), format.layout());
+    if layout.shape() != Shape::MaildirFs {
+        return Ok(());
+    }
+    let dirs = layout.dirs(&mailbox.name)?;
+    if fs.is_dir(&dirs.index)? && format.is_deleted(&dirs)? {
+        remove_mailbox(format, &mailbox.name, &dirs)?;
+        mailbox.deleted = true;
+    }
+    Ok(())
+}

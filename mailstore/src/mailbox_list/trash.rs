@@ -1,0 +1,123 @@
+//! Taking folders out of the list: by one rename, durably, before their files go.
+
+use std::path::{Path, PathBuf};
+
+use mailfs::{FileKind, FileSystem, FileSystemExt};
+
+use super::{Layout, Rights};
+use crate::traits::Result;
+
+/// Names removed in one go.
+const NAME_COUNT_MAX: u64 = 100_000_000;
+
+/// What names of files begin with that belong to INBOX where it shares its folder with the store.
+const MAILBOX_FILES: [&str; 3] = ["dovecot.index", "dovecot-uidlist", "dovecot-keywords"];
+
+/// A new folder in the trash of one of the store's roots: of that on whose file system the folder to be moved lies.
+struct Bag {
+    trash: PathBuf,
+    dir: PathBuf,
+}
+
+impl Bag {
+    fn path_in(fs: &dyn FileSystem, layout: &Layout, root: &Path) -> Result<Self> {
+        let trash = root.join(layout.trash_name());
+        match fs.create_dir(&trash, Rights::of(fs, root)?.dir_mode()) {
+            Err(e) if !e.is_already_exists() => return Err(e.into()),
+            _ => {}
+        }
+        let mut random = [0; 8];
+        fs.random(&mut random);
+        let dir = trash.join(format!("{:016x}", u64::from_le_bytes(random)));
+        Ok(Self { trash, dir })
+    }
+
+    /// What lies in it has left the list. What cannot be removed is removed another time.
+    fn empty(self, fs: &dyn FileSystem) {
+        let removed = fs.remove_tree(&self.dir, NAME_COUNT_MAX).and_then(|_| fs.remove_dir(&self.trash));
+        if let Err(e) = removed {
+            tracing::debug!("a deleted mailbox stays in the trash: {e}");
+        }
+    }
+}
+
+/// Moves a folder with all in it away, durably, and removes it. `root` is the one that it lies below.
+pub(super) fn move_to_trash(fs: &dyn FileSystem, layout: &Layout, root: &Path, dir: &Path) -> Result<()> {
+    let bag = Bag::path_in(fs, layout, root)?;
+    fs.rename(dir, &bag.dir)?;
+    if let Some(parent) = dir.parent() {
+        fs.sync_dir(parent)?;
+    }
+    bag.empty(fs);
+    Ok(())
+}
+
+/// Moves what belongs to the mailbox itself out of a level's folder, that which makes it a mailbox first. Folders of
+/// levels below stay, and what belongs to the store. Durable when it returns.
+pub(super) fn strip_to_trash(fs: &dyn FileSystem, layout: &Layout, root: &Path, level: &Path) -> Result<()> {
+    let mut own: Vec<_> = fs.read_dir(level)?;
+    let is_mailboxes = |name: &str| level != root || MAILBOX_FILES.iter().any(|start| name.starts_with(start));
+    own.retain(|entry| {
+        let Some(name) = entry.name.to_str() else { return false };
+        layout.is_mail_dir(name) || entry.kind == FileKind::File && is_mailboxes(name)
+    });
+    own.sort_by_key(|entry| entry.name != layout.marker());
+    if own.is_empty() {
+        return Ok(());
+    }
+    let bag = Bag::path_in(fs, layout, root)?;
+    fs.create_dir(&bag.dir, Rights::of(fs, root)?.dir_mode())?;
+    for (at, entry) in own.iter().enumerate() {
+        match fs.rename(&level.join(&entry.name), &bag.dir.join(&entry.name)) {
+            Err(e) if !e.is_not_found() => return Err(e.into()),
+            _ => {}
+        }
+        if at == 0 {
+            // The rest is nobody's from here on, whatever happens.
+            fs.sync_dir(level)?;
+        }
+    }
+    fs.sync_dir(level)?;
+    bag.empty(fs);
+    Ok(())
+}
+
+/// Removes a folder of one of the roots that was left without its mailbox.
+pub(super) fn clear_leftover(fs: &dyn FileSystem, layout: &Layout, root: &Path, dir: &Path) -> Result<()> {
+    if !fs.is_dir(dir)? {
+        return Ok(());
+    }
+    if has_levels(fs, layout, dir)? {
+        strip_to_trash(fs, layout, root, dir)
+    } else {
+        move_to_trash(fs, layout, root, dir)
+    }
+}
+
+/// Whether there are folders of other levels in a level's folder.
+pub(super) fn has_levels(fs: &dyn FileSystem, layout: &Layout, level: &Path) -> Result<bool> {
+    let is_level = |name: &str| !layout.is_own(name);
+    let entries = fs.read_dir(level)?.into_iter().filter(|entry| entry.kind != FileKind::File);
+    Ok(layout.has_tree() && entries.map(|entry| entry.name).any(|name| name.to_str().is_none_or(is_level)))
+}
+
+/// Removes what a crash left in the store's folders: half-made mailboxes, half-removed ones. Nobody works on them while
+/// the list is locked. Tells how many names went.
+pub(super) fn clean(fs: &dyn FileSystem, layout: &Layout) -> Result<u64> {
+    let mut removed = 0;
+    for root in layout.roots() {
+        removed += fs.remove_tree(&root.join(layout.trash_name()), NAME_COUNT_MAX)?;
+    }
+    let workshop = layout.workshop();
+    let entries = match fs.read_dir(&workshop) {
+        Err(e) if e.is_not_found() => return Ok(removed),
+        other => other?,
+    };
+    for entry in entries {
+        let half_made = entry.name.to_str().is_some_and(|name| name.starts_with(mailfs::TEMP_PREFIX));
+        if half_made && entry.kind == FileKind::Dir {
+            removed += fs.remove_tree(&workshop.join(&entry.name), NAME_COUNT_MAX)?;
+        }
+    }
+    Ok(removed)
+}

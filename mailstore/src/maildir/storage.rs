@@ -1,0 +1,204 @@
+//! One user's mail as Maildir: the mailbox list over the folders, and opening mailboxes.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mailfs::FileSystemExt;
+use mailindex::engine::Env;
+use mailtypes::MailboxName;
+
+use super::{Dirs, MaildirOptions, Shared, index};
+use crate::{
+    mailbox_list::{self, Format, Layout, MailboxDirs, RecoveredMailbox, RecoveryReport, Rights, Shape, Subscriptions},
+    traits::{ListPattern, MailStorage, Mailbox, MailboxInfo, Result, StorageError},
+};
+
+/// Mode of the folder of a store that is made where nothing is.
+const ROOT_MODE: u32 = 0o700;
+
+/// How the folders of a Maildir store lie (`docs/formats/list.md`, Layouts).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum MaildirLayout {
+    /// `.a.b` in the root.
+    #[default]
+    PlusPlus,
+    /// `a/b` in the root, Dovecot's `LAYOUT=fs`.
+    Fs,
+}
+
+/// Where a Maildir store lies besides its root.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct MaildirPlaces {
+    /// How the folders lie.
+    pub layout: MaildirLayout,
+    /// Where UID lists, keywords and subscriptions lie; below the root if not given. Dovecot's `CONTROL=`.
+    pub control: Option<PathBuf>,
+    /// Where indexes lie; below the root if not given. Dovecot's `INDEX=`.
+    pub index: Option<PathBuf>,
+    /// What clients see between the levels of a name.
+    pub separator: MaildirSeparator,
+}
+
+/// What clients see between the levels of a name. Dovecot's `separator` of a namespace; others than these would make
+/// names that the layout can hold look as if they had further levels.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum MaildirSeparator {
+    /// `.` for Maildir++ and `/` for layout `fs`, as Dovecot has it where nothing else is configured.
+    #[default]
+    AsOnDisk,
+    /// `/`.
+    Slash,
+}
+
+/// One user's mail in Maildir format.
+#[derive(Clone)]
+pub struct MaildirStorage {
+    store: Arc<Maildirs>,
+}
+
+/// A store: what its mailboxes share, and the list of them.
+struct Maildirs {
+    shared: Arc<Shared>,
+    layout: Layout,
+    subscriptions: Subscriptions,
+    separator: char,
+}
+
+impl MaildirStorage {
+    /// Opens a store that is there. Costs one `stat`.
+    pub fn open(env: &Env, root: &Path, places: &MaildirPlaces, options: MaildirOptions) -> Result<Self> {
+        let storage = Self::at(env, root, places, options);
+        let fs = &**env.fs();
+        // An account that has had no mail has its other mailboxes, or its subscriptions.
+        if !storage.store.layout.is_mailbox(fs, &MailboxName::inbox())? && !fs.is_dir(root)? {
+            let what = "there is nothing".to_owned();
+            return Err(StorageError::NotAStore { path: root.to_owned(), what });
+        }
+        Ok(storage)
+    }
+
+    /// Makes a store with an empty INBOX, or opens the one that is there.
+    pub fn create(env: &Env, root: &Path, places: &MaildirPlaces, options: MaildirOptions) -> Result<Self> {
+        let storage = Self::at(env, root, places, options);
+        let fs = env.fs();
+        fs.create_dir_all(root, ROOT_MODE)?;
+        let rights = Rights::of(&**fs, root)?;
+        for root in storage.store.layout.roots() {
+            rights.create_dirs(&**fs, root)?;
+        }
+        mailbox_list::find(&*storage.store, &MailboxName::inbox())?;
+        Ok(storage)
+    }
+
+    fn at(env: &Env, root: &Path, places: &MaildirPlaces, options: MaildirOptions) -> Self {
+        let shape = match places.layout {
+            MaildirLayout::PlusPlus => Shape::MaildirPlusPlus,
+            MaildirLayout::Fs => Shape::MaildirFs,
+        };
+        let layout = Layout::shaped(shape, root, places.control.as_deref(), places.index.as_deref());
+        let store = Maildirs {
+            shared: Arc::new(Shared::new(env, layout.control(), options)),
+            subscriptions: Subscriptions::new(env.fs(), &layout),
+            separator: match places.separator {
+                MaildirSeparator::AsOnDisk => layout.storage_separator(),
+                MaildirSeparator::Slash => MailboxName::SEPARATOR,
+            },
+            layout,
+        };
+        Self { store: Arc::new(store) }
+    }
+
+    /// The store's folder.
+    pub fn root(&self) -> &Path {
+        self.store.layout.root()
+    }
+
+    /// Looks over the whole store after a crash: cuts torn ends of logs, finishes deletions that were begun, removes
+    /// what was left behind. To be called before anybody else opens the store, for a Dovecot that meets a torn end first
+    /// throws the whole log away. Reads headers and the ends of logs; what fails is in the report.
+    pub fn recover(&self) -> Result<RecoveryReport> {
+        mailbox_list::recover(&*self.store)
+    }
+}
+
+fn dirs_of(dirs: &MailboxDirs) -> Dirs {
+    let MailboxDirs { mail, control, index } = dirs.clone();
+    Dirs { mail, control, index }
+}
+
+impl Format for Maildirs {
+    fn env(&self) -> &Env {
+        &self.shared.env
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn make(&self, dirs: &MailboxDirs, rights: Rights) -> Result<()> {
+        index::create_in(&self.shared, &dirs_of(dirs), rights)
+    }
+
+    fn is_deleted(&self, dirs: &MailboxDirs) -> Result<bool> {
+        index::is_deleted(&self.shared, &dirs_of(dirs))
+    }
+
+    fn mark_deleted(&self, name: &MailboxName, dirs: &MailboxDirs) -> Result<()> {
+        index::mark_deleted(&self.shared, name, &dirs_of(dirs))
+    }
+
+    fn recover(&self, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {
+        super::recover::recover_mailbox(&self.shared, &dirs_of(dirs), mailbox)
+    }
+}
+
+impl MailStorage for MaildirStorage {
+    fn list(&self, pattern: &ListPattern) -> Result<Vec<MailboxInfo>> {
+        mailbox_list::list(&*self.store, pattern)
+    }
+
+    fn separator(&self) -> char {
+        self.store.separator
+    }
+
+    fn mailbox(&self, name: &MailboxName) -> Result<Arc<dyn Mailbox>> {
+        let dirs = mailbox_list::find(&*self.store, name)?;
+        match index::open(&self.store.shared, name, &dirs_of(&dirs)) {
+            Err(StorageError::Deleted(name)) => Err(StorageError::NotFound(name)),
+            other => other,
+        }
+    }
+
+    fn create(&self, name: &MailboxName) -> Result<()> {
+        mailbox_list::create(&*self.store, name)
+    }
+
+    fn delete(&self, name: &MailboxName) -> Result<()> {
+        mailbox_list::delete(&*self.store, name)
+    }
+
+    fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
+        mailbox_list::rename(self, &*self.store, from, to)
+    }
+
+    fn subscribe(&self, name: &MailboxName) -> Result<()> {
+        self.store.subscriptions.change(name, true)
+    }
+
+    fn unsubscribe(&self, name: &MailboxName) -> Result<()> {
+        self.store.subscriptions.change(name, false)
+    }
+
+    fn subscriptions(&self) -> Result<Vec<MailboxName>> {
+        self.store.subscriptions.read()
+    }
+}
+
+impl fmt::Debug for MaildirStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MaildirStorage").field("root", &self.root()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,105 @@
+//! One way to open, make and look over a store, whatever its format.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mailindex::engine::Env;
+
+use super::detect::{detect_as, detect_or_free};
+use crate::{
+    dbox::BodyLineEnds,
+    mailbox_list::RecoveryReport,
+    maildir::{MaildirLayout, MaildirOptions, MaildirPlaces, MaildirSeparator, MaildirStorage},
+    sdbox::{SdboxOptions, SdboxStorage},
+    traits::{MailStorage, NulPolicy, Result},
+};
+
+/// How a store lies on disk.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Format {
+    /// A file for each message, flags in the index.
+    #[default]
+    Sdbox,
+    /// A file for each message, whose name holds its flags.
+    Maildir(MaildirLayout),
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sdbox => "sdbox",
+            Self::Maildir(MaildirLayout::PlusPlus) => "Maildir++",
+            Self::Maildir(MaildirLayout::Fs) => "Maildir, layout fs",
+        })
+    }
+}
+
+/// How stores are to be opened and made.
+#[derive(Clone, Debug, Default)]
+pub struct StoreOptions {
+    /// What it must be. If not given: what is found, and sdbox where a store is made.
+    pub format: Option<Format>,
+    /// Where a Maildir's indexes lie; below the store if not given. Dovecot's `INDEX=`.
+    pub index: Option<PathBuf>,
+    /// Where a Maildir's UID lists, keywords and subscriptions lie; below the store if not given. Dovecot's `CONTROL=`.
+    pub control: Option<PathBuf>,
+    /// What clients see between the levels of a Maildir's names.
+    pub separator: MaildirSeparator,
+    /// Line ends of new messages' bodies in sdbox.
+    pub line_ends: BodyLineEnds,
+    /// What to do with messages that hold NUL bytes, where [`SaveMeta::nuls`](crate::SaveMeta::nuls) does not say.
+    pub nuls: NulPolicy,
+    /// What parsing a message may hold in memory.
+    pub limits: mailmime::Limits,
+}
+
+impl StoreOptions {
+    fn sdbox(&self) -> SdboxOptions {
+        SdboxOptions { line_ends: self.line_ends, nuls: self.nuls, limits: self.limits.clone() }
+    }
+
+    fn maildir(&self, layout: MaildirLayout) -> (MaildirPlaces, MaildirOptions) {
+        let Self { index, control, separator, .. } = self;
+        let places = MaildirPlaces { layout, control: control.clone(), index: index.clone(), separator: *separator };
+        (places, MaildirOptions { nuls: self.nuls, limits: self.limits.clone() })
+    }
+}
+
+/// Opens the store at a path. Fails with [`StorageError::NotAStore`](crate::StorageError::NotAStore), which says what was
+/// found, where there is none, or none of the format asked for.
+pub fn open_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<Arc<dyn MailStorage>> {
+    Ok(match detect_as(&**env.fs(), path, options.format)? {
+        Format::Sdbox => Arc::new(SdboxStorage::open(env, path, options.sdbox())?),
+        Format::Maildir(layout) => {
+            let (places, options) = options.maildir(layout);
+            Arc::new(MaildirStorage::open(env, path, &places, options)?)
+        }
+    })
+}
+
+/// Makes a store with an empty INBOX, or opens the one that is there.
+pub fn create_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<Arc<dyn MailStorage>> {
+    Ok(match detect_or_free(&**env.fs(), path, options.format)? {
+        Format::Sdbox => Arc::new(SdboxStorage::create(env, path, options.sdbox())?),
+        Format::Maildir(layout) => {
+            let (places, options) = options.maildir(layout);
+            Arc::new(MaildirStorage::create(env, path, &places, options)?)
+        }
+    })
+}
+
+/// Looks over a store after a crash; to be called before anybody else opens it. See [`SdboxStorage::recover`] and
+/// [`MaildirStorage::recover`].
+pub fn recover_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<RecoveryReport> {
+    match detect_as(&**env.fs(), path, options.format)? {
+        Format::Sdbox => SdboxStorage::open(env, path, options.sdbox())?.recover(),
+        Format::Maildir(layout) => {
+            let (places, options) = options.maildir(layout);
+            MaildirStorage::open(env, path, &places, options)?.recover()
+        }
+    }
+}
