@@ -2,13 +2,19 @@
 
 #![forbid(unsafe_code)]
 
-mod data_folder;
+mod config;
 mod dump;
 mod serve;
+mod stores;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+
+use self::config::{
+    arguments::{ConfigArguments, ListenerArguments},
+    command::ConfigCommand,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -17,14 +23,21 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
+    #[command(flatten)]
+    config: ConfigArguments,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve IMAP and LMTP on loopback.
-    Serve(ServeArguments),
+    /// Serve mail.
+    Serve(ListenerArguments),
+    /// Show the effective settings and where each comes from.
+    Config {
+        #[command(subcommand)]
+        command: Option<ConfigCommand>,
+    },
     /// Decode a transaction log, index, cache or dbox file, whatever state it is in.
     Dump {
         /// The file.
@@ -35,23 +48,11 @@ enum Command {
     },
 }
 
-/// Where to serve, and what.
-#[derive(clap::Args, Debug)]
-struct ServeArguments {
-    /// The folder of users and mail; made if it is not there.
-    #[arg(long, default_value = "./culver-data", value_name = "FOLDER")]
-    data: PathBuf,
-    /// Where IMAP listens. Only loopback addresses: there is no TLS yet.
-    #[arg(long, default_value = "127.0.0.1:1143", value_name = "ADDRESS")]
-    imap: SocketAddr,
-    /// Where LMTP listens. Only loopback addresses.
-    #[arg(long, default_value = "127.0.0.1:1024", value_name = "ADDRESS")]
-    lmtp: SocketAddr,
-}
-
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(&arguments),
+    let Arguments { config, command } = Arguments::parse();
+    let outcome = match command {
+        Command::Serve(listeners) => serve::run(&config.overlay(Some(&listeners))),
+        Command::Config { command } => config::command::run(&config, command),
         Command::Dump { file, json } => dump::run(&file, json),
     };
     match outcome {

@@ -301,7 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// The user of an address: by the whole address, else by its local part. Which domains are ours is the MTA's matter.
-    async fn lookup(&self, address: &str) -> Result<Option<User>, AuthError> {
+    async fn lookup(&mut self, address: &str) -> Result<Option<User>, AuthError> {
         if let Some(user) = self.context.logins.lookup(address).await? {
             return Ok(Some(user));
         }

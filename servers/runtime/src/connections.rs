@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     hash::Hash,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use crate::{Limits, UserName};
@@ -15,9 +18,14 @@ pub struct Connections {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+const LIMIT_NAMES: [&str; 3] = ["connections_max", "connections_per_address_max", "connections_per_user_max"];
+const TOTAL: usize = 0;
+const PER_ADDRESS: usize = 1;
+const PER_USER: usize = 2;
+
+#[derive(Debug, Default)]
 struct Shared {
-    limits: [(&'static str, usize); 3],
+    limits: [AtomicUsize; 3],
     counts: Mutex<Counts>,
 }
 
@@ -55,12 +63,22 @@ pub struct UserPermit {
 impl Connections {
     /// None yet.
     pub fn new(limits: &Limits) -> Self {
-        let limits = [
-            ("connections_max", limits.connections_max),
-            ("connections_per_address_max", limits.connections_per_address_max),
-            ("connections_per_user_max", limits.connections_per_user_max),
-        ];
-        Self { shared: Arc::new(Shared { limits, counts: Mutex::default() }) }
+        let connections = Self { shared: Arc::default() };
+        connections.set_limits(limits);
+        connections
+    }
+
+    /// Other limits hold from now on; whoever is there already stays.
+    pub fn set_limits(&self, limits: &Limits) {
+        let limits = [limits.connections_max, limits.connections_per_address_max, limits.connections_per_user_max];
+        for (held, limit) in self.shared.limits.iter().zip(limits) {
+            held.store(limit, Ordering::Relaxed);
+        }
+    }
+
+    fn limit(&self, which: usize) -> (&'static str, usize) {
+        let limit = self.shared.limits.get(which).map_or(0, |limit| limit.load(Ordering::Relaxed));
+        (LIMIT_NAMES.get(which).copied().unwrap_or_default(), limit)
     }
 
     /// How many there are now.
@@ -70,7 +88,7 @@ impl Connections {
 
     /// Lets a connection in. One without an address (a pipe, a local socket) counts in the total only.
     pub fn admit(&self, address: Option<IpAddr>) -> Result<ConnectionPermit, TooManyConnections> {
-        let [total, per_address, _] = self.shared.limits;
+        let (total, per_address) = (self.limit(TOTAL), self.limit(PER_ADDRESS));
         self.with_counts(|counts| {
             check(counts.total, total)?;
             if let Some(address) = address {
@@ -83,7 +101,7 @@ impl Connections {
 
     /// Lets a user in who has just logged in.
     pub fn log_in(&self, user: &UserName) -> Result<UserPermit, TooManyConnections> {
-        let [_, _, per_user] = self.shared.limits;
+        let per_user = self.limit(PER_USER);
         self.with_counts(|counts| add(&mut counts.users, user.clone(), per_user))?;
         Ok(UserPermit { connections: self.clone(), user: user.clone() })
     }

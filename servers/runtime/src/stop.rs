@@ -23,6 +23,11 @@ impl Stopper {
         (Self { sender: Arc::new(sender) }, Stop { receiver })
     }
 
+    /// One more that hears of it.
+    pub fn listen(&self) -> Stop {
+        Stop { receiver: self.sender.subscribe() }
+    }
+
     /// Tells everyone to stop. Cannot be taken back.
     pub fn stop(&self) {
         self.sender.send_replace(true);

@@ -1,0 +1,221 @@
+//! What can only be seen of settings together, or by looking at the disk.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use tracing_subscriber::EnvFilter;
+
+use super::{
+    Config,
+    problem::{Problems, Severity, Wrong},
+    section::{Place, Section as _},
+    tables::{Limits, Listener, ListenerTls, Log, Protocol, Storage, Users},
+};
+
+/// RFC 9051 §5.4.
+const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(30 * 60);
+
+/// Notes everything that does not go together.
+pub(crate) fn check(config: &Config, problems: &mut Problems) {
+    let mut check = Check { config, problems };
+    for listener in &config.listeners {
+        check.listener(listener);
+    }
+    check.conflicts();
+    check.storage();
+    check.users();
+    check.limits();
+    check.log();
+}
+
+struct Check<'a> {
+    config: &'a Config,
+    problems: &'a mut Problems,
+}
+
+impl Check<'_> {
+    /// Notes something at a setting's place; a default's place is the word itself.
+    fn note(&mut self, place: Option<&Place>, key: &str, severity: Severity, wrong: Wrong) {
+        match place.and_then(|place| Some((self.config.document(place)?, place.span.clone()))) {
+            Some((document, span)) => self.problems.at(document, span, key, severity, wrong),
+            None => self.problems.nowhere("default", key, severity, wrong),
+        }
+    }
+
+    fn error(&mut self, place: Option<&Place>, key: &str, wrong: Wrong) {
+        self.note(place, key, Severity::Error, wrong);
+    }
+
+    fn warning(&mut self, place: Option<&Place>, key: &str, wrong: Wrong) {
+        self.note(place, key, Severity::Warning, wrong);
+    }
+
+    fn listener(&mut self, listener: &Listener) {
+        let key = Listener::full_name;
+        let Some(protocol) = *listener.protocol else {
+            let wrong = Wrong::new("a listener without a protocol");
+            let wrong = wrong.meant("it can be \"imap\", \"pop3\", \"lmtp\" or \"metrics\"");
+            return self.error(listener.place(), &key("protocol"), wrong);
+        };
+        match (*listener.address, &*listener.socket) {
+            (None, None) => {
+                let wrong = Wrong::new(format!("the listener for {} has no place to listen", protocol.word()));
+                self.error(listener.place(), "listener", wrong.meant("give it an address or a socket"));
+            }
+            (Some(_), Some(_)) => {
+                let wrong = Wrong::new("a listener has either an address or a socket, not both");
+                self.error(listener.socket.place.as_ref(), &key("socket"), wrong.meant("make it two listeners"));
+            }
+            (Some(address), None) => self.address(listener, protocol, address),
+            (None, Some(socket)) => self.socket(listener, &self.config.path(socket)),
+        }
+        if protocol == Protocol::Metrics && listener.tls_mode() != ListenerTls::None {
+            let wrong = Wrong::new("metrics are served without TLS only").meant("tls = \"none\"");
+            self.error(listener.tls.place.as_ref(), &key("tls"), wrong);
+        }
+    }
+
+    fn address(&mut self, listener: &Listener, protocol: Protocol, address: SocketAddr) {
+        if listener.mode.is_some() {
+            let wrong = Wrong::new("only a socket's file has a mode");
+            self.error(listener.mode.place.as_ref(), &Listener::full_name("mode"), wrong);
+        }
+        if address.ip().is_loopback() {
+            return;
+        }
+        let (place, key) = (listener.address.place.as_ref(), Listener::full_name("address"));
+        match protocol {
+            Protocol::Imap | Protocol::Pop3 if listener.tls_mode() == ListenerTls::None => {
+                let text =
+                    format!("{address} is not a loopback address, and there is no TLS on it: no password may come");
+                let wrong = Wrong::new(text).meant("say tls = \"starttls\" or tls = \"implicit\"");
+                self.error(place, &key, wrong);
+            }
+            Protocol::Imap | Protocol::Pop3 => {}
+            Protocol::Lmtp | Protocol::Metrics if !*listener.allow_remote => {
+                let what = match protocol {
+                    Protocol::Lmtp => "whoever reaches it may deliver mail without a password",
+                    _ => "whoever reaches it may read the figures",
+                };
+                let wrong = Wrong::new(format!("{address} is not a loopback address: {what}"));
+                self.error(place, &key, wrong.meant("if that is meant, say allow_remote = true"));
+            }
+            Protocol::Lmtp | Protocol::Metrics => {}
+        }
+    }
+
+    fn socket(&mut self, listener: &Listener, path: &Path) {
+        let (place, key) = (listener.socket.place.as_ref(), Listener::full_name("socket"));
+        if path.as_os_str().len() > SOCKET_PATH_LEN_MAX {
+            let wrong = Wrong::new(format!("a socket's path can have {SOCKET_PATH_LEN_MAX} bytes"));
+            return self.error(place, &key, wrong);
+        }
+        if let Ok(metadata) = std::fs::symlink_metadata(path) {
+            use std::os::unix::fs::FileTypeExt as _;
+            if !metadata.file_type().is_socket() {
+                let wrong = Wrong::new(format!("{} is there and is no socket", path.display()));
+                self.error(place, &key, wrong.meant("it would not be removed"));
+            }
+        }
+        if listener.tls_mode() == ListenerTls::Implicit {
+            let wrong = Wrong::new("what goes through a unix socket does not leave the machine");
+            self.warning(listener.tls.place.as_ref(), &Listener::full_name("tls"), wrong.meant("tls = \"none\""));
+        }
+    }
+
+    /// Two listeners at one place.
+    fn conflicts(&mut self) {
+        let config = self.config;
+        for (at, listener) in config.listeners.iter().enumerate() {
+            let earlier = || config.listeners.iter().take(at);
+            if let Some(address) = *listener.address
+                && let Some(other) = earlier().filter_map(|l| *l.address).find(|other| conflict(address, *other))
+            {
+                let wrong = Wrong::new(format!("{address} conflicts with the listener on {other}"));
+                self.error(listener.address.place.as_ref(), &Listener::full_name("address"), wrong);
+            }
+            if let Some(socket) = &*listener.socket
+                && earlier().any(|other| other.socket.as_ref() == Some(socket))
+            {
+                let wrong = Wrong::new(format!("another listener has the socket {}", socket.display()));
+                self.error(listener.socket.place.as_ref(), &Listener::full_name("socket"), wrong);
+            }
+        }
+    }
+
+    fn storage(&mut self) {
+        let storage = &self.config.storage;
+        if storage.path.joins_domains() {
+            let wrong = Wrong::new("users of two domains with the same name would have the same mail");
+            let wrong = wrong.meant("name {domain} too, or {user}");
+            self.warning(storage.path.place.as_ref(), &Storage::full_name("path"), wrong);
+        }
+        for (setting, name) in [(&storage.threads, "threads"), (&storage.commit_threads, "commit_threads")] {
+            if **setting > THREADS_MAX || (name == "commit_threads" && **setting == 0) {
+                let wrong =
+                    Wrong::new(format!("{} threads", **setting)).meant(format!("at least 1, at most {THREADS_MAX}"));
+                self.error(setting.place.as_ref(), &Storage::full_name(name), wrong);
+            }
+        }
+    }
+
+    fn users(&mut self) {
+        let users = &self.config.users;
+        let file = self.config.path(&users.passwd_file);
+        match std::fs::File::open(&file) {
+            Ok(_) => {}
+            // The first start makes it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && users.first_user.is_some() => {}
+            Err(error) => {
+                let wrong = Wrong::new(format!("{} cannot be read: {error}", file.display()));
+                self.error(users.passwd_file.place.as_ref(), &Users::full_name("passwd_file"), wrong);
+            }
+        }
+        if let Some(name) = &*users.first_user
+            && let Err(error) = culver_runtime::UserName::new(name)
+        {
+            let wrong = Wrong::new(error.to_string());
+            self.error(users.first_user.place.as_ref(), &Users::full_name("first_user"), wrong);
+        }
+    }
+
+    fn limits(&mut self) {
+        let limits = &self.config.limits;
+        if limits.idle_timeout.0 < IDLE_TIMEOUT_MIN {
+            let wrong = Wrong::new("RFC 9051 §5.4 asks IMAP servers for at least 30 minutes");
+            self.warning(limits.idle_timeout.place.as_ref(), &Limits::full_name("idle_timeout"), wrong);
+        }
+        let zeros = limits.entries().into_iter().filter(|entry| entry.value == "0" || entry.value == "\"0 B\"");
+        for entry in zeros.filter(|entry| !MAY_BE_ZERO.contains(&entry.key.name)) {
+            let wrong =
+                Wrong::new("with 0 nothing could be done").meant(format!("the default is {}", entry.key.default));
+            self.error(limits.place_of(entry.key.name), &Limits::full_name(entry.key.name), wrong);
+        }
+    }
+
+    fn log(&mut self) {
+        let log = &self.config.log;
+        if let Err(error) = EnvFilter::builder().parse(&**log.level) {
+            let wrong = Wrong::new(format!("{:?} is no level: {error}", *log.level));
+            let wrong = wrong.meant("it can be \"error\", \"warn\", \"info\", \"debug\" or \"trace\"");
+            self.error(log.level.place.as_ref(), &Log::full_name("level"), wrong);
+        }
+    }
+}
+
+/// Limits of which 0 makes sense.
+const MAY_BE_ZERO: [&str; 1] = ["open_storages_max"];
+/// Most threads of a pool.
+const THREADS_MAX: usize = 1_024;
+/// What fits into a `sockaddr_un`, its NUL left out.
+const SOCKET_PATH_LEN_MAX: usize = 107;
+
+/// Whether both cannot be bound. A wildcard of IPv6 may or may not take IPv4 along; it is bound so that it does not.
+fn conflict(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_family = matches!((a.ip(), b.ip()), (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)));
+    let one_is_all = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && same_family && (a.ip() == b.ip() || one_is_all)
+}

@@ -1,0 +1,353 @@
+//! The tables: every section and key of the configuration file. `docs/configuration.md` is written from them.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use super::{
+    section::{Key, Place, Section, section},
+    template::Template,
+    value::{ByteSize, Mode, Time, choice},
+};
+
+choice! {
+    /// What is spoken on a listener.
+    Protocol {
+        /// IMAP4rev1 (RFC 3501).
+        Imap = "imap",
+        /// POP3 (RFC 1939).
+        Pop3 = "pop3",
+        /// LMTP (RFC 2033).
+        Lmtp = "lmtp",
+        /// Figures for Prometheus, over HTTP.
+        Metrics = "metrics",
+    }
+}
+
+choice! {
+    /// How a listener's connections are encrypted.
+    ListenerTls {
+        /// Not at all.
+        None = "none",
+        /// When the client asks for it (STARTTLS, STLS).
+        StartTls = "starttls",
+        /// From the first byte on.
+        Implicit = "implicit",
+    }
+}
+
+choice! {
+    /// How mail is stored.
+    Format {
+        /// One file a message (Dovecot's single-dbox).
+        Sdbox = "sdbox",
+    }
+}
+
+choice! {
+    /// When data is made durable.
+    FsyncMode {
+        /// Messages before they are acknowledged, flags a moment later.
+        Optimized = "optimized",
+        /// Everything before it is acknowledged.
+        Always = "always",
+        /// Nothing.
+        Never = "never",
+    }
+}
+
+choice! {
+    /// Line ends in the files of messages.
+    LineEnds {
+        /// LF.
+        Lf = "lf",
+        /// CR LF.
+        CrLf = "crlf",
+    }
+}
+
+choice! {
+    /// A version of TLS.
+    TlsVersion {
+        /// RFC 5246.
+        V1_2 = "1.2",
+        /// RFC 8446.
+        V1_3 = "1.3",
+    }
+}
+
+choice! {
+    /// A SASL mechanism.
+    Mechanism {
+        /// RFC 4616: the password.
+        Plain = "PLAIN",
+        /// The password, in two steps.
+        Login = "LOGIN",
+        /// RFC 7677: no password goes over the wire.
+        ScramSha256 = "SCRAM-SHA-256",
+        /// The same, bound to the TLS connection.
+        ScramSha256Plus = "SCRAM-SHA-256-PLUS",
+    }
+}
+
+choice! {
+    /// How lines of the log look.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// An object a line.
+        Json = "json",
+    }
+}
+
+section! {
+    /// Keys before the first section.
+    General = "" {
+        /// The folder that relative paths of this file begin at. Itself, where relative, it begins at the folder of this
+        /// file, and as `--data` at the working directory. It is made if it is not there.
+        data: PathBuf = "./culver-data", Restart;
+        /// What the host calls itself in greetings. Empty: the system's name.
+        host_name: Option<String> = "", Restart;
+    }
+}
+
+section! {
+    /// One table `[[listener]]` for each address or socket. Without any, there are IMAP on 127.0.0.1:1143, IMAP in TLS on
+    /// 1993, POP3 on 1110, POP3 in TLS on 1995 and LMTP on 1024. Options of the command line such as `--imap` take the
+    /// place of all of them.
+    Listener = "listener" {
+        /// What is spoken there. Required.
+        protocol: Option<Protocol> = "", Now;
+        /// Address and port. Port 0 lets the system choose one, which is logged. Names are not looked up.
+        address: Option<SocketAddr> = "", Now;
+        /// Path of a unix socket, instead of an address. What a dead server left there is removed; a living one is not
+        /// disturbed.
+        socket: Option<PathBuf> = "", Now;
+        /// Mode of the socket's file: who may write to it may connect.
+        mode: Option<Mode> = "", Now;
+        /// Empty: `starttls` for IMAP, POP3 and LMTP on an address, `none` for sockets and metrics.
+        tls: Option<ListenerTls> = "", Now;
+        /// LMTP and metrics ask for no password: they are refused on addresses that other hosts can reach, unless this
+        /// says that a firewall or a private network stands before them.
+        allow_remote: bool = false, Now;
+        /// The name under which systemd passes this socket (`FileDescriptorName=`). Empty: what systemd passes is known by
+        /// its address.
+        systemd_name: Option<String> = "", Restart;
+    }
+}
+
+section! {
+    /// Where mail lies, and how.
+    Storage = "storage" {
+        /// The format of users' stores.
+        format: Format = "sdbox", Restart;
+        /// A user's folder. `{user}` is the whole name, `{local}` what stands before the `@`, `{domain}` what stands after
+        /// it. A name that would lead out of the path is refused.
+        path: Template = "mail/{user}", Restart;
+        /// `optimized`: messages are on disk before they are acknowledged, changed flags within `flag_flush_interval`.
+        /// `always`: flags are too. `never`: the system writes when it likes; for imports that can be run again.
+        fsync: FsyncMode = "optimized", Restart;
+        /// How long changed flags may be in memory only, with `fsync = "optimized"`.
+        flag_flush_interval: Time = "1 s", Restart;
+        /// Line ends of new messages' files. Both kinds are read. `crlf` makes reading faster and files larger.
+        line_ends: LineEnds = "lf", Restart;
+        /// Whether all stores are looked over at the start for what a crash left.
+        check_at_start: bool = true, Restart;
+        /// Threads that do storage work. 0: four for each core, at least 8 and at most 64.
+        threads: usize = 0, Restart;
+        /// Threads that carry commits nobody waits for.
+        commit_threads: usize = 4, Restart;
+        /// How long a change waits for a mailbox that another program holds.
+        lock_timeout: Time = "180 s", Restart;
+        /// How long a reader waits to write what it found out into the cache; then it is not cached.
+        cache_lock_timeout: Time = "10 s", Restart;
+        /// Memory for mailboxes that nobody has open.
+        state_cache_len_max: ByteSize = "64 MiB", Restart;
+        /// Memory for cache values of one mailbox that wait to be written.
+        cache_fill_len_max: ByteSize = "1 MiB", Restart;
+        /// A log of this length is rotated once it is `rotate_age_min` old.
+        rotate_len_min: ByteSize = "32 KiB", Restart;
+        /// See `rotate_len_min`.
+        rotate_age_min: Time = "5 min", Restart;
+        /// A log of this length is rotated whatever its age.
+        rotate_len_max: ByteSize = "1 MiB", Restart;
+        /// A rotated log is removed when it is older.
+        log2_age_max: Time = "2 days", Restart;
+    }
+}
+
+section! {
+    /// Who has mail here.
+    Users = "users" {
+        /// Users and passwords, in the syntax of Dovecot's passwd-file. Changes are seen at the next login.
+        passwd_file: PathBuf = "users", Restart;
+        /// The user that is made, with a password that is printed once, where the file has none. Empty: nobody.
+        first_user: Option<String> = "culver", Restart;
+    }
+}
+
+section! {
+    /// Certificates. Where no listener has TLS, none is read.
+    Tls = "tls" {
+        /// The certificate in PEM, followed by those of the authorities between it and a root. Empty: one is made, and kept
+        /// in the folder `tls` of `data`; clients ask their users whether to trust it.
+        certificate: Option<PathBuf> = "", Now;
+        /// Its private key in PEM, without a pass phrase. Empty: it is in the certificate's file.
+        key: Option<PathBuf> = "", Now;
+        /// The oldest version that is spoken.
+        oldest_version: TlsVersion = "1.2", Now;
+        /// How long a handshake may take.
+        handshake_timeout: Time = "15 s", Now;
+    }
+}
+
+section! {
+    /// One table `[[tls.name]]` for each further certificate. Clients that ask for a name that is in it (SNI) get it; all
+    /// others get the one of `[tls]`.
+    TlsName = "tls.name" {
+        /// The certificate in PEM, as in `[tls]`. Required.
+        certificate: Option<PathBuf> = "", Now;
+        /// Its private key. Empty: it is in the certificate's file.
+        key: Option<PathBuf> = "", Now;
+    }
+}
+
+section! {
+    /// Logging in.
+    Login = "login" {
+        /// Whether a password may come without TLS from an address of this host. From elsewhere it never may.
+        plaintext_from_loopback: bool = true, Sessions;
+        /// The mechanisms offered, preferred ones first. Empty: all that the passwords of `[users]` allow. Those that send
+        /// the password are offered only where it may be sent, `SCRAM-SHA-256-PLUS` only within TLS.
+        mechanisms: Vec<Mechanism> = [], Restart;
+        /// How long an address waits after its first failed login before its next attempt is looked at; twice as long after
+        /// each next.
+        penalty_first: Time = "4 s", Restart;
+        /// The longest such wait.
+        penalty_longest: Time = "15 s", Restart;
+        /// After so long without a failure an address has no penalty.
+        penalty_forget_after: Time = "120 s", Restart;
+        /// Addresses whose failures are remembered.
+        penalty_addresses_max: usize = 10_000, Restart;
+    }
+}
+
+section! {
+    /// What a client or a user can take. All are for this process.
+    Limits = "limits" {
+        /// Longest command line without its literals.
+        line_len_max: ByteSize = "64 KiB", Sessions;
+        /// All literals of one command outside of APPEND.
+        literal_len_max: ByteSize = "1 MiB", Sessions;
+        /// Longest literal before login.
+        prelogin_literal_len_max: ByteSize = "4 KiB", Sessions;
+        /// Largest message taken, by APPEND and by LMTP.
+        message_len_max: ByteSize = "50 MiB", Sessions;
+        /// Most messages of one APPEND.
+        multiappend_count_max: usize = 10_000, Sessions;
+        /// Deepest nesting of SEARCH keys.
+        search_depth_max: usize = 64, Sessions;
+        /// Connections at once to one protocol.
+        connections_max: usize = 20_000, Now;
+        /// Connections at once from one address to one protocol.
+        connections_per_address_max: usize = 4_000, Now;
+        /// Connections at once of one user to one protocol.
+        connections_per_user_max: usize = 1_000, Now;
+        /// How long a connection may stay without logging in.
+        login_timeout: Time = "60 s", Sessions;
+        /// How long a session may be silent between commands. RFC 9051 asks IMAP servers for at least 30 minutes.
+        idle_timeout: Time = "30 min", Sessions;
+        /// How long a client may take no byte of a response, or send none of a message.
+        stall_timeout: Time = "5 min", Sessions;
+        /// Bytes of output made before the client has taken them.
+        output_step_len: ByteSize = "128 KiB", Sessions;
+        /// Bytes read from a client at once. What it sends ahead of that waits until the commands before it are answered.
+        input_step_len: ByteSize = "64 KiB", Sessions;
+        /// Refused commands in a row until the connection is closed.
+        bad_commands_max: usize = 10, Sessions;
+        /// Failed logins until the connection is closed.
+        failed_logins_max: usize = 5, Sessions;
+        /// How long the answer to a failed login takes.
+        failed_login_delay: Time = "2 s", Restart;
+        /// How long sessions may take to end when the server stops.
+        stop_timeout: Time = "10 s", Now;
+        /// Recipients of one message by LMTP.
+        recipients_max: usize = 1_000, Sessions;
+        /// Users whose stores are kept open without a session.
+        open_storages_max: usize = 1_000, Restart;
+    }
+}
+
+section! {
+    /// What is written about it all.
+    Log = "log" {
+        /// `error`, `warn`, `info`, `debug` or `trace`; for one part, `info,culver_imap=debug`. The environment's
+        /// `CULVER_LOG` goes before this.
+        level: String = "info", Now;
+        /// `json`: an object a line.
+        format: LogFormat = "text", Restart;
+        /// `stderr`, `stdout` or the path of a file. SIGHUP opens a file again, so that it can be rotated.
+        target: String = "stderr", Restart;
+    }
+}
+
+impl Listener {
+    /// How its connections are encrypted, whoever decided that.
+    pub(crate) fn tls_mode(&self) -> ListenerTls {
+        match (*self.tls, *self.protocol, self.address.is_some()) {
+            (Some(tls), ..) => tls,
+            (None, Some(Protocol::Metrics), _) | (None, _, false) => ListenerTls::None,
+            (None, _, true) => ListenerTls::StartTls,
+        }
+    }
+
+    /// Something of it that stands in a document.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        let keys = Self::keys();
+        keys.iter().find_map(|key| self.place_of(key.name))
+    }
+}
+
+section! {
+    /// Figures for Prometheus, on listeners of `protocol = "metrics"`. What they are stands in `docs/metrics.md`.
+    Metrics = "metrics" {
+        /// The path that they are at.
+        path: String = "/metrics", Now;
+    }
+}
+
+/// The documentation of one section: name, text, keys, and whether there can be several.
+pub(crate) struct Documented {
+    /// Its name in the file.
+    pub(crate) path: &'static str,
+    /// What it is about.
+    pub(crate) doc: &'static [&'static str],
+    /// Its keys.
+    pub(crate) keys: Vec<Key>,
+    /// Whether it is written `[[path]]`.
+    pub(crate) is_list: bool,
+}
+
+fn documented<S: Section>(is_list: bool) -> Documented {
+    Documented { path: S::PATH, doc: S::DOC, keys: S::keys(), is_list }
+}
+
+/// All sections, in the order of the documentation.
+pub(crate) fn all() -> Vec<Documented> {
+    vec![
+        documented::<General>(false),
+        documented::<Listener>(true),
+        documented::<Storage>(false),
+        documented::<Users>(false),
+        documented::<Tls>(false),
+        documented::<TlsName>(true),
+        documented::<Login>(false),
+        documented::<Limits>(false),
+        documented::<Log>(false),
+        documented::<Metrics>(false),
+    ]
+}
+
+/// The sections that have a key of that name.
+pub(crate) fn sections_with(key: &str) -> Vec<&'static str> {
+    let has = |section: &Documented| section.keys.iter().any(|known| known.name == key) && !section.path.is_empty();
+    all().into_iter().filter(has).map(|section| section.path).collect()
+}

@@ -1,0 +1,132 @@
+//! `culver serve`: from the configuration to the last session's end.
+
+mod host;
+mod limits;
+mod listeners;
+mod logging;
+mod mechanisms;
+mod metered;
+mod metrics;
+mod notify;
+mod open_files;
+mod reload;
+pub(crate) mod tls;
+
+use std::{io::Write as _, sync::Arc};
+
+use anyhow::Context;
+use culver_runtime::{PasswordFile, Stopper, UserName};
+use mailfs::RealDisk;
+use mailindex::engine::Env;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+use self::{host::Host, listeners::Listeners, logging::Logging, notify::Passed, reload::Reloads};
+use crate::{
+    config::{Config, Overlay},
+    stores::{Stores, env_options},
+};
+
+/// Serves until SIGINT or SIGTERM.
+pub(crate) fn run(overlay: &Overlay) -> anyhow::Result<()> {
+    let (config, problems) = Config::load(overlay);
+    problems.result()?;
+    let logging = Logging::begin(&config)?;
+    for warning in problems.warnings() {
+        warn!("{}", warning.on_one_line());
+    }
+    let passed = notify::passed_sockets();
+    open_files::raise_limit(*config.limits.connections_max);
+    let env = Env::new(Arc::new(RealDisk::new()), env_options(&config.storage));
+    let stores = Stores::open(&config, env.clone())?;
+    let users = PasswordFile::new(config.path(&config.users.passwd_file));
+    make_first_user(&config, &users)?;
+    if *config.storage.check_at_start {
+        stores.recover(&users.names()?);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let reloads = Reloads::new(overlay.clone(), config, logging);
+    runtime.block_on(serve(reloads, users, stores, passed))?;
+    // What was acknowledged as flags and not yet synced is synced now.
+    env.flush().context("syncing flags")?;
+    Ok(())
+}
+
+fn make_first_user(config: &Config, users: &PasswordFile) -> anyhow::Result<()> {
+    let Some(name) = &*config.users.first_user else { return Ok(()) };
+    if let Some(user) = users.create_first_user(&UserName::new(name)?)? {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "user: {}\npassword: {}", user.name, user.password)?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// The signals that the program hears.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// What a signal asks for.
+enum Asked {
+    End(&'static str),
+    Reload,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let [terminate, interrupt, hang_up] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hang_up: hang_up? })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::End("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::End("SIGINT"),
+            _ = self.hang_up.recv() => Asked::Reload,
+        }
+    }
+}
+
+async fn serve(mut reloads: Reloads, users: PasswordFile, stores: Stores, passed: Vec<Passed>) -> anyhow::Result<()> {
+    let (stopper, stop) = Stopper::new();
+    // Before anything listens, so that whoever finds it listening can stop it cleanly.
+    let mut signals = Signals::new()?;
+    let host = Host::new(reloads.config(), users, stores, stop.clone())?;
+    let mut listeners = Listeners::new(host.clone(), passed);
+    listeners.open(reloads.config())?;
+    let alive = tokio::spawn(notify::keep_alive(stop));
+    notify::ready();
+    loop {
+        match signals.next().await {
+            Asked::Reload => {
+                notify::reloading();
+                reloads.reload(&host, &mut listeners);
+                notify::ready();
+            }
+            Asked::End(signal) => {
+                info!("stopping on {signal}");
+                break;
+            }
+        }
+    }
+    notify::stopping();
+    stopper.stop();
+    let second = async {
+        loop {
+            if let Asked::End(signal) = signals.next().await {
+                return signal;
+            }
+        }
+    };
+    tokio::select! {
+        () = listeners.ended() => {}
+        signal = second => warn!("stopping at once on a second {signal}"),
+    }
+    // It ends by itself at a stop.
+    drop(alive);
+    Ok(())
+}
