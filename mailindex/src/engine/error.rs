@@ -58,6 +58,14 @@ pub enum IndexError {
         /// The index folder.
         dir: PathBuf,
     },
+    /// The mail store did not do what the log asks for; it is asked again by whoever takes the lock next.
+    #[error("{}: not carried out in the store: {what}", dir.display())]
+    Store {
+        /// The index folder.
+        dir: PathBuf,
+        /// Why.
+        what: String,
+    },
     /// A transaction that cannot be written.
     #[error("{}: {what}", dir.display())]
     Unwritable {

@@ -11,6 +11,12 @@ use super::{MailboxIndex, Result, commit};
 pub(super) fn flush_logs(fs: &dyn FileSystem, indexes: Vec<Arc<MailboxIndex>>) -> Result<()> {
     let logs = indexes.into_iter().map(|index| (index.log_file(), index));
     let due: Vec<_> = logs.filter(|(log, _)| log.take_dirty() || log.is_distrusted()).collect();
+    for (_, index) in &due {
+        if let Err(e) = index.store.sync_names() {
+            // The log has what was to be in the names, and asks for it until they are durable.
+            tracing::warn!(dir = %index.dir().display(), "names are not durable: {e}");
+        }
+    }
     let sound: Vec<_> = due.iter().map(|(log, _)| log).filter(|log| !log.is_distrusted()).collect();
     let handles: Vec<FileHandle> = sound.iter().map(|log| Arc::clone(&log.handle)).collect();
     if !handles.is_empty() && fs.sync_many(&handles).is_err() {

@@ -1,6 +1,7 @@
 //! One mailbox's index, as all handles of an `Env` share it.
 
 use std::{
+    any::Any,
     error::Error,
     fmt,
     path::Path,
@@ -8,6 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use mailfs::Wake;
@@ -24,15 +26,60 @@ use super::{
     watch::Bell,
 };
 use crate::{
+    log::Transaction,
     replay::Stop,
     state::{Deletion, LogPosition, State},
 };
+
+/// Why a store did not do what it was asked for.
+pub type StoreError = Box<dyn Error + Send + Sync>;
 
 /// What the engine asks of the mail store, under the log's lock.
 pub trait MessageStore: Send + Sync {
     /// Removes messages' bodies, after the log says that the messages are gone. One that is not there is fine. When it
     /// fails, a body stays that nothing refers to.
-    fn remove(&self, uids: &UidSet) -> std::result::Result<(), Box<dyn Error + Send + Sync>>;
+    fn remove(&self, uids: &UidSet) -> std::result::Result<(), StoreError>;
+
+    /// Takes a lock of the store's own, which is held as long as the log's and taken before it. With a timeout of zero one
+    /// try is made, and [`FsError::is_timeout`](mailfs::FsError::is_timeout) is the answer where somebody else has it.
+    /// `ranked`: the lock order is to be checked.
+    fn lock(&self, _timeout: Duration, _ranked: bool) -> mailfs::Result<Option<Box<dyn fmt::Debug>>> {
+        Ok(None)
+    }
+
+    /// Whether flags are kept in the store too, as in the names of Maildir. Then internal records of flags are carried
+    /// out by [`MessageStore::write_flags`], and bodies are removed *before* the log says that messages are gone: a
+    /// body that is found is a message.
+    fn keeps_flags(&self) -> bool {
+        false
+    }
+
+    /// Writes flags and keywords of messages, as `state` has them, to the store; adds to the transaction what is to be
+    /// recorded along with it: messages for which that was not possible get
+    /// [`RecordFlags::DIRTY`](crate::state::RecordFlags::DIRTY).
+    fn write_flags(
+        &self,
+        _state: &State,
+        _uids: &UidSet,
+        _more: &mut Transaction,
+    ) -> std::result::Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Makes durable what [`MessageStore::write_flags`] and [`MessageStore::remove`] have done. Cheap where they have not.
+    fn sync_names(&self) -> mailfs::Result<()> {
+        Ok(())
+    }
+
+    /// Whether [`MessageStore::sync_names`] has something to do.
+    fn owes_names(&self) -> bool {
+        false
+    }
+
+    /// For [`MailboxIndex::store`].
+    fn as_any(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
 }
 
 /// A mailbox's index: its log, and the state that views see. One per mailbox and [`Env`], shared by all who open it.
@@ -52,6 +99,8 @@ pub struct MailboxIndex {
     pub(super) snapshot_scheduled: AtomicBool,
     fills: Mutex<Fills>,
     cache: Mutex<CacheSlot>,
+    /// Number of a log and the place in it up to which this process has had flags written to the store.
+    carried_out: Mutex<(u32, u32)>,
 }
 
 /// What is known of the log, and whether a commit is between its append and its sync.
@@ -78,7 +127,24 @@ impl MailboxIndex {
             snapshot_scheduled: AtomicBool::new(false),
             fills: Mutex::default(),
             cache: Mutex::default(),
+            carried_out: Mutex::default(),
         }
+    }
+
+    /// The store of whoever opened it first, as [`MessageStore::as_any`] gives it.
+    pub fn store(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        Arc::clone(&self.store).as_any()
+    }
+
+    /// From where on in the log of `state` flags are still to be written to the store, as far as this process knows.
+    pub(super) fn carried_out(&self, state: &State) -> u32 {
+        let (file_seq, offset) = *self.carried_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.position().is_some_and(|position| position.file_seq == file_seq) { offset } else { 0 }
+    }
+
+    pub(super) fn set_carried_out(&self, state: &State) {
+        let at = state.position().map_or((0, 0), |position| (position.file_seq, position.offset));
+        *self.carried_out.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
     /// The `Env` it was opened in.

@@ -43,7 +43,7 @@ pub use self::{
     env::{Background, Env, EnvOptions, Fsync},
     error::{CommitError, CommitStage, Damage, IndexError, OpError, Result},
     feed::{Changes, ChangesSince, FeedPosition},
-    index::{MailboxIndex, MessageStore},
+    index::{MailboxIndex, MessageStore, StoreError},
     rebuild::{RebuildMessage, rebuild},
     recover::{Recovered, RecoveryAction, RecoveryReport, recover},
     watch::{Freshness, IndexWatch},

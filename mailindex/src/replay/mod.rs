@@ -13,10 +13,15 @@ mod tests;
 
 use std::sync::Arc;
 
+use mailtypes::{Uid, UidSet};
+
 pub use problem::{ChainError, Problem, ProblemKind};
 
 use crate::{
-    log::{Change, Damage, LogStop, ModseqCounter, Origin, RawLogHeader, Record, Transactions, WrittenTransaction},
+    log::{
+        Change, Damage, LogStop, ModseqCounter, Origin, RawLogHeader, RawUidRange, Record, Transactions,
+        WrittenTransaction,
+    },
     state::{Deletion, Inner, LogPosition, State},
 };
 
@@ -263,7 +268,17 @@ impl Replay {
                 | Change::ExtAtomicInc(_)
         );
         if asks && record.origin() == Origin::Internal && record.offset >= self.inner.tail {
-            Arc::make_mut(&mut self.inner.pending).note(record.offset);
+            let pending = Arc::make_mut(&mut self.inner.pending);
+            pending.note(record.offset);
+            let uids: UidSet = match change {
+                Change::FlagUpdate(updates) => united(updates.iter().map(|u| (u.uid1.get(), u.uid2.get()))),
+                Change::KeywordUpdate(update) => united(update.ranges.iter().map(ends)),
+                Change::KeywordReset(ranges) => united(ranges.iter().map(ends)),
+                _ => UidSet::new(),
+            };
+            if !uids.is_empty() {
+                pending.request_flags(record.offset, uids);
+            }
         }
     }
 
@@ -314,4 +329,18 @@ impl Replay {
     pub fn finish(self) -> State {
         self.inner.finish()
     }
+}
+
+fn ends(range: &RawUidRange) -> (u32, u32) {
+    (range.uid1.get(), range.uid2.get())
+}
+
+fn united(ranges: impl Iterator<Item = (u32, u32)>) -> UidSet {
+    let mut uids = UidSet::new();
+    for (first, last) in ranges {
+        if let (Some(first), Some(last)) = (Uid::new(first), Uid::new(last)) {
+            uids.insert_range(first..=last);
+        }
+    }
+    uids
 }

@@ -2,6 +2,9 @@
 
 use mailtypes::UidSet;
 
+/// Requests about flags that are told from each other; those beyond are taken for one.
+const FLAG_REQUESTS_MAX: usize = 4096;
+
 /// Internal records at or after the tail.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pending {
@@ -9,6 +12,8 @@ pub(crate) struct Pending {
     expunges: Vec<(u32, UidSet)>,
     /// First and last offset of other internal records; after the tail has moved between them the first is a bound.
     others: Option<(u32, u32)>,
+    /// Changes of flags and keywords among those: where the record begins, and which UIDs.
+    flags: Vec<(u32, UidSet)>,
 }
 
 impl Pending {
@@ -19,6 +24,15 @@ impl Pending {
     pub(crate) fn note(&mut self, offset: u32) {
         let (first, last) = self.others.unwrap_or((offset, offset));
         self.others = Some((first.min(offset), last.max(offset)));
+    }
+
+    pub(crate) fn request_flags(&mut self, offset: u32, uids: UidSet) {
+        if self.flags.len() < FLAG_REQUESTS_MAX {
+            self.flags.push((offset, uids));
+        } else if let Some((at, together)) = self.flags.last_mut() {
+            // Whoever carried out the earlier ones of these does so again, which does no harm.
+            (*at, *together) = (offset, together.union(&uids));
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -34,12 +48,17 @@ impl Pending {
     pub(crate) fn move_tail(&mut self, tail: u32) {
         self.expunges.retain(|&(offset, _)| offset >= tail);
         self.others = self.others.filter(|&(_, last)| last >= tail).map(|(first, last)| (first.max(tail), last));
+        self.flags.retain(|&(offset, _)| offset >= tail);
+        if self.others.is_none() {
+            self.flags.clear();
+        }
     }
 
     /// The log goes on in a new file: what is left counts from its beginning.
     pub(crate) fn enter_file(&mut self, start: u32) {
         self.expunges.iter_mut().for_each(|(offset, _)| *offset = start);
         self.others = self.others.map(|_| (start, start));
+        self.flags.iter_mut().for_each(|(offset, _)| *offset = start);
     }
 
     pub(crate) fn first_offset(&self) -> Option<u32> {
@@ -48,10 +67,20 @@ impl Pending {
     }
 
     pub(crate) fn requested_expunges(&self) -> UidSet {
-        let mut ranges: Vec<_> = self.expunges.iter().flat_map(|(_, uids)| uids.ranges()).collect();
-        ranges.sort_unstable_by_key(|range| *range.start());
-        let mut set = UidSet::new();
-        ranges.into_iter().for_each(|range| set.insert_range(range));
-        set
+        united(&self.expunges, 0)
     }
+
+    /// The messages of which records from `offset` on ask that their flags be written.
+    pub(crate) fn requested_flags(&self, offset: u32) -> UidSet {
+        united(&self.flags, offset)
+    }
+}
+
+fn united(requests: &[(u32, UidSet)], from: u32) -> UidSet {
+    let mut ranges: Vec<_> =
+        requests.iter().filter(|(offset, _)| *offset >= from).flat_map(|(_, uids)| uids.ranges()).collect();
+    ranges.sort_unstable_by_key(|range| *range.start());
+    let mut set = UidSet::new();
+    ranges.into_iter().for_each(|range| set.insert_range(range));
+    set
 }

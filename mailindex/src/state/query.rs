@@ -120,6 +120,13 @@ impl State {
         if requested.is_empty() { requested } else { requested.intersection(&self.uids()) }
     }
 
+    /// The messages whose flags or keywords were changed by internal records at or after `offset` of the log that nobody
+    /// is known to have carried out in the mail store. Linear in the requests.
+    pub fn requested_flags(&self, offset: u32) -> UidSet {
+        let requested = self.0.pending.requested_flags(offset);
+        if requested.is_empty() { requested } else { requested.intersection(&self.uids()) }
+    }
+
     /// Whether the mailbox is being deleted.
     pub fn deletion(&self) -> Deletion {
         self.0.deletion

@@ -62,6 +62,9 @@ impl File for SlowFile {
     fn set_permissions(&self, mode: u32, gid: Option<u32>) -> Result<()> {
         self.file.set_permissions(mode, gid)
     }
+    fn set_modified(&self, time: std::time::SystemTime) -> Result<()> {
+        self.file.set_modified(time)
+    }
 }
 
 impl SlowSyncs {

@@ -7,7 +7,7 @@
 //! 3. When it is dropped without [`Locked::publish`], what others of this process see is what they saw before.
 
 use std::{
-    mem,
+    fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -47,12 +47,18 @@ pub(in crate::engine) struct Locked {
     removals: UidSet,
     /// Released after `Drop` has run.
     lock: LogLock,
+    /// The store's own; released after the log's.
+    _store_lock: Option<Box<dyn fmt::Debug>>,
 }
 
 /// Takes the log's lock, reads to the end, and puts a torn end right.
 pub(in crate::engine) fn lock(index: &Arc<MailboxIndex>, timeout: Duration, ranked: bool) -> Result<Locked> {
     let fs = &**index.env().fs();
     let start = fs.monotonic();
+    let store_lock = index.store.lock(timeout, ranked).map_err(|e| match e.is_timeout() {
+        true => IndexError::LockTimeout { path: index.paths.log.clone(), waited: timeout },
+        false => e.into(),
+    })?;
     for _ in 0..LOCK_TRIES_MAX {
         index.check_not_deleted()?;
         let log = index.log_file();
@@ -66,7 +72,7 @@ pub(in crate::engine) fn lock(index: &Arc<MailboxIndex>, timeout: Duration, rank
                     let written = state.position().map_or(0, |position| position.offset);
                     let index = Arc::clone(index);
                     let (pieces, removals) = (Vec::new(), UidSet::new());
-                    return Ok(Locked { index, log, state, written, pieces, removals, lock });
+                    return Ok(Locked { index, log, state, written, pieces, removals, lock, _store_lock: store_lock });
                 }
                 At::OtherFile => continue,
                 At::Damage(damage) => {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     engine::{
-        Background, CommitError, CommitStage, Env, Fsync, IndexError, MailboxIndex, OpError, Result,
+        Background, CommitError, CommitStage, Env, Fsync, IndexError, MailboxIndex, OpError, Result, StoreError,
         cache_file::{self, CacheValues, Wait},
         day_table, rotate,
     },
@@ -50,6 +50,7 @@ struct Batch {
     /// Where the log ended before this batch.
     base: u32,
     dirs: Vec<PathBuf>,
+    files: Vec<FileHandle>,
     cached: Vec<(Uid, CacheValues)>,
     needs_sync: bool,
     outcome: Option<CommitOutcome>,
@@ -175,13 +176,13 @@ fn sync_names(env: &Env, round: &mut [Batch]) {
     if !env.syncs() {
         return;
     }
-    let work: Vec<(usize, PathBuf)> = round
-        .iter_mut()
-        .enumerate()
-        .flat_map(|(at, batch)| std::mem::take(&mut batch.dirs).into_iter().map(move |dir| (at, dir)))
-        .collect();
-    let sync = |work: &[(usize, PathBuf)]| -> Vec<(usize, mailfs::FsError)> {
-        work.iter().filter_map(|(at, dir)| Some((*at, env.fs().sync_dir(dir).err()?))).collect()
+    let mut work: Vec<(usize, Unsynced)> = Vec::new();
+    for (at, batch) in round.iter_mut().enumerate() {
+        work.extend(std::mem::take(&mut batch.files).into_iter().map(|file| (at, Unsynced::File(file))));
+        work.extend(std::mem::take(&mut batch.dirs).into_iter().map(|dir| (at, Unsynced::Dir(dir))));
+    }
+    let sync = |work: &[(usize, Unsynced)]| -> Vec<(usize, mailfs::FsError)> {
+        work.iter().filter_map(|(at, what)| Some((*at, what.sync(env).err()?))).collect()
     };
     let failures = if work.len() == 1 || env.options().background == Background::Manual {
         sync(&work)
@@ -198,6 +199,21 @@ fn sync_names(env: &Env, round: &mut [Batch]) {
                 locked.log.owe_name();
             }
             batch.abort(CommitStage::Names, IndexError::from(error));
+        }
+    }
+}
+
+/// What has to be durable before the append.
+enum Unsynced {
+    File(FileHandle),
+    Dir(PathBuf),
+}
+
+impl Unsynced {
+    fn sync(&self, env: &Env) -> mailfs::Result<()> {
+        match self {
+            Self::File(file) => file.sync_data(),
+            Self::Dir(dir) => env.fs().sync_dir(dir),
         }
     }
 }
@@ -257,6 +273,7 @@ impl Batch {
             locked: None,
             base: 0,
             dirs: Vec::new(),
+            files: Vec::new(),
             cached: Vec::new(),
             needs_sync: false,
             outcome: None,
@@ -323,7 +340,7 @@ impl Batch {
         }
         let syncs = self.index.env().options().fsync;
         for entry in self.entries.iter_mut().filter(|entry| entry.error.is_none()) {
-            match prepare_one(entry, &mut locked, &mut self.dirs, &mut self.cached) {
+            match prepare_one(entry, &mut locked, &mut self.dirs, &mut self.files, &mut self.cached) {
                 Ok(()) => {
                     let due = entry.durability == Durability::Synced || syncs == Fsync::Always;
                     self.needs_sync |= due && syncs != Fsync::Never;
@@ -356,8 +373,19 @@ impl Batch {
         let Some(locked) = &mut self.locked else { return };
         let appended = locked.written() != self.base;
         self.owes_flush = appended && !self.needs_sync && self.index.env().syncs();
-        let expunges = self.entries.iter().filter(|e| e.error.is_none() && !e.expunges.is_empty());
-        if expunges.count() > 0 {
+        let expunges = self.entries.iter().any(|e| e.error.is_none() && !e.expunges.is_empty());
+        let flags = locked.index.store.keeps_flags() && locked.state.has_pending();
+        if !expunges && flags {
+            // They are in force whether or not the store has them yet.
+            let before = locked.written();
+            let carried = carry_out_requests(locked, Requests::Synced).and_then(|()| locked.write());
+            if let Err(e) = carried {
+                tracing::warn!(dir = %locked.index.dir().display(), "flags were not written to the store: {e}");
+                locked.cut_back(before);
+            }
+            self.owes_flush |= locked.written() != before && self.index.env().syncs();
+        }
+        if expunges {
             let before = locked.written();
             let carried = carry_out_requests(locked, Requests::Synced).and_then(|()| {
                 locked.write().inspect_err(|_| {
@@ -395,6 +423,7 @@ impl Batch {
                 }
                 self.outcome = index.refresh().ok().map(|state| CommitOutcome { state, durable });
             } else {
+                settle_before_rotation(&mut locked);
                 let rotated = rotate::rotate_if_due(&mut locked);
                 self.owes_flush &= !rotated;
                 self.changed = locked.publish();
@@ -428,6 +457,7 @@ fn prepare_one(
     entry: &mut Entry,
     locked: &mut Locked,
     dirs: &mut Vec<PathBuf>,
+    files: &mut Vec<FileHandle>,
     cached: &mut Vec<(Uid, CacheValues)>,
 ) -> std::result::Result<(), OpError> {
     entry.prepared = true;
@@ -452,6 +482,11 @@ fn prepare_one(
     for dir in point.dirs {
         if !dirs.contains(&dir) {
             dirs.push(dir);
+        }
+    }
+    for file in point.files {
+        if !files.iter().any(|there| Arc::ptr_eq(there, &file)) {
+            files.push(file);
         }
     }
     cached.extend(point.cached);
@@ -500,17 +535,70 @@ fn carry_out_requests(locked: &mut Locked, requests: Requests) -> Result<()> {
     }
     let mut transaction = Transaction::new();
     let requested = locked.state.requested_expunges();
+    if !requested.is_empty() && requests == Requests::Found && locked.index.env().syncs() {
+        // Else a power cut might take the request and not the removal: a message without a body.
+        locked.log.handle.sync_data().inspect_err(|_| locked.log.distrust())?;
+    }
+    if locked.index.store.keeps_flags() {
+        return carry_out_in_store(locked, &requested, transaction);
+    }
     if !requested.is_empty() {
-        if requests == Requests::Found && locked.index.env().syncs() {
-            // Else a power cut might take the request and not the removal: a message without a body.
-            locked.log.handle.sync_data().inspect_err(|_| locked.log.distrust())?;
-        }
         transaction.expunge_done(requested.iter().map(|uid| (uid, Guid::ZERO)));
     }
     transaction.move_tail();
     locked.add(&transaction)?;
     locked.remove_when_written(&requested);
     Ok(())
+}
+
+/// The same for a store whose names tell of messages and flags: these change first, and the tail moves when they are
+/// durable. Until then whoever takes the lock after a crash does it again.
+fn carry_out_in_store(locked: &mut Locked, expunges: &UidSet, mut transaction: Transaction) -> Result<()> {
+    let index = Arc::clone(&locked.index);
+    let refused = |what: StoreError| IndexError::Store { dir: index.paths.dir.clone(), what: what.to_string() };
+    let flags = locked.state.requested_flags(index.carried_out(&locked.state)).difference(expunges);
+    if !flags.is_empty() {
+        contained(|| index.store.write_flags(&locked.state, &flags, &mut transaction))
+            .map_err(|e| refused(e.into()))?
+            .map_err(refused)?;
+    }
+    if !expunges.is_empty() {
+        contained(|| index.store.remove(expunges)).map_err(|e| refused(e.into()))?.map_err(refused)?;
+        if index.env().syncs() {
+            index.store.sync_names()?;
+        }
+        transaction.expunge_done(expunges.iter().map(|uid| (uid, Guid::ZERO)));
+    }
+    if !index.env().syncs() || !index.store.owes_names() {
+        transaction.move_tail();
+    }
+    // The place that is on disk: what is added here may yet be cut off again.
+    let carried_out = locked.state.clone();
+    locked.add(&transaction)?;
+    index.set_carried_out(&carried_out);
+    Ok(())
+}
+
+/// A log with open requests cannot be rotated.
+fn settle_before_rotation(locked: &mut Locked) {
+    let index = Arc::clone(&locked.index);
+    let due = locked.state.has_pending()
+        && index.store.keeps_flags()
+        && rotate::is_long_enough(index.env(), &locked.log, locked.written());
+    if !due {
+        return;
+    }
+    let before = locked.written();
+    let settled = index.store.sync_names().map_err(IndexError::from).and_then(|()| {
+        carry_out_requests(locked, Requests::Found)?;
+        locked.write()
+    });
+    if let Err(e) = settled {
+        tracing::warn!(dir = %index.dir().display(), "not rotated: {e}");
+        if locked.written() != before || locked.has_pieces() {
+            locked.cut_back(before);
+        }
+    }
 }
 
 /// A bug in an operation is that operation's failure, not the mailbox's.

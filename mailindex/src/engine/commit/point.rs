@@ -1,7 +1,11 @@
 //! What an operation sees and says while it is prepared.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use mailfs::FileHandle;
 use mailtypes::{Uid, UidSet};
 
 use crate::{
@@ -29,6 +33,7 @@ pub struct CommitPoint<'a> {
     pub(super) transaction: Transaction,
     pub(super) durability: Durability,
     pub(super) dirs: Vec<PathBuf>,
+    pub(super) files: Vec<FileHandle>,
     pub(super) expunges: UidSet,
     pub(super) cached: Vec<(Uid, CacheValues)>,
 }
@@ -43,6 +48,7 @@ impl<'a> CommitPoint<'a> {
             transaction: Transaction::default(),
             durability: Durability::default(),
             dirs: Vec::new(),
+            files: Vec::new(),
             expunges: UidSet::new(),
             cached: Vec::new(),
         }
@@ -78,6 +84,14 @@ impl<'a> CommitPoint<'a> {
     pub fn sync_dir(&mut self, dir: &Path) {
         if !self.dirs.iter().any(|there| there == dir) {
             self.dirs.push(dir.to_owned());
+        }
+    }
+
+    /// A file whose data must be durable before the append, such as a list of names that was added to under the lock.
+    /// Given twice it is synced once.
+    pub fn sync_file(&mut self, file: &FileHandle) {
+        if !self.files.iter().any(|there| Arc::ptr_eq(there, file)) {
+            self.files.push(Arc::clone(file));
         }
     }
 
