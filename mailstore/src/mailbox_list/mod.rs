@@ -29,6 +29,8 @@ mod change;
 mod format;
 mod layout;
 mod list_index;
+#[cfg(test)]
+mod power_cut;
 mod recover;
 mod rights;
 mod subscriptions;
