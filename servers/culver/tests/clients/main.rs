@@ -7,6 +7,7 @@ mod curl;
 mod imapclient;
 mod imaplib;
 mod isync;
+mod mutt;
 mod postfix;
 
 use testkit::{
