@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod curl;
+mod fetchmail;
+mod getmail;
 mod imapclient;
+mod imapflow;
 mod imaplib;
 mod isync;
 mod mutt;
+mod offlineimap;
 mod postfix;
 
 use testkit::{
@@ -49,4 +53,24 @@ fn listing(stage: &Stage, user: &str, mailbox: &str) -> Vec<String> {
         format!("{uid} {} #{number}", message.flags.join(" ")).replace("  ", " ")
     };
     mailbox.messages.iter().map(line).collect()
+}
+
+/// Which of the numbered messages these are, in order. Each must be whole: what a client adds to a header is its own.
+fn numbers_of(messages: &[Vec<u8>]) -> Vec<u32> {
+    let with_lf = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap().replace("\r\n", "\n");
+    let number_of = |message: &Vec<u8>| {
+        let text = with_lf(message);
+        let number = text.split("Subject: number ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+        let expected = with_lf(&numbered(number));
+        let ((head, body), (expected_head, expected_body)) =
+            (text.split_once("\n\n").unwrap(), expected.split_once("\n\n").unwrap());
+        assert_eq!(body.trim_end(), expected_body.trim_end());
+        for field in expected_head.lines() {
+            assert!(head.lines().any(|line| line == field), "{field:?} is missing in {head}");
+        }
+        number
+    };
+    let mut numbers: Vec<u32> = messages.iter().map(number_of).collect();
+    numbers.sort_unstable();
+    numbers
 }
