@@ -24,6 +24,28 @@ pub struct Culver {
     pub imap: SocketAddr,
     /// Where LMTP answers.
     pub lmtp: SocketAddr,
+    /// Where it answers besides, if it was started so.
+    pub more: More,
+}
+
+/// Listeners beyond IMAP and LMTP.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct More {
+    /// IMAP within TLS.
+    pub imaps: Option<SocketAddr>,
+    /// POP3.
+    pub pop3: Option<SocketAddr>,
+    /// POP3 within TLS.
+    pub pop3s: Option<SocketAddr>,
+}
+
+/// How a server is started beyond IMAP and LMTP.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Start<'a> {
+    /// Whether it serves POP3.
+    pub pop3: bool,
+    /// The certificate and its key, in PEM: then it has listeners within TLS too.
+    pub tls: Option<(&'a Path, &'a Path)>,
 }
 
 /// The program that is tested: `CULVER_BIN`, else the release build, else the debug build beside this crate.
@@ -54,24 +76,64 @@ impl Culver {
 
     /// Starts the program on a data folder and waits until it listens.
     pub fn start(program: &Path, data: &Path, owner: &MailUser) -> anyhow::Result<Self> {
-        let (imap, lmtp) = (free_port()?, free_port()?);
-        let (imap, lmtp): (SocketAddr, SocketAddr) = (([127, 0, 0, 1], imap).into(), ([127, 0, 0, 1], lmtp).into());
-        let log = data.with_extension("log");
-        let stderr = fs::File::options().create(true).append(true).open(&log)?;
+        let (imap, lmtp) = (free_address()?, free_address()?);
         let mut command = Command::new(program);
         command.args(["serve", "--data"]).arg(data);
         command.args(["--imap", &imap.to_string(), "--lmtp", &lmtp.to_string()]);
+        Self::spawn(command, data, owner, imap, lmtp, More::default())
+    }
+
+    /// Starts it with a configuration file that has more listeners.
+    pub fn start_with(program: &Path, data: &Path, owner: &MailUser, start: Start<'_>) -> anyhow::Result<Self> {
+        let (imap, lmtp) = (free_address()?, free_address()?);
+        let free = |wanted: bool| wanted.then(free_address).transpose();
+        let is_tls = start.tls.is_some();
+        let more = More { imaps: free(is_tls)?, pop3: free(start.pop3)?, pop3s: free(start.pop3 && is_tls)? };
+        let on_request = if is_tls { "starttls" } else { "none" };
+        let mut configuration = format!("data = {data:?}\n");
+        for (protocol, tls, address) in [
+            ("imap", on_request, Some(imap)),
+            ("imap", "implicit", more.imaps),
+            ("pop3", on_request, more.pop3),
+            ("pop3", "implicit", more.pop3s),
+            ("lmtp", "none", Some(lmtp)),
+        ] {
+            let Some(address) = address else { continue };
+            configuration +=
+                &format!("[[listener]]\nprotocol = \"{protocol}\"\ntls = \"{tls}\"\naddress = \"{address}\"\n");
+        }
+        if let Some((certificate, key)) = start.tls {
+            configuration += &format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
+        }
+        let file = data.with_extension("toml");
+        fs::write(&file, configuration)?;
+        let mut command = Command::new(program);
+        command.args(["serve", "--config"]).arg(file);
+        Self::spawn(command, data, owner, imap, lmtp, more)
+    }
+
+    fn spawn(
+        mut command: Command,
+        data: &Path,
+        owner: &MailUser,
+        imap: SocketAddr,
+        lmtp: SocketAddr,
+        more: More,
+    ) -> anyhow::Result<Self> {
+        let log = data.with_extension("log");
+        let stderr = fs::File::options().create(true).append(true).open(&log)?;
         command.current_dir(data).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         owner.run_as(&mut command);
-        let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
-        let mut culver = Self { child, log, imap, lmtp };
+        let child = command.spawn().with_context(|| format!("starting {}", command.get_program().display()))?;
+        let mut culver = Self { child, log, imap, lmtp, more };
         culver.wait_until_up()?;
         Ok(culver)
     }
 
     fn wait_until_up(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(60);
-        for address in [self.imap, self.lmtp] {
+        let more = [self.more.imaps, self.more.pop3, self.more.pop3s];
+        for address in [self.imap, self.lmtp].into_iter().chain(more.into_iter().flatten()) {
             while std::net::TcpStream::connect(address).is_err() {
                 if let Some(status) = self.child.try_wait()? {
                     bail!("culver ended with {status}: {}", self.log()?);
@@ -101,6 +163,10 @@ impl Culver {
         self.child.wait()?;
         Ok(())
     }
+}
+
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(([127, 0, 0, 1], free_port()?).into())
 }
 
 impl Drop for Culver {

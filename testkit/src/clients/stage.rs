@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 
 use crate::{
     clients::{Peer, Program},
-    culver::Culver,
+    culver::{Culver, Start},
     dovecot::{Dovecot, PASSWORD, Setup},
     imap::{Imap, quote},
     lmtp::Lmtp,
@@ -31,14 +31,45 @@ pub struct Stage {
 impl Stage {
     /// Sets up both servers for `users`, who have no mail yet.
     pub fn new(what: &str, program: &Path, users: &[&str]) -> anyhow::Result<Self> {
+        Self::build(what, users, |data, owner| Culver::start(program, data, owner))
+    }
+
+    /// The same, with POP3 too.
+    pub fn with_pop3(what: &str, program: &Path, users: &[&str]) -> anyhow::Result<Self> {
+        let start = Start { pop3: true, tls: None };
+        Self::build(what, users, |data, owner| Culver::start_with(program, data, owner, start))
+    }
+
+    /// The same, with POP3 and TLS for both; [`Stage::certificate`] is what a client has to trust.
+    pub fn with_tls(what: &str, program: &Path, users: &[&str]) -> anyhow::Result<Self> {
+        Self::build(what, users, |data, owner| {
+            let folder = data.with_file_name("tls");
+            fs::create_dir_all(&folder)?;
+            let (certificate, key) = make_certificate(&folder)?;
+            owner.own(&folder)?;
+            let start = Start { pop3: true, tls: Some((&certificate, &key)) };
+            Culver::start_with(program, data, owner, start)
+        })
+    }
+
+    fn build(
+        what: &str,
+        users: &[&str],
+        start: impl FnOnce(&Path, &MailUser) -> anyhow::Result<Culver>,
+    ) -> anyhow::Result<Self> {
         let place = Place::new(what)?;
         let owner = MailUser::for_tests()?;
         let data = place.folder_of(&owner, "data")?;
         Culver::prepare(&data, &owner, users)?;
-        let culver = Culver::start(program, &data, &owner)?;
+        let culver = start(&data, &owner)?;
         let setup = Setup { mail_location: format!("sdbox:{}/mail/%u", data.display()), users, extra: "" };
         let witness = Dovecot::start(place.path(), &owner, &setup)?;
         Ok(Self { culver, witness, owner, place })
+    }
+
+    /// The certificate of a server with TLS, which nobody signed but itself; it names `localhost`.
+    pub fn certificate(&self) -> PathBuf {
+        self.place.path().join("tls/certificate.pem")
     }
 
     /// The server.
@@ -118,4 +149,16 @@ fn login(address: SocketAddr, user: &str) -> anyhow::Result<Imap> {
     let mut imap = Imap::connect(address)?;
     imap.ok(&format!("LOGIN {} {PASSWORD}", quote(user)))?;
     Ok(imap)
+}
+
+/// Makes a key and a certificate for `localhost` that signs itself.
+fn make_certificate(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    let openssl = Peer::OpenSsl.path().context("openssl is not installed")?;
+    let request = Program::new(&openssl, folder);
+    let request = request.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+    let request = request.args(["-days", "2", "-subj", "/CN=localhost"]);
+    let request = request.args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
+    request.args(["-keyout".as_ref(), key.as_os_str(), "-out".as_ref(), certificate.as_os_str()]).ok()?;
+    Ok((certificate, key))
 }
