@@ -31,7 +31,10 @@ pub enum ErrorKind {
     /// A literal longer than a limit; it was refused or skipped: NO `[TOOBIG]`.
     TooBig,
     /// A SEARCH in a charset that is not known: NO `[BADCHARSET (US-ASCII UTF-8)]`.
-    BadCharset,
+    BadCharset {
+        /// The result was to be saved (RFC 5182): nothing is saved now.
+        saves: bool,
+    },
     /// CREATE with a special use that is not known: NO `[USEATTR]`.
     UnknownUse,
     /// A line longer than its limit; where it ends is not known. Fatal.

@@ -327,7 +327,7 @@ fn search_options_and_charsets() {
     check("UID SEARCH RETURN () SEEN", with(Some(SearchReturn { all: true, ..SearchReturn::default() }), false));
     let returns = SearchReturn { min: true, count: true, ..SearchReturn::default() };
     check("UID SEARCH RETURN (MIN COUNT) CHARSET UTF-8 SEEN", with(Some(returns), true));
-    check_error("SEARCH CHARSET KLINGON ALL", ErrorKind::BadCharset);
+    check_error("SEARCH CHARSET KLINGON ALL", ErrorKind::BadCharset { saves: false });
     for bad in [
         "",
         "FOO",
@@ -428,6 +428,7 @@ fn saved_results() {
     let search = |key| Command::Search(Search { uid: false, returns: None, charset: false, key });
     check("SEARCH $", search(SearchKey::SavedResult));
     check("SEARCH UID $ SMALLER 4096", search(SearchKey::And(vec![SearchKey::SavedResult, SearchKey::Smaller(4096)])));
+    check_error("SEARCH RETURN (SAVE) CHARSET KLINGON $", ErrorKind::BadCharset { saves: true });
     check_error("FETCH $,1 FLAGS", ErrorKind::Syntax);
     check_error("FETCH 1,$ FLAGS", ErrorKind::Syntax);
 }
@@ -466,7 +467,7 @@ fn sorting_and_threading() {
     ] {
         check_error(wrong, ErrorKind::Syntax);
     }
-    check_error("SORT (SUBJECT) KLINGON ALL", ErrorKind::BadCharset);
+    check_error("SORT (SUBJECT) KLINGON ALL", ErrorKind::BadCharset { saves: false });
 }
 
 #[test]
@@ -502,7 +503,7 @@ fn texts_in_other_charsets() {
     assert_eq!(decode(b"a SEARCH CHARSET Shift_JIS BODY \"\x93\xfa\x96\x7b\"\r\n"), search("日本"));
     assert_eq!(decode(b"a SEARCH CHARSET EUC-JP BODY {1}\r\n\xa4\r\n"), Err(ErrorKind::Syntax));
     assert_eq!(decode(b"a SEARCH CHARSET UTF-8 BODY {1}\r\n\xfc\r\n"), Err(ErrorKind::Syntax));
-    assert_eq!(decode(b"a SEARCH CHARSET UTF-16 BODY {2}\r\n\0a\r\n"), Err(ErrorKind::BadCharset));
+    assert_eq!(decode(b"a SEARCH CHARSET UTF-16 BODY {2}\r\n\0a\r\n"), Err(ErrorKind::BadCharset { saves: false }));
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(super) fn search(cursor: &mut Cursor<'_>, uid: bool, limits: &Limits) -> Par
     if named {
         cursor.word()?;
         cursor.space()?;
-        text = charset(cursor)?;
+        text = charset(cursor, returns.is_some_and(|returns| returns.save))?;
         cursor.space()?;
     }
     Ok(Search { uid, returns, charset: named, key: Keys::new(limits, text).all_of(cursor, 0)? })
@@ -49,7 +49,7 @@ pub(super) fn sort(cursor: &mut Cursor<'_>, uid: bool, limits: &Limits) -> Parse
     if criteria.is_empty() || reverse {
         return Err(Fault::syntax("Expected a sort key."));
     }
-    Ok(Sort { uid, returns, criteria, key: search_criteria(cursor, limits)? })
+    Ok(Sort { uid, returns, criteria, key: search_criteria(cursor, returns, limits)? })
 }
 
 /// `thread` (RFC 5256)
@@ -58,13 +58,13 @@ pub(super) fn thread(cursor: &mut Cursor<'_>, uid: bool, limits: &Limits) -> Par
     let word = cursor.word()?;
     let known = ThreadAlgorithm::ALL.into_iter().find(|algorithm| algorithm.name().as_bytes() == word.as_bytes());
     let algorithm = known.ok_or(Fault::syntax("Unknown thread algorithm."))?;
-    Ok(Thread { uid, algorithm, key: search_criteria(cursor, limits)? })
+    Ok(Thread { uid, algorithm, key: search_criteria(cursor, None, limits)? })
 }
 
 /// SP `charset` 1*(SP `search-key`)
-fn search_criteria(cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<SearchKey> {
+fn search_criteria(cursor: &mut Cursor<'_>, returns: Option<SearchReturn>, limits: &Limits) -> Parsed<SearchKey> {
     cursor.space()?;
-    let text = charset(cursor)?;
+    let text = charset(cursor, returns.is_some_and(|returns| returns.save))?;
     cursor.space()?;
     Keys::new(limits, text).all_of(cursor, 0)
 }
@@ -90,14 +90,14 @@ impl Charset {
 }
 
 /// `charset`. US-ASCII is read as UTF-8: what more that has is no valid US-ASCII, and says what is meant.
-fn charset(cursor: &mut Cursor<'_>) -> Parsed<Charset> {
+fn charset(cursor: &mut Cursor<'_>, saves: bool) -> Parsed<Charset> {
     let name = cursor.astring()?;
     if [&b"US-ASCII"[..], b"UTF-8", b"UTF8"].iter().any(|known| known.eq_ignore_ascii_case(&name)) {
         return Ok(Charset::Utf8);
     }
     // Texts that look like commands to whoever reads them bytewise are no charset for a protocol of lines.
     let known = Encoding::for_label(&name).filter(|encoding| encoding.is_ascii_compatible());
-    known.map(Charset::Other).ok_or(Fault { kind: ErrorKind::BadCharset, text: "Unknown charset." })
+    known.map(Charset::Other).ok_or(Fault { kind: ErrorKind::BadCharset { saves }, text: "Unknown charset." })
 }
 
 /// [`RETURN` SP `(` `search-return-opt`s `)` SP]

@@ -94,7 +94,7 @@ pub fn command_error(out: &mut Vec<u8>, error: &CommandError) {
         ErrorKind::Limit => (Status::Bad, Some(Code::Limit)),
         ErrorKind::TooBig => (Status::No, Some(Code::TooBig)),
         ErrorKind::UnknownUse => (Status::No, Some(Code::UseAttr)),
-        ErrorKind::BadCharset => (Status::No, Some(Code::BadCharset)),
+        ErrorKind::BadCharset { .. } => (Status::No, Some(Code::BadCharset)),
         ErrorKind::LineTooLong | ErrorKind::LiteralTooLong => (Status::Bad, Some(Code::TooBig)),
     };
     match &error.tag {

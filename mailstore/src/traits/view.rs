@@ -30,6 +30,15 @@ pub trait View: Send {
     fn uids_at(&self, set: &UidSet) -> UidSet;
     /// All UIDs shown.
     fn uids(&self) -> UidSet;
+    /// Which of `among` are gone, of those that the mailbox had when its largest mod-sequence was `since`. May name
+    /// others that went before or never were (RFC 7162 §3.2.6 allows that), but none that the view shows. This default
+    /// knows no history and names all that are not shown; linear in the ranges of both sets.
+    fn vanished(&self, since: ModSeq, among: &UidSet) -> Result<UidSet> {
+        let _ = since;
+        let next = self.uid_next().value();
+        let used = Uid::new(next.saturating_sub(1)).map_or_else(UidSet::new, |last| UidSet::from(Uid::MIN..=last));
+        Ok(among.intersection(&used).difference(&self.uids()))
+    }
 
     /// Whether anything changed since the last sync, as far as can be told without a system call.
     fn freshness(&self) -> Freshness;

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use culver_runtime::{Client, Connections, Limits, Logins, Stop, StoragePool, StorageProvider, Tls};
 
+use crate::SpecialUses;
+
 /// What a session is given besides its stream. Cheap to clone: one is made a server, and each connection gets a copy
 /// with its own addresses.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub struct SessionContext {
     pub stop: Stop,
     /// Who is at the other end; for the log.
     pub peer: Option<SocketAddr>,
+    /// Which mailboxes are used for what.
+    pub special_uses: Arc<SpecialUses>,
     /// The same to those who check logins: what they need to know of him and of what carries him. Has `tls` where the
     /// stream given is one of TLS already.
     pub client: Client,

@@ -6,8 +6,8 @@ use imap_proto::{
     Mailbox, MessageSet, Tag,
     write::{self, Code, Status},
 };
-use mailstore::{Batch, Committed, Result as StorageResult, StorageError};
-use mailtypes::{UidSet, UidValidity};
+use mailstore::{Batch, Committed, Mailbox as StoredMailbox, Result as StorageResult, StorageError};
+use mailtypes::{Uid, UidSet, UidValidity};
 
 use crate::{
     codes::Target,
@@ -20,16 +20,19 @@ use crate::{
 
 /// What COPYUID tells.
 struct CopyUid {
+    /// Where the copies are.
+    mailbox: Arc<dyn StoredMailbox>,
     uid_validity: UidValidity,
+    pairs: Vec<(Uid, Uid)>,
     source: UidSet,
     destination: UidSet,
 }
 
 impl CopyUid {
-    fn of(committed: &Committed) -> Option<Self> {
-        let (source, destination) = committed.copied.iter().copied().unzip();
-        let copied = !committed.copied.is_empty();
-        copied.then_some(Self { uid_validity: committed.uid_validity, source, destination })
+    /// `None` if nothing was copied.
+    fn new(mailbox: Arc<dyn StoredMailbox>, uid_validity: UidValidity, pairs: Vec<(Uid, Uid)>) -> Option<Self> {
+        let (source, destination) = pairs.iter().copied().unzip();
+        (!pairs.is_empty()).then_some(Self { mailbox, uid_validity, pairs, source, destination })
     }
 
     fn code(&self) -> Code<'_> {
@@ -48,7 +51,9 @@ impl Session {
         self.finish_with(tag, Sync { with_uid: uid, ..Sync::ALL }, code, "Copy completed.").await
     }
 
-    /// MOVE: the copies are durable before the originals go, so that a crash between the two leaves both.
+    /// MOVE: the copies are durable before the originals go, so that a crash between the two leaves both. Of several
+    /// sessions that move a message at once, the one whose expunge of the original counts keeps its copy; the others
+    /// take theirs back. So there is one in the end, as if they had moved it one after the other.
     pub(crate) async fn move_messages(
         &mut self,
         tag: &Tag,
@@ -64,22 +69,53 @@ impl Session {
             Some(Err(error)) => return self.storage_error(tag, "MOVE", &error, Target::Destination),
             None => return Ok(()),
         };
+        let mut moved = 0;
         if let Some(copied) = copied {
-            // RFC 6851 §4.3: before the first EXPUNGE.
-            write::untagged_status(&mut self.wire.output, Status::Ok, Some(copied.code()), "Moved UIDs.");
-            let gone = copied.source;
-            let submitted =
-                self.on_selected(move |selected, _| selected.mailbox.submit(Batch::new().expunge(gone)).map(in_flight));
-            let outcome = match submitted.await? {
-                Ok(commit) => committed(commit).await,
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Ok(committed) => self.counts.expunged += committed.expunged.count(),
+            let originals = copied.source.clone();
+            let expunged = match self.expunge_from(None, originals).await? {
+                Ok(committed) => committed.expunged,
                 Err(error) => return self.storage_error(tag, "MOVE", &error, Target::Other),
+            };
+            moved = expunged.count();
+            let copied = match self.take_back(copied, &expunged).await? {
+                Ok(copied) => copied,
+                Err(error) => return self.storage_error(tag, "MOVE", &error, Target::Other),
+            };
+            if let Some(copied) = copied {
+                // RFC 6851 §4.3: before the first EXPUNGE.
+                write::untagged_status(&mut self.wire.output, Status::Ok, Some(copied.code()), "Moved UIDs.");
             }
         }
-        self.finish(tag, Sync { with_uid: uid, ..Sync::ALL }, "Move completed.").await
+        self.finish_expunge(tag, Sync { with_uid: uid, ..Sync::ALL }, moved, "Move completed.").await
+    }
+
+    /// Expunges messages of a mailbox, or of the selected one.
+    async fn expunge_from(
+        &mut self,
+        mailbox: Option<Arc<dyn StoredMailbox>>,
+        uids: UidSet,
+    ) -> Result<StorageResult<Committed>, End> {
+        let submitted = self.on_selected(move |selected, _| {
+            let mailbox = mailbox.as_ref().unwrap_or(&selected.mailbox);
+            mailbox.submit(Batch::new().expunge(uids)).map(in_flight)
+        });
+        Ok(match submitted.await? {
+            Ok(commit) => committed(commit).await,
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Takes back the copies of messages that somebody else expunged first. `None` if none is left.
+    async fn take_back(&mut self, copied: CopyUid, expunged: &UidSet) -> Result<StorageResult<Option<CopyUid>>, End> {
+        let (lost, kept): (Vec<_>, Vec<_>) =
+            copied.pairs.into_iter().partition(|(source, _)| !expunged.contains(*source));
+        if !lost.is_empty() {
+            let copies = lost.into_iter().map(|(_, copy)| copy).collect();
+            if let Err(error) = self.expunge_from(Some(Arc::clone(&copied.mailbox)), copies).await? {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(CopyUid::new(copied.mailbox, copied.uid_validity, kept)))
     }
 
     /// Copies. `None` if the command was answered already.
@@ -102,15 +138,16 @@ impl Session {
         let submitted = self.on_selected(move |selected, _| -> Result<_, StorageError> {
             let destination = storage.mailbox(&to)?;
             let batch = Batch::new().copy(Arc::clone(&selected.mailbox), uids);
-            destination.submit(batch).map(in_flight)
+            let commit = destination.submit(batch).map(in_flight)?;
+            Ok((destination, commit))
         });
         let outcome = match submitted.await? {
-            Ok(commit) => committed(commit).await,
+            Ok((destination, commit)) => committed(commit).await.map(|committed| (destination, committed)),
             Err(error) => Err(error),
         };
-        Ok(Some(outcome.map(|committed| {
+        Ok(Some(outcome.map(|(destination, committed)| {
             self.counts.copied += committed.copied.len() as u64;
-            CopyUid::of(&committed)
+            CopyUid::new(destination, committed.uid_validity, committed.copied)
         })))
     }
 }

@@ -21,10 +21,7 @@ impl Session {
             return self.no(tag, Some(Code::ReadOnly), READ_ONLY);
         }
         match self.expunge_deleted(within).await? {
-            Ok(expunged) => {
-                self.counts.expunged += expunged;
-                self.finish(tag, Sync::ALL, "Expunge completed.").await
-            }
+            Ok(expunged) => self.finish_expunge(tag, Sync::ALL, expunged, "Expunge completed.").await,
             Err(error) => self.storage_error(tag, "EXPUNGE", &error, Target::Other),
         }
     }

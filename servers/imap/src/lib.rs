@@ -7,8 +7,8 @@
 //!   nor a lock.
 //! - A commit is waited for without a thread ([`mailstore::Ticket::on_done`]).
 //! - Commands are carried out one after the other, in the order in which they came.
-//! - Sequence numbers change only where RFC 3501 §7.4.1 allows it: EXPUNGE is told after any command but FETCH, STORE
-//!   and SEARCH without UID, and in IDLE.
+//! - Sequence numbers change only where RFC 3501 §7.4.1 allows it: EXPUNGE (or VANISHED, RFC 7162 §3.2.10) is told after
+//!   any command but FETCH, STORE and SEARCH without UID and UID SEARCH with sequence numbers, and in IDLE.
 //! - Clients see the texts of [`mailstore::StorageError::client_text`]; paths and reasons are in the log.
 //!
 //! [`Limits::output_step_len`]: culver_runtime::Limits::output_step_len
@@ -24,6 +24,7 @@ mod copy;
 mod counts;
 mod end;
 mod expunge;
+mod features;
 mod fetch;
 mod idle;
 mod list;
@@ -33,6 +34,7 @@ mod search;
 mod select;
 mod selected;
 mod session;
+mod special_use;
 mod starttls;
 mod state;
 mod store;
@@ -41,3 +43,4 @@ mod wire;
 
 pub use context::SessionContext;
 pub use session::serve;
+pub use special_use::SpecialUses;

@@ -1,15 +1,15 @@
-//! LIST and LSUB (RFC 3501 §6.3.8, §6.3.9; RFC 3348; of RFC 5258 and RFC 5819 what needs no announcement).
+//! LIST and LSUB (RFC 3501 §6.3.8, §6.3.9; RFC 3348, RFC 5258, RFC 5819, RFC 6154).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use imap_proto::{
-    List, ListMailbox, ListReturn, ListSelection, Tag,
-    write::{self, Code, ListAttribute},
+    List, ListMailbox, ListReturn, ListSelection, StatusItem, Tag,
+    write::{self, ListAttribute},
 };
 use mailstore::{ListPattern, MailStorage, MailboxInfo, Result as StorageResult};
 use mailtypes::MailboxName;
 
-use crate::{codes::Target, end::End, mailboxes::status_line, session::Session, sync::Sync};
+use crate::{SpecialUses, codes::Target, end::End, mailboxes::status_line, session::Session, sync::Sync};
 
 /// Between levels, as written.
 const SEPARATOR: Option<char> = Some(MailboxName::SEPARATOR);
@@ -17,9 +17,41 @@ const SEPARATOR: Option<char> = Some(MailboxName::SEPARATOR);
 /// What a LIST asks for, made ready for the pool.
 struct Listing {
     patterns: Vec<ListPattern>,
+    /// Only what is subscribed.
     subscribed_only: bool,
+    /// Only what has a special use.
+    special_only: bool,
+    /// And what has something below that is subscribed and not told.
+    recursive: bool,
     tell_subscribed: bool,
-    status: Vec<imap_proto::StatusItem>,
+    tell_children: bool,
+    tell_special: bool,
+    status: Vec<StatusItem>,
+    special_uses: Arc<SpecialUses>,
+}
+
+impl Listing {
+    /// As from Dovecot, a plain LIST tells of children and special uses, an extended one only if it is asked to.
+    fn new(list: &List, special_uses: Arc<SpecialUses>) -> Self {
+        let is_plain = list.returns.is_none() && list.selection.is_empty() && list.patterns.len() == 1;
+        let selects = |option| list.selection.contains(&option);
+        let returns = |option| list.returns.iter().flatten().any(|returned| *returned == option);
+        let status = list.returns.iter().flatten().find_map(|option| match option {
+            ListReturn::Status(items) => Some(items.clone()),
+            _ => None,
+        });
+        Self {
+            patterns: list.patterns.iter().filter_map(|pattern| joined(&list.reference, pattern)).collect(),
+            subscribed_only: selects(ListSelection::Subscribed),
+            special_only: selects(ListSelection::SpecialUse),
+            recursive: selects(ListSelection::RecursiveMatch),
+            tell_subscribed: selects(ListSelection::Subscribed) || returns(ListReturn::Subscribed),
+            tell_children: is_plain || returns(ListReturn::Children),
+            tell_special: is_plain || selects(ListSelection::SpecialUse) || returns(ListReturn::SpecialUse),
+            status: status.unwrap_or_default(),
+            special_uses,
+        }
+    }
 }
 
 impl Session {
@@ -31,22 +63,9 @@ impl Session {
             write::list(&mut self.wire.output, &[ListAttribute::NoSelect], SEPARATOR, None);
             return self.finish(tag, Sync::ALL, "List completed.").await;
         }
-        let known = |option: &ListSelection| matches!(option, ListSelection::Subscribed | ListSelection::Remote);
-        if !list.selection.iter().all(known) {
-            return self.no(tag, Some(Code::Cannot), "Selection option is not supported.");
-        }
-        let mut listing = Listing {
-            patterns: list.patterns.iter().filter_map(|pattern| joined(&list.reference, pattern)).collect(),
-            subscribed_only: list.selection.contains(&ListSelection::Subscribed),
-            tell_subscribed: list.selection.contains(&ListSelection::Subscribed),
-            status: Vec::new(),
-        };
-        for option in list.returns.iter().flatten() {
-            match option {
-                ListReturn::Subscribed => listing.tell_subscribed = true,
-                ListReturn::Status(items) => listing.status.clone_from(items),
-                _ => {}
-            }
+        let listing = Listing::new(list, Arc::clone(&self.ctx.special_uses));
+        if listing.status.contains(&StatusItem::HighestModSeq) {
+            self.enable_condstore();
         }
         let listed = self.on_storage(move |storage| listing.lines(storage)).await?;
         self.tell_list(tag, "LIST", listed, "List completed.").await
@@ -90,7 +109,7 @@ fn joined(reference: &ListMailbox, pattern: &ListMailbox) -> Option<ListPattern>
 
 impl Listing {
     fn lines(&self, storage: &dyn MailStorage) -> StorageResult<Vec<u8>> {
-        let subscribed: BTreeSet<MailboxName> = match self.subscribed_only || self.tell_subscribed {
+        let subscribed: BTreeSet<MailboxName> = match self.tell_subscribed {
             true => storage.subscriptions()?.into_iter().collect(),
             false => BTreeSet::new(),
         };
@@ -99,36 +118,95 @@ impl Listing {
         for pattern in &self.patterns {
             let found = storage.list(pattern)?;
             for info in &found {
-                let is_subscribed = subscribed.contains(&info.name);
-                if (self.subscribed_only && !is_subscribed)
-                    || (self.patterns.len() > 1 && !told.insert(info.name.clone()))
-                {
+                if self.patterns.len() > 1 && !told.insert(info.name.clone()) {
                     continue;
                 }
-                let subscribed = (is_subscribed && self.tell_subscribed).then_some(ListAttribute::Subscribed);
-                let attributes: Vec<_> = attributes(info).chain(subscribed).collect();
-                write::list(&mut lines, &attributes, SEPARATOR, Some(&info.name));
-                if info.selectable && !self.status.is_empty() {
+                self.line(info, &subscribed, &mut lines);
+                if info.selectable && !self.status.is_empty() && self.selects(info, &subscribed) {
                     // One that cannot be opened has no STATUS; the list goes on (RFC 5819 §2).
                     lines.extend(status_line(storage, &info.name, &self.status, None).unwrap_or_default());
                 }
             }
-            if self.subscribed_only {
-                let missing = subscribed.iter().filter(|name| pattern.matches(name));
-                for name in missing.filter(|name| !found.iter().any(|info| info.name == **name)) {
-                    let attributes = [ListAttribute::Subscribed, ListAttribute::NonExistent];
-                    write::list(&mut lines, &attributes, SEPARATOR, Some(name));
-                }
+            if self.subscribed_only && !self.special_only {
+                self.missing(pattern, &found, &subscribed, &mut told, &mut lines);
             }
         }
         Ok(lines)
     }
+
+    fn selects(&self, info: &MailboxInfo, subscribed: &BTreeSet<MailboxName>) -> bool {
+        (!self.subscribed_only || subscribed.contains(&info.name))
+            && (!self.special_only || self.special_use(info).is_some())
+    }
+
+    fn special_use(&self, info: &MailboxInfo) -> Option<ListAttribute> {
+        self.special_uses.of(&info.name).filter(|_| info.selectable).map(ListAttribute::from)
+    }
+
+    /// A mailbox that is there, if it is selected.
+    fn line(&self, info: &MailboxInfo, subscribed: &BTreeSet<MailboxName>, lines: &mut Vec<u8>) {
+        let is_selected = self.selects(info, subscribed);
+        let child_info = self.child_info(&info.name, is_selected, subscribed);
+        if !is_selected && !child_info {
+            return;
+        }
+        let children = if info.has_children { ListAttribute::HasChildren } else { ListAttribute::HasNoChildren };
+        let attributes = [
+            (self.tell_subscribed && subscribed.contains(&info.name)).then_some(ListAttribute::Subscribed),
+            (!info.selectable).then_some(ListAttribute::NoSelect),
+            self.tell_children.then_some(children),
+            self.special_use(info).filter(|_| self.tell_special),
+        ];
+        let attributes: Vec<_> = attributes.into_iter().flatten().collect();
+        match child_info {
+            true => write::list_with_child_info(lines, &attributes, SEPARATOR, &info.name),
+            false => write::list(lines, &attributes, SEPARATOR, Some(&info.name)),
+        }
+    }
+
+    /// Subscribed names, and levels above such, that match and are not there.
+    fn missing(
+        &self,
+        pattern: &ListPattern,
+        found: &[MailboxInfo],
+        subscribed: &BTreeSet<MailboxName>,
+        told: &mut BTreeSet<MailboxName>,
+        lines: &mut Vec<u8>,
+    ) {
+        let mut names: BTreeSet<MailboxName> = subscribed.clone();
+        if self.recursive {
+            names.extend(subscribed.iter().flat_map(|name| std::iter::successors(name.parent(), MailboxName::parent)));
+        }
+        let there: BTreeSet<&MailboxName> = found.iter().map(|info| &info.name).collect();
+        for name in names.iter().filter(|name| pattern.matches(name) && !there.contains(name)) {
+            let is_subscribed = subscribed.contains(name);
+            let child_info = self.child_info(name, is_subscribed, subscribed);
+            if !(is_subscribed || child_info) || !told.insert(name.clone()) {
+                continue;
+            }
+            let attributes: &[_] = match is_subscribed {
+                true => &[ListAttribute::Subscribed, ListAttribute::NonExistent],
+                false => &[ListAttribute::NonExistent],
+            };
+            match child_info {
+                true => write::list_with_child_info(lines, attributes, SEPARATOR, name),
+                false => write::list(lines, attributes, SEPARATOR, Some(name)),
+            }
+        }
+    }
+
+    /// Whether subscribed mailboxes below this one are to be mentioned: with a mailbox that is selected itself always,
+    /// with another only if one of them is not told itself (RFC 5258 §3.5).
+    fn child_info(&self, name: &MailboxName, is_selected: bool, subscribed: &BTreeSet<MailboxName>) -> bool {
+        let is_told = |name: &MailboxName| self.patterns.iter().any(|pattern| pattern.matches(name));
+        self.recursive && self.subscribed_only && below(name, subscribed).any(|child| is_selected || !is_told(child))
+    }
 }
 
-fn attributes(info: &MailboxInfo) -> impl Iterator<Item = ListAttribute> {
-    let no_select = (!info.selectable).then_some(ListAttribute::NoSelect);
-    let children = if info.has_children { ListAttribute::HasChildren } else { ListAttribute::HasNoChildren };
-    no_select.into_iter().chain([children])
+/// Those of a set of names that lie below a name.
+fn below<'n>(name: &MailboxName, names: &'n BTreeSet<MailboxName>) -> impl Iterator<Item = &'n MailboxName> {
+    let prefix = format!("{name}{}", MailboxName::SEPARATOR);
+    names.iter().filter(move |below| below.as_str().starts_with(&prefix))
 }
 
 /// The subscribed names that match. Where the pattern ends in `%`, the nearest level that matches above a subscribed

@@ -5,7 +5,7 @@ use imap_proto::{
     write::{self, Code},
 };
 use mailstore::{MailStorage, Result as StorageResult, StorageError};
-use mailtypes::MailboxName;
+use mailtypes::{Guid, MailboxName};
 
 use crate::{codes::Target, end::End, session::Session, sync::Sync};
 
@@ -24,15 +24,28 @@ impl Session {
         }
     }
 
+    /// CREATE. A mailbox can be created for special uses (RFC 6154 §5.3) only under the name that has them already: uses
+    /// are a matter of configuration.
     pub(crate) async fn create(&mut self, tag: &Tag, mailbox: &Mailbox, uses: &[SpecialUse]) -> Result<(), End> {
-        if !uses.is_empty() {
-            return self.no(tag, Some(Code::UseAttr), "Special uses cannot be given to mailboxes.");
-        }
         // A separator at the end says that mailboxes are to come below it; such a mailbox can hold messages too.
         let Ok((name, _)) = mailbox.name_to_create() else {
             return self.name_of(tag, mailbox).map(drop);
         };
-        self.change_list(tag, "CREATE", "Create completed.", move |storage| storage.create(&name)).await
+        if uses.iter().any(|&named| self.ctx.special_uses.of(&name) != Some(named)) {
+            return self.no(tag, Some(Code::UseAttr), "The mailbox cannot be used so.");
+        }
+        let created = self.on_storage(move |storage| {
+            storage.create(&name)?;
+            // It may be gone again already.
+            Ok(storage.mailbox(&name).map_or(Guid::ZERO, |mailbox| mailbox.guid()))
+        });
+        match created.await? {
+            Ok(guid) => {
+                let code = (!guid.is_zero()).then_some(Code::MailboxId(guid));
+                self.finish_with(tag, Sync::ALL, code, "Create completed.").await
+            }
+            Err(error) => self.storage_error(tag, "CREATE", &error, Target::Other),
+        }
     }
 
     pub(crate) async fn delete(&mut self, tag: &Tag, mailbox: &Mailbox) -> Result<(), End> {
@@ -67,6 +80,9 @@ impl Session {
 
     pub(crate) async fn status(&mut self, tag: &Tag, mailbox: &Mailbox, items: Vec<StatusItem>) -> Result<(), End> {
         let Some(name) = self.name_of(tag, mailbox)? else { return Ok(()) };
+        if items.contains(&StatusItem::HighestModSeq) {
+            self.enable_condstore();
+        }
         // What is recent to this session is so for the mailbox that it has selected.
         let selected = self.state.selected().filter(|selected| *selected.mailbox.name() == name);
         let recent = selected.map(|selected| selected.view.recent_count());

@@ -1,11 +1,11 @@
-//! SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501 §6.3.1, §6.3.2, §6.4.2; RFC 3691).
+//! SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501 §6.3.1, §6.3.2, §6.4.2; RFC 3691; RFC 7162 §3.2.5).
 
 use imap_proto::{
-    Mailbox, SelectParams, Tag,
+    Mailbox, Qresync, SelectParams, Tag,
     write::{self, Code, Status},
 };
-use mailstore::{MailStorage, Result as StorageResult, ViewAs};
-use mailtypes::MailboxName;
+use mailstore::{MailStorage, Result as StorageResult, View, ViewAs};
+use mailtypes::{MailboxName, Uid, UidSet};
 
 use crate::{codes::Target, end::End, selected::Selected, session::Session, state::State, sync::Sync};
 
@@ -17,13 +17,17 @@ impl Session {
         params: SelectParams,
         read_only: bool,
     ) -> Result<(), End> {
-        if params != SelectParams::default() {
-            return self.bad(tag, "Parameter is not supported.");
+        let SelectParams { condstore, qresync } = params;
+        if qresync.is_some() && !self.features.qresync {
+            return self.bad(tag, "QRESYNC is not enabled.");
         }
         // Whatever comes of it, the mailbox that was selected is not any more.
         if self.state.unselect().is_some() {
             let text = "Previous mailbox closed.";
             write::untagged_status(&mut self.wire.output, Status::Ok, Some(Code::Closed), text);
+        }
+        if condstore {
+            self.enable_condstore();
         }
         let Some(name) = self.name_of(tag, mailbox)? else { return Ok(()) };
         let opened = self.on_storage(move |storage| open(storage, &name, read_only)).await?;
@@ -36,12 +40,37 @@ impl Session {
             State::Authenticated(account) => State::Selected(account, selected),
             other => other,
         };
+        if let Some(qresync) = qresync
+            && let Err(error) = self.resynchronize(&qresync).await?
+        {
+            self.state.unselect();
+            return self.storage_error(tag, "SELECT", &error, Target::Other);
+        }
         let (code, text) = match read_only {
             false => (Code::ReadWrite, "Select completed."),
             true => (Code::ReadOnly, "Examine completed."),
         };
         self.ok_with(tag, Some(code), text);
         Ok(())
+    }
+
+    /// Tells what changed since the client was last here (RFC 7162 §3.2.5).
+    async fn resynchronize(&mut self, qresync: &Qresync) -> Result<StorageResult<()>, End> {
+        let known = self.here(|selected, _| {
+            let view = &*selected.view;
+            (view.uid_validity() == qresync.uid_validity).then(|| {
+                let last = view.uid_next().value().saturating_sub(1);
+                let known = match &qresync.known_uids {
+                    Some(known) => known.resolve(last),
+                    None => Uid::new(last).map_or_else(UidSet::new, |last| UidSet::from(Uid::MIN..=last)),
+                };
+                (known.difference(&matched(view, qresync)), known)
+            })
+        })?;
+        match known {
+            Some((gone_among, known)) => self.fetch_changes(qresync.mod_seq, gone_among, known).await,
+            None => Ok(Ok(())),
+        }
     }
 
     pub(crate) async fn unselect(&mut self, tag: &Tag) -> Result<(), End> {
@@ -74,4 +103,15 @@ fn open(storage: &dyn MailStorage, name: &MailboxName, read_only: bool) -> Stora
     let mut told = Vec::new();
     selected.tell_all(&mut told);
     Ok((selected, told))
+}
+
+/// The UIDs up to the last one that the client knows at its right place: of these it knows which are gone (RFC 7162
+/// §3.2.5.2).
+fn matched(view: &dyn View, qresync: &Qresync) -> UidSet {
+    let Some((seqs, uids)) = &qresync.seq_match else { return UidSet::new() };
+    // Numbers behind the last message match nothing.
+    let (seqs, uids) = (seqs.resolve(u32::MAX), uids.resolve(u32::MAX));
+    let pairs = seqs.iter().take(view.message_count() as usize).zip(uids.iter());
+    let matching = pairs.filter(|(seq, uid)| view.seq_of(*uid).is_some_and(|place| place.value() == seq.value()));
+    matching.map(|(_, uid)| uid).last().map_or_else(UidSet::new, |last| UidSet::from(Uid::MIN..=last))
 }

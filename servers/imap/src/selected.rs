@@ -1,13 +1,15 @@
 //! The selected mailbox, and what its client has not been told yet (RFC 3501 §5.2, §7.3, §7.4).
 //!
-//! Order in which changes are told: EXPUNGE, then EXISTS and RECENT, then FLAGS, then FETCH with flags. Only then may
+//! Order in which changes are told: EXPUNGE or VANISHED, then EXISTS and RECENT, then FLAGS, then FETCH with flags. Only then may
 //! the view be synced again, for the numbers in each line hold for the view that they were made for.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use imap_proto::write::{self, Code, FetchWriter, Status};
+use imap_proto::write::{self, Code, FetchWriter, Status, Vanished};
 use mailstore::{Columns, Cursor, Expunges, Freshness, Mailbox, Result, Row, Rows, ScanBudget, View};
 use mailtypes::{Flags, Keyword, SeqNum, Uid, UidSet};
+
+use crate::features::Features;
 
 /// A selected mailbox.
 pub(crate) struct Selected {
@@ -23,6 +25,8 @@ pub(crate) struct Selected {
     known: BTreeMap<Uid, FlagsDigest>,
     /// A sync held expunges back, perhaps.
     holds: bool,
+    /// Messages to be told of at the next sync even if nothing changed.
+    owed: UidSet,
     /// `$` (RFC 5182), those expunged since included.
     saved_result: UidSet,
 }
@@ -30,10 +34,28 @@ pub(crate) struct Selected {
 #[derive(Default)]
 struct Untold {
     expunged: std::vec::IntoIter<SeqNum>,
+    /// The same messages.
+    vanished: UidSet,
     keywords: bool,
     flags: UidSet,
     /// Where to go on with these; `None` when all are told.
     flags_at: Option<Cursor>,
+}
+
+/// How changes are told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Telling {
+    with_uid: bool,
+    with_mod_seq: bool,
+    /// VANISHED instead of EXPUNGE.
+    vanished: bool,
+}
+
+impl Telling {
+    pub(crate) fn new(with_uid: bool, features: Features) -> Self {
+        let Features { condstore, qresync } = features;
+        Self { with_uid: with_uid || condstore, with_mod_seq: condstore, vanished: qresync }
+    }
 }
 
 /// Flags and keywords of a message, in whatever order, as one number.
@@ -66,6 +88,7 @@ impl Selected {
             untold: Untold::default(),
             known: BTreeMap::new(),
             holds: false,
+            owed: UidSet::new(),
             saved_result: UidSet::new(),
         }
     }
@@ -82,6 +105,10 @@ impl Selected {
         ok(out, Code::UidValidity(self.view.uid_validity()), "UIDs valid");
         ok(out, Code::UidNext(self.view.uid_next()), "Predicted next UID");
         ok(out, Code::HighestModSeq(self.view.highest_modseq()), "Highest");
+        let guid = self.mailbox.guid();
+        if !guid.is_zero() {
+            ok(out, Code::MailboxId(guid), "Ok");
+        }
     }
 
     fn tell_keywords(&self, out: &mut Vec<u8>) {
@@ -98,7 +125,7 @@ impl Selected {
     /// Whether the client has been told all that can be known without a look at the store.
     pub(crate) fn is_up_to_date(&self, expunges: Expunges) -> bool {
         let held = self.holds && expunges == Expunges::Apply;
-        !held && !self.has_untold() && self.view.freshness() == Freshness::Same
+        !held && !self.has_untold() && self.owed.is_empty() && self.view.freshness() == Freshness::Same
     }
 
     /// Whether a look brought something that is not yet told.
@@ -117,17 +144,22 @@ impl Selected {
         }
         let changes = self.view.sync(expunges)?;
         self.holds = expunges == Expunges::Hold;
+        let flags = changes.flags.union(&std::mem::take(&mut self.owed));
         self.untold = Untold {
             expunged: changes.expunged.into_iter(),
+            vanished: changes.expunged_uids,
             keywords: changes.keywords_grew,
-            flags_at: (!changes.flags.is_empty()).then_some(Cursor::START),
-            flags: changes.flags,
+            flags_at: (!flags.is_empty()).then_some(Cursor::START),
+            flags,
         };
         Ok(())
     }
 
     /// Writes what is to be told until `out` has `len_max` bytes. Says whether something is left.
-    pub(crate) fn tell(&mut self, with_uid: bool, len_max: usize, out: &mut Vec<u8>) -> Result<bool> {
+    pub(crate) fn tell(&mut self, telling: Telling, len_max: usize, out: &mut Vec<u8>) -> Result<bool> {
+        if telling.vanished {
+            self.tell_vanished(out);
+        }
         while out.len() < len_max {
             let Some(seq) = self.untold.expunged.next() else { break };
             write::expunge(out, seq);
@@ -140,11 +172,18 @@ impl Selected {
         if std::mem::take(&mut self.untold.keywords) {
             self.tell_keywords(out);
         }
-        self.tell_flags(with_uid, len_max, out)?;
+        self.tell_flags(telling, len_max, out)?;
         if self.untold.flags_at.is_none() {
             self.known.clear();
         }
         Ok(self.untold.flags_at.is_some())
+    }
+
+    /// All at once: a set takes less room than what it names.
+    fn tell_vanished(&mut self, out: &mut Vec<u8>) {
+        let told = std::mem::take(&mut self.untold.expunged).len();
+        self.exists = self.exists.saturating_sub(u32::try_from(told).unwrap_or(u32::MAX));
+        write_vanished(out, Vanished::Now, &std::mem::take(&mut self.untold.vanished));
     }
 
     fn tell_counts(&mut self, out: &mut Vec<u8>) {
@@ -159,7 +198,7 @@ impl Selected {
         (self.exists, self.recent) = (exists, recent);
     }
 
-    fn tell_flags(&mut self, with_uid: bool, len_max: usize, out: &mut Vec<u8>) -> Result<()> {
+    fn tell_flags(&mut self, telling: Telling, len_max: usize, out: &mut Vec<u8>) -> Result<()> {
         let mut rows = Rows::new();
         while let Some(at) = self.untold.flags_at.take_if(|_| out.len() < len_max) {
             rows.clear();
@@ -167,8 +206,9 @@ impl Selected {
             self.untold.flags_at = self.view.scan(&self.untold.flags, at, &Columns::flags(), budget, &mut rows)?;
             for row in rows.rows.iter().filter(|row| !row.expunged) {
                 let keywords = rows.keywords(row);
-                if self.known.remove(&row.uid) != Some(FlagsDigest::of(row.flags, keywords)) {
-                    tell_row(row, keywords, with_uid, out);
+                let is_known = self.known.remove(&row.uid) == Some(FlagsDigest::of(row.flags, keywords));
+                if !is_known || telling.with_mod_seq {
+                    tell_row(row, (!is_known).then_some(keywords), telling, out);
                 }
             }
         }
@@ -185,6 +225,21 @@ impl Selected {
         self.known.insert(uid, flags);
     }
 
+    /// The client does not know the flags of these messages after all.
+    pub(crate) fn client_knows_not(&mut self, uids: &UidSet) {
+        self.known.retain(|&uid, _| !uids.contains(uid));
+    }
+
+    /// The next sync tells of these messages, whether they changed or not.
+    pub(crate) fn owe(&mut self, uids: &UidSet) {
+        self.owed = self.owed.union(uids);
+    }
+
+    /// Keeps the result of a search as `$`.
+    pub(crate) fn save_result(&mut self, uids: UidSet) {
+        self.saved_result = uids;
+    }
+
     /// Nothing has to be told of what is now in the view.
     pub(crate) fn forget_known(&mut self) {
         self.known.clear();
@@ -194,11 +249,30 @@ impl Selected {
 /// Rows looked at between two looks at the output.
 const TELL_ROWS: usize = 1024;
 
-fn tell_row(row: &Row, keywords: &[Keyword], with_uid: bool, out: &mut Vec<u8>) {
+/// Without keywords the client knows the flags; only the mod-sequence is new then.
+fn tell_row(row: &Row, keywords: Option<&[Keyword]>, telling: Telling, out: &mut Vec<u8>) {
     let mut fetch = FetchWriter::begin(out, row.seq);
-    if with_uid {
+    if telling.with_uid {
         fetch.uid(row.uid);
     }
-    fetch.flags(row.flags, row.recent, keywords);
+    if let Some(keywords) = keywords {
+        fetch.flags(row.flags, row.recent, keywords);
+    }
+    if telling.with_mod_seq {
+        fetch.mod_seq(row.modseq);
+    }
     fetch.end();
+}
+
+/// Ranges in one VANISHED: lines stay of a length that clients can hold.
+const VANISHED_RANGES_MAX: usize = 1000;
+
+/// Writes as many VANISHED as it takes.
+pub(crate) fn write_vanished(out: &mut Vec<u8>, when: Vanished, uids: &UidSet) {
+    let mut ranges = uids.ranges().peekable();
+    while ranges.peek().is_some() {
+        let mut some = UidSet::new();
+        ranges.by_ref().take(VANISHED_RANGES_MAX).for_each(|range| some.insert_range(range));
+        write::vanished(out, when, &some);
+    }
 }

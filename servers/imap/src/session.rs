@@ -4,11 +4,11 @@ use std::{borrow::Cow, mem, sync::Arc, time::Instant};
 
 use culver_runtime::UserName;
 use imap_proto::{
-    AppendMessage, Command, CommandError, Decoder, Event, Limits, Mailbox as WireMailbox, Tag,
+    AppendMessage, Command, CommandError, Decoder, ErrorKind, Event, Limits, Mailbox as WireMailbox, Tag,
     write::{self, Code, Status},
 };
 use mailstore::{Committed, MailStorage, StorageError, Ticket};
-use mailtypes::MailboxName;
+use mailtypes::{MailboxName, UidSet};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::oneshot,
@@ -20,6 +20,7 @@ use crate::{
     codes::{Target, code_of, is_ordinary},
     counts::Counts,
     end::End,
+    features::Features,
     selected::Selected,
     state::State,
     sync::Sync,
@@ -35,6 +36,7 @@ pub(crate) struct Session {
     pub(crate) wire: Wire,
     pub(crate) decoder: Decoder,
     pub(crate) state: State,
+    pub(crate) features: Features,
     pub(crate) counts: Counts,
     pub(crate) failed_logins: u32,
     bad_commands: u32,
@@ -86,6 +88,7 @@ impl Session {
             wire: Wire::new(stream, limits, ctx.stop.clone()),
             decoder: Decoder::new(prelogin),
             state: State::NotAuthenticated,
+            features: Features::default(),
             counts: Counts::default(),
             failed_logins: 0,
             bad_commands: 0,
@@ -221,10 +224,7 @@ impl Session {
 
     async fn execute_authenticated(&mut self, tag: Tag, command: Command) -> Result<(), End> {
         match command {
-            Command::Enable { .. } => {
-                write::enabled(&mut self.wire.output, &[]);
-                self.finish(&tag, Sync::ALL, "Enabled.").await
-            }
+            Command::Enable { capabilities } => self.enable(&tag, &capabilities).await,
             Command::Select { mailbox, params } => self.select(&tag, &mailbox, params, false).await,
             Command::Examine { mailbox, params } => self.select(&tag, &mailbox, params, true).await,
             Command::Create { mailbox, uses } => self.create(&tag, &mailbox, &uses).await,
@@ -313,6 +313,10 @@ impl Session {
 
     pub(crate) fn command_error(&mut self, error: &CommandError) -> Result<(), End> {
         write::command_error(&mut self.wire.output, error);
+        if let (ErrorKind::BadCharset { saves: true }, Some(selected)) = (error.kind, self.state.selected()) {
+            // RFC 5182 §2.1: a search that was to be saved and fails leaves nothing saved.
+            selected.save_result(UidSet::new());
+        }
         if error.is_fatal() {
             // BYE was said with the answer.
             info!(peer = ?self.ctx.peer, %error, "input cannot be followed");

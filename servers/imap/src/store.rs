@@ -1,8 +1,9 @@
-//! STORE and UID STORE (RFC 3501 §6.4.6): one batch, whatever the number of messages.
+//! STORE and UID STORE (RFC 3501 §6.4.6, RFC 7162 §3.1.3): one batch, whatever the number of messages. The condition of
+//! UNCHANGEDSINCE is decided under the store's lock, with the change.
 
 use imap_proto::{MessageSet, Store, StoreAction, Tag, write::Code};
-use mailstore::{Batch, Columns, Cursor, FlagAction, FlagChange, Result as StorageResult, Rows, ScanBudget};
-use mailtypes::{Flags, Keyword, SequenceBound, SequenceSet, Uid, UidSet};
+use mailstore::{Batch, Columns, Cursor, FlagAction, FlagChange, Result as StorageResult, Rows, ScanBudget, View};
+use mailtypes::{Flags, Keyword, ModSeq, SequenceBound, SequenceSet, Uid, UidSet};
 
 use crate::{
     codes::Target,
@@ -18,40 +19,71 @@ pub(crate) const BAD_SEQUENCE: &str = "Invalid messageset.";
 
 impl Session {
     pub(crate) async fn store(&mut self, tag: &Tag, store: Store) -> Result<(), End> {
-        if store.unchanged_since.is_some() {
-            return self.bad(tag, "UNCHANGEDSINCE is not supported.");
-        }
         let uid = store.uid;
         let Some(uids) = self.here(|selected, _| uids_of(selected, uid, &store.set))? else {
             return self.bad(tag, BAD_SEQUENCE);
         };
+        if store.unchanged_since.is_some() {
+            self.enable_condstore();
+        }
         if self.here(|selected, _| selected.read_only)? {
             return self.no(tag, Some(Code::ReadOnly), READ_ONLY);
         }
-        if !uids.is_empty() {
-            let change = FlagChange {
-                uids,
-                action: match store.action {
-                    StoreAction::Replace => FlagAction::Replace,
-                    StoreAction::Add => FlagAction::Add,
-                    StoreAction::Remove => FlagAction::Remove,
-                },
-                flags: store.flags.flags,
-                keywords: store.flags.keywords,
-                unchanged_since: None,
-            };
-            let silent = store.silent;
-            let submitted = self.on_selected(move |selected, _| submit(selected, change, silent)).await?;
-            let outcome = match submitted {
-                Ok(commit) => committed(commit).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = outcome {
-                self.here(|selected, _| selected.forget_known())?;
-                return self.storage_error(tag, "STORE", &error, Target::Other);
+        let modified = match store.unchanged_since.map(ModSeq::new) {
+            _ if uids.is_empty() => UidSet::new(),
+            // No message has a mod-sequence of 0 or less (RFC 7162 §3.1.3).
+            Some(None) => uids,
+            since => match self.change_flags(store, uids, since.flatten()).await? {
+                Ok(modified) => modified,
+                Err(error) => {
+                    self.here(|selected, _| selected.forget_known())?;
+                    return self.storage_error(tag, "STORE", &error, Target::Other);
+                }
+            },
+        };
+        // The numbers hold until the sync.
+        let named = if uid { modified } else { self.here(|selected, _| seqs_of(&*selected.view, &modified))? };
+        let code = (!named.is_empty()).then_some(Code::Modified(&named));
+        let text = if named.is_empty() { "Store completed." } else { "Conditional store failed." };
+        self.finish_with(tag, Sync::after_message_command(uid), code, text).await
+    }
+
+    /// Commits a change of flags. Says which messages failed its condition.
+    async fn change_flags(
+        &mut self,
+        store: Store,
+        uids: UidSet,
+        unchanged_since: Option<ModSeq>,
+    ) -> Result<StorageResult<UidSet>, End> {
+        let change = FlagChange {
+            uids,
+            action: match store.action {
+                StoreAction::Replace => FlagAction::Replace,
+                StoreAction::Add => FlagAction::Add,
+                StoreAction::Remove => FlagAction::Remove,
+            },
+            flags: store.flags.flags,
+            keywords: store.flags.keywords,
+            unchanged_since,
+        };
+        let (silent, all) = (store.silent, change.uids.clone());
+        let submitted = self.on_selected(move |selected, _| submit(selected, change, silent)).await?;
+        let outcome = match submitted {
+            Ok(commit) => committed(commit).await,
+            Err(error) => Err(error),
+        };
+        let modified = match outcome {
+            Ok(committed) => committed.modified,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.here(|selected, _| {
+            selected.client_knows_not(&modified);
+            if unchanged_since.is_some() {
+                // RFC 7162 §3.1.3: those that passed are told with their mod-sequences, those that failed should be.
+                selected.owe(&all);
             }
-        }
-        self.finish(tag, Sync::after_message_command(uid), "Store completed.").await
+        })?;
+        Ok(Ok(modified))
     }
 }
 
@@ -90,6 +122,11 @@ fn expected(flags: Flags, keywords: &[Keyword], change: &FlagChange) -> FlagsDig
             FlagsDigest::of(flags.without(change.flags), keywords.iter().filter(|keyword| !given(keyword)))
         }
     }
+}
+
+/// The sequence numbers of messages, as a set.
+pub(crate) fn seqs_of(view: &dyn View, uids: &UidSet) -> UidSet {
+    uids.iter().filter_map(|uid| view.seq_of(uid)).filter_map(|seq| Uid::new(seq.value())).collect()
 }
 
 /// The messages that a set names. `None` for a sequence number that is not there, as none is in an empty mailbox; UIDs that are not there name nothing

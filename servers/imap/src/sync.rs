@@ -3,7 +3,11 @@
 use mailstore::{Expunges, StorageError};
 use tracing::warn;
 
-use crate::{end::End, selected::Selected, session::Session};
+use crate::{
+    end::End,
+    selected::{Selected, Telling},
+    session::Session,
+};
 
 /// What a command's end may tell.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,6 +37,7 @@ impl Session {
             return Ok(());
         }
         let step_len = self.ctx.limits.output_step_len;
+        let telling = Telling::new(what.with_uid, self.features);
         let mut synced = false;
         loop {
             let step = move |selected: &mut Selected, out: &mut Vec<u8>| {
@@ -41,7 +46,7 @@ impl Session {
                 if looks {
                     selected.sync(what.expunges)?;
                 }
-                Ok((synced || looks, selected.tell(what.with_uid, step_len, out)?))
+                Ok((synced || looks, selected.tell(telling, step_len, out)?))
             };
             match self.on_selected(step).await? {
                 Ok((true, false)) => return Ok(()),

@@ -147,6 +147,7 @@ impl Host {
             limits: self.limits.load(),
             stop: self.stop,
             peer: peer.address(),
+            special_uses: Arc::default(),
             client,
             starttls,
         };

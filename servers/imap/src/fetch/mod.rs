@@ -1,4 +1,4 @@
-//! FETCH and UID FETCH (RFC 3501 §6.4.5), streamed in steps.
+//! FETCH and UID FETCH (RFC 3501 §6.4.5, RFC 7162 §3.1.4, §3.2.6), streamed in steps.
 //!
 //! A step scans a batch of rows or reads a piece of a body and appends to the output until that is full; then the
 //! client takes it, and the next step follows. `\Seen` is set by one batch for all messages of a scan whose text was
@@ -8,13 +8,17 @@ mod plan;
 mod run;
 mod text;
 
-use imap_proto::{Fetch, Tag, write::Code};
-use mailstore::StorageError;
+use imap_proto::{
+    Fetch, FetchItem, MessageSet, Tag,
+    write::{Code, Vanished},
+};
+use mailstore::{Columns, Cursor, Rows, ScanBudget, StorageError};
+use mailtypes::{ModSeq, UidSet};
 
 use crate::{
     codes::Target,
     end::End,
-    selected::Selected,
+    selected::{Selected, write_vanished},
     session::{Commit, Session, committed},
     store::{BAD_SEQUENCE, uids_of},
     sync::Sync,
@@ -38,20 +42,31 @@ struct Fetched {
 
 impl Session {
     pub(crate) async fn fetch(&mut self, tag: &Tag, fetch: Fetch) -> Result<(), End> {
-        if fetch.changed_since.is_some() || fetch.vanished {
-            return self.bad(tag, "CHANGEDSINCE is not supported.");
+        let Fetch { uid, set, mut items, changed_since, vanished } = fetch;
+        if vanished && !self.features.qresync {
+            return self.bad(tag, "QRESYNC is not enabled.");
         }
-        let uid = fetch.uid;
-        let Some(uids) = self.here(|selected, _| uids_of(selected, uid, &fetch.set))? else {
+        let Some(mut uids) = self.here(|selected, _| uids_of(selected, uid, &set))? else {
             return self.bad(tag, BAD_SEQUENCE);
         };
-        let Some(plan) = Plan::new(uid, fetch.items) else {
+        if changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
+            items.push(FetchItem::ModSeq);
+        }
+        let wants_mod_seqs = items.contains(&FetchItem::ModSeq);
+        let Some(plan) = Plan::new(uid, items) else {
             return self.bad(tag, "Item is not supported.");
         };
-        let read_only = self.here(|selected, _| selected.read_only)?;
-        let here = plan.only_flags() && uids.count() <= HERE_MESSAGES_MAX;
-        let run = Box::new(FetchRun::new(plan, uids, read_only));
-        let fetched = self.run_fetch(run, here).await?;
+        if wants_mod_seqs {
+            self.enable_condstore();
+        }
+        if let Some(since) = changed_since {
+            let among = vanished.then(|| self.here(|selected, _| used_uids_of(selected, &set))).transpose()?;
+            match self.changed(since, among, uids).await? {
+                Ok(changed) => uids = changed,
+                Err(error) => return self.storage_error(tag, "FETCH", &error, Target::Other),
+            }
+        }
+        let fetched = self.fetch_all(plan, uids).await?;
         self.sync(Sync::after_message_command(uid)).await?;
         match fetched {
             Ok(Fetched { failed: Some(error), .. }) | Err(error) => {
@@ -66,6 +81,53 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    /// Tells which of `gone_among` vanished since a mod-sequence, and which of `uids` changed, with their flags: what a
+    /// client that comes back is told (RFC 7162 §3.2.5.1).
+    pub(crate) async fn fetch_changes(
+        &mut self,
+        since: ModSeq,
+        gone_among: UidSet,
+        uids: UidSet,
+    ) -> Result<Result<(), StorageError>, End> {
+        let changed = match self.changed(since.value(), Some(gone_among), uids).await? {
+            Ok(changed) => changed,
+            Err(error) => return Ok(Err(error)),
+        };
+        let items = vec![FetchItem::Uid, FetchItem::Flags, FetchItem::ModSeq];
+        let Some(plan) = Plan::new(true, items) else { return Ok(Ok(())) };
+        Ok(self.fetch_all(plan, changed).await?.map(drop))
+    }
+
+    /// Tells which messages vanished, if that is asked for, and finds those of `uids` with a larger mod-sequence.
+    async fn changed(
+        &mut self,
+        since: u64,
+        gone_among: Option<UidSet>,
+        uids: UidSet,
+    ) -> Result<Result<UidSet, StorageError>, End> {
+        self.on_selected(move |selected, out| {
+            if let Some(among) = gone_among {
+                let gone = selected.view.vanished(ModSeq::new(since).unwrap_or(ModSeq::MIN), &among)?;
+                write_vanished(out, Vanished::Earlier, &gone);
+            }
+            let (mut changed, mut rows, mut at) = (UidSet::new(), Rows::new(), Some(Cursor::START));
+            while let Some(from) = at {
+                rows.clear();
+                at = selected.view.scan(&uids, from, &Columns::flags(), ScanBudget::default(), &mut rows)?;
+                changed.extend(rows.rows.iter().filter(|row| row.modseq.value() > since).map(|row| row.uid));
+            }
+            Ok(changed)
+        })
+        .await
+    }
+
+    async fn fetch_all(&mut self, plan: Plan, uids: UidSet) -> Result<Result<Fetched, StorageError>, End> {
+        let read_only = self.here(|selected, _| selected.read_only)?;
+        let here = plan.only_flags() && uids.count() <= HERE_MESSAGES_MAX;
+        let run = Box::new(FetchRun::new(plan, uids, read_only, self.features));
+        self.run_fetch(run, here).await
     }
 
     async fn run_fetch(&mut self, mut run: Box<FetchRun>, here: bool) -> Result<Result<Fetched, StorageError>, End> {
@@ -100,5 +162,13 @@ impl Session {
             return Ok(Err(error));
         }
         Ok(Ok(Fetched { missing: run.missing, failed: run.failed.take() }))
+    }
+}
+
+/// The UIDs that a set names, of messages that are there or were; `*` is the last that was.
+fn used_uids_of(selected: &Selected, set: &MessageSet) -> UidSet {
+    match set {
+        MessageSet::Numbers(set) => set.resolve(selected.view.uid_next().value().saturating_sub(1)),
+        MessageSet::SavedResult => selected.saved_result(),
     }
 }

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use imap_proto::write::FetchWriter;
 use mailstore::{Batch, Cursor, FlagAction, FlagChange, Row, Rows, ScanBudget, StorageError};
-use mailtypes::{Flag, UidSet};
+use mailtypes::{Flag, InternalDate, UidSet};
 
 use crate::{
+    features::Features,
     selected::{FlagsDigest, Selected},
     session::{Commit, in_flight},
 };
@@ -30,6 +31,9 @@ pub(super) struct FetchRun {
     /// Messages that are to get `\Seen`.
     seen: UidSet,
     sets_seen: bool,
+    /// Whether a message's line tells that it is `\Seen` now. If not, the sync does, with the mod-sequence, as RFC 7162
+    /// §3.2.4 says.
+    tells_seen: bool,
     /// A commit that sets it, for the session to wait for.
     pub(super) seen_commit: Option<Commit>,
     /// Messages were gone.
@@ -60,9 +64,10 @@ pub(super) enum Failed {
 }
 
 impl FetchRun {
-    pub(super) fn new(plan: Plan, uids: UidSet, read_only: bool) -> Self {
+    pub(super) fn new(plan: Plan, uids: UidSet, read_only: bool, features: Features) -> Self {
         let sets_seen = plan.sets_seen && !read_only;
         Self {
+            tells_seen: plan.has_flags || !features.condstore,
             plan,
             at: (!uids.is_empty()).then_some(Cursor::START),
             uids,
@@ -164,8 +169,10 @@ impl FetchRun {
             self.seen.insert(row.uid);
             message.row.flags = row.flags | Flag::Seen.into();
             let keywords = self.rows.keywords(&row);
-            selected.client_knows(row.uid, FlagsDigest::of(message.row.flags, keywords));
-            if !self.plan.has_flags {
+            if self.tells_seen {
+                selected.client_knows(row.uid, FlagsDigest::of(message.row.flags, keywords));
+            }
+            if self.tells_seen && !self.plan.has_flags {
                 message.writer(out).flags(message.row.flags, row.recent, keywords);
                 message.begun = true;
             }
@@ -225,6 +232,14 @@ fn write_item(message: &mut Message, item: &Item, rows: &Rows, out: &mut Vec<u8>
         Item::BodyStructure => text_column("BODYSTRUCTURE", row.body_structure),
         Item::Flags => fetch.flags(row.flags, row.recent, rows.keywords(&row)),
         Item::Uid => fetch.uid(row.uid),
+        Item::ModSeq => fetch.mod_seq(row.modseq),
+        Item::SaveDate => fetch.save_date(row.save_date.map(InternalDate::utc)),
+        Item::EmailId => match row.guid.filter(|guid| !guid.is_zero()) {
+            Some(guid) => fetch.email_id(guid),
+            None => text_column("EMAILID", None),
+        },
+        // Threads are not kept (RFC 8474 §5.2).
+        Item::ThreadId => fetch.nil("THREADID"),
         Item::InternalDate => match row.internal_date {
             Some(date) => fetch.internal_date(date),
             None => text_column("INTERNALDATE", None),

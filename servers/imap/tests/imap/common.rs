@@ -1,6 +1,7 @@
 //! A host with one user's mail in memory, and clients that speak to it over a pipe.
 
 use std::{
+    path::Path,
     pin::Pin,
     sync::{
         Arc,
@@ -18,7 +19,10 @@ use culver_runtime::{
 use imap_proto::response::{Response, ResponseDecoder, ResponseLimits};
 use mailstore::{
     Batch, MailStorage, SaveMeta,
+    mailfs::sim::SimDisk,
+    mailindex::engine::{Env, EnvOptions, Fsync},
     memory::{MemoryOptions, MemoryStorage},
+    sdbox::{SdboxOptions, SdboxStorage},
 };
 use mailtypes::{Flags, InternalDate, MailboxName, Uid};
 use tokio::{
@@ -66,8 +70,19 @@ impl Host {
     }
 
     pub(crate) fn with(limits: Limits, options: MemoryOptions) -> Self {
+        Self::on(limits, Arc::new(MemoryStorage::new(options)))
+    }
+
+    /// On the backend that real mail is kept in, without a disk below it.
+    pub(crate) fn on_sdbox() -> Self {
+        let env =
+            Env::new(SimDisk::new().as_file_system(), EnvOptions { fsync: Fsync::Never, ..EnvOptions::default() });
+        let storage = SdboxStorage::create(&env, Path::new("/mail"), SdboxOptions::default()).unwrap();
+        Self::on(Limits::default(), Arc::new(storage))
+    }
+
+    fn on(limits: Limits, storage: Arc<dyn MailStorage>) -> Self {
         let limits = Limits { failed_login_delay: Duration::from_millis(50), ..limits };
-        let storage: Arc<dyn MailStorage> = Arc::new(MemoryStorage::new(options));
         let (stopper, stop): (Stopper, Stop) = Stopper::new();
         let passwords = StoragePool::new(PoolOptions::passwords());
         let pool = PoolOptions { threads: 4, steps_per_user_max: 4, ..PoolOptions::storage() };
@@ -79,6 +94,7 @@ impl Host {
             limits: Arc::new(limits),
             stop,
             peer: None,
+            special_uses: Arc::default(),
             client: culver_runtime::Client { plaintext_allowed: true, ..Default::default() },
             starttls: None,
         };

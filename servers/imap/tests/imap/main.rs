@@ -5,8 +5,16 @@ mod common;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod messages;
 #[cfg(test)]
+mod mod_sequences;
+#[cfg(test)]
+mod saved_results;
+#[cfg(test)]
 mod session;
+#[cfg(test)]
+mod storms;
 #[cfg(test)]
 mod two_sessions;

@@ -23,7 +23,7 @@ async fn login() {
     for word in ["IMAP4rev1", "LITERAL+", "UIDPLUS", "MOVE", "IDLE", "UNSELECT", "NAMESPACE", "ID", "CHILDREN"] {
         assert!(capabilities.contains(&format!(" {word}")), "{word} in {capabilities}");
     }
-    assert_eq!(client.ok("ENABLE CONDSTORE").await, "* ENABLED\r\ntag OK Enabled.\r\n");
+    assert_eq!(client.ok("ENABLE X-NONE").await, "* ENABLED\r\ntag OK Enabled.\r\n");
     assert!(client.ok("ID NIL").await.starts_with("* ID (\"name\" \"Culver\")\r\n"));
     assert!(client.ok("NAMESPACE").await.starts_with("* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n"));
     assert_eq!(client.command("FETCH 1 FLAGS").await, "tag BAD No mailbox selected.\r\n");
@@ -172,7 +172,8 @@ async fn select_tells_all_and_leaves_the_mailbox_before() {
     host.put("INBOX", b"Subject: a\n\n1\n", Flag::Seen.into());
     host.put("INBOX", b"Subject: b\n\n2\n", Flags::NONE);
     let mut client = host.log_in().await;
-    let validity = host.storage.mailbox(&mailtypes::MailboxName::inbox()).unwrap().uid_validity();
+    let inbox = host.storage.mailbox(&mailtypes::MailboxName::inbox()).unwrap();
+    let (validity, guid) = (inbox.uid_validity(), inbox.guid());
     let all = "\\Answered \\Flagged \\Deleted \\Seen \\Draft";
     let told = client.ok("EXAMINE INBOX").await;
     assert!(told.starts_with(&format!("* FLAGS ({all})\r\n* OK [PERMANENTFLAGS ()] Read-only mailbox.\r\n")), "{told}");
@@ -188,7 +189,8 @@ async fn select_tells_all_and_leaves_the_mailbox_before() {
              * FLAGS ({all})\r\n* OK [PERMANENTFLAGS ({all} \\*)] Flags permitted.\r\n\
              * 2 EXISTS\r\n* 2 RECENT\r\n* OK [UNSEEN 2] First unseen.\r\n\
              * OK [UIDVALIDITY {validity}] UIDs valid\r\n* OK [UIDNEXT 3] Predicted next UID\r\n\
-             * OK [HIGHESTMODSEQ 9] Highest\r\ntag OK [READ-WRITE] Select completed.\r\n"
+             * OK [HIGHESTMODSEQ 9] Highest\r\n* OK [MAILBOXID ({guid})] Ok\r\n\
+             tag OK [READ-WRITE] Select completed.\r\n"
         )
         .replace(|c: char| c.is_ascii_digit(), "0")
     );
