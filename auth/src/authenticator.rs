@@ -1,6 +1,6 @@
 //! Who answers for users: a file, or the program that Culver is built into.
 
-use std::{fmt, net::IpAddr};
+use std::fmt;
 
 use crate::{ScramSha256, User};
 
@@ -28,9 +28,10 @@ pub trait Authenticator: Send + Sync + fmt::Debug {
     /// The user with that name, for mail that is to be delivered.
     fn lookup(&self, name: &str) -> Result<Option<User>, AuthError>;
 
-    /// The user with that name, if what is stored of his password serves SCRAM-SHA-256.
-    fn scram_sha256(&self, name: &str) -> Result<Option<ScramUser>, AuthError> {
-        let _ = name;
+    /// The user with that name, if what is stored of his password serves SCRAM-SHA-256. Who stores passwords as they are
+    /// makes a salt of `salt_secret` ([`ScramSha256::of_plain`]).
+    fn scram_sha256(&self, name: &str, salt_secret: &[u8]) -> Result<Option<ScramUser>, AuthError> {
+        let _ = (name, salt_secret);
         Ok(None)
     }
 
@@ -43,11 +44,5 @@ pub trait Authenticator: Send + Sync + fmt::Debug {
     /// Iterations that most users' SCRAM credentials have, so that a name that does not exist looks like theirs.
     fn scram_iterations(&self) -> u32 {
         ScramSha256::ITERATIONS_DEFAULT
-    }
-
-    /// Whether a user may log in from an address (`None`: this machine). To be asked after his password was right.
-    fn allows_address(&self, user: &User, address: Option<IpAddr>) -> bool {
-        let _ = (user, address);
-        true
     }
 }

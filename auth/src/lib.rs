@@ -9,6 +9,8 @@
 #![forbid(unsafe_code)]
 
 mod authenticator;
+mod network;
+mod passwd_file;
 pub mod password;
 mod random;
 pub mod sasl;
@@ -17,6 +19,8 @@ mod secret;
 mod user;
 
 pub use authenticator::{AuthError, Authenticator, ScramUser};
+pub use network::{InvalidNetwork, Network};
+pub use passwd_file::{NewUser, PasswordFile, PasswordFileError};
 pub use password::{HashError, Password, PasswordError, Scheme};
 pub use random::RandomError;
 pub use scram_credentials::{ScramSha256, ScramSha256Error};

@@ -64,7 +64,7 @@ impl ScramSha256 {
         Self { iterations, salt, stored_key, server_key }
     }
 
-    fn derive(password: &[u8], salt: Vec<u8>, iterations: NonZeroU32) -> Self {
+    pub(crate) fn derive(password: &[u8], salt: Vec<u8>, iterations: NonZeroU32) -> Self {
         let (stored_key, server_key) = keys(password, &salt, iterations);
         Self { iterations, salt, stored_key, server_key }
     }

@@ -1,6 +1,8 @@
 //! Who a user is.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc};
+
+use crate::Network;
 
 /// A user's name as it was authenticated. It may become a folder's name: it has no `/`, is not `.` or `..`, begins with
 /// no `.` and has no control character. Lower case, as Dovecot's `auth_username_format=%Lu`. Cheap to clone.
@@ -64,12 +66,19 @@ pub struct User {
     pub home: Option<PathBuf>,
     /// His own mail location, such as `maildir:~/Maildir`, where it is not what everybody's is.
     pub mail: Option<String>,
+    /// The networks from which he may log in; `None`: from everywhere.
+    pub allow_nets: Option<Arc<[Network]>>,
 }
 
 impl User {
     /// One with a name and nothing of his own.
     pub fn new(name: UserName) -> Self {
-        Self { name, home: None, mail: None }
+        Self { name, home: None, mail: None, allow_nets: None }
+    }
+
+    /// Whether he may log in from an address; `None` is this machine without an address.
+    pub fn may_log_in_from(&self, address: Option<IpAddr>) -> bool {
+        self.allow_nets.as_ref().is_none_or(|networks| networks.iter().any(|network| network.contains(address)))
     }
 }
 

@@ -177,3 +177,127 @@ fn name_of(name: &str) -> Result<String, Failure> {
     }
     String::from_utf8(prepared(decoded.as_bytes()).into_owned()).map_err(|_| Failure::Malformed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Scheme, ScramSha256, password::Password};
+
+    /// The exchange of RFC 7677 §3: the user `user` with the password `pencil`.
+    const CLIENT_FIRST: &[u8] = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
+    const SERVER_FIRST: &str = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+    const CLIENT_FINAL: &str =
+        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+    const SERVER_FINAL: &str = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
+    const SERVER_NONCE: &str = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+
+    fn credentials() -> ScramSha256 {
+        let salt = BASE64_STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        ScramSha256::derive(b"pencil", salt, 4096.try_into().unwrap())
+    }
+
+    fn began(plus: bool, binding: &ChannelBinding, first: &[u8]) -> Result<Scram, Failure> {
+        let mut scram = Scram::with_nonce(plus, binding.clone(), SERVER_NONCE.to_owned());
+        scram.step(first).map(|_| scram)
+    }
+
+    #[test]
+    fn the_exchange_of_the_rfc() {
+        let mut scram = Scram::with_nonce(false, ChannelBinding::default(), SERVER_NONCE.to_owned());
+        assert_eq!(scram.step(CLIENT_FIRST), Ok(Next::FindScram { name: "user".to_owned() }));
+        assert_eq!(scram.challenge(credentials()), Ok(Next::Challenge(SERVER_FIRST.as_bytes().to_vec())));
+        assert_eq!(scram.step(CLIENT_FINAL.as_bytes()), Ok(Next::Challenge(SERVER_FINAL.as_bytes().to_vec())));
+        assert_eq!(scram.step(b""), Ok(Next::Proven));
+        assert_eq!(scram.step(b""), Err(Failure::Malformed), "it is over");
+    }
+
+    #[test]
+    fn nothing_but_the_right_proof_counts() {
+        let answer = |message: &str, credentials: ScramSha256| {
+            let mut scram = began(false, &ChannelBinding::default(), CLIENT_FIRST).unwrap();
+            scram.challenge(credentials).unwrap();
+            let answer = scram.step(message.as_bytes());
+            assert_eq!(scram.step(b""), Err(Failure::Malformed), "a second try is none");
+            answer
+        };
+        let decoy = ScramSha256::decoy(b"secret", "user", 4096);
+        assert_eq!(answer(CLIENT_FINAL, decoy), Err(Failure::Proof));
+        let changed = |from: &str, to: &str| answer(&CLIENT_FINAL.replace(from, to), credentials());
+        assert_eq!(changed("dHzb", "eHzb"), Err(Failure::Proof));
+        assert_eq!(changed("c=biws", "c=eSws"), Err(Failure::ChannelBinding));
+        assert_eq!(changed("r=rOpr", "r=rOps"), Err(Failure::Malformed));
+        assert_eq!(changed(",p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=", ""), Err(Failure::Malformed));
+        assert_eq!(changed("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=", "dHzb"), Err(Failure::Malformed));
+        assert_eq!(changed("hNlF$k0", "hNlF$k0,x=y"), Err(Failure::Proof), "extensions are part of what is signed");
+    }
+
+    #[test]
+    fn channel_bindings() {
+        let none = ChannelBinding::default();
+        let some = ChannelBinding { exporter: Some([7; 32]), server_end_point: Some(vec![1, 2, 3]) };
+        let begin = |plus, binding: &ChannelBinding, flag: &str| {
+            let first = format!("{flag},,n=user,r=rOprNGfwEbeRWgbNEkqO");
+            began(plus, binding, first.as_bytes()).map(|_| ())
+        };
+        assert_eq!(begin(false, &none, "n"), Ok(()));
+        assert_eq!(begin(false, &some, "n"), Ok(()));
+        assert_eq!(begin(false, &none, "y"), Ok(()));
+        assert_eq!(begin(false, &some, "y"), Err(Failure::ChannelBinding), "somebody hid that we can bind");
+        assert_eq!(begin(true, &some, "p=tls-exporter"), Ok(()));
+        assert_eq!(begin(true, &some, "p=tls-server-end-point"), Ok(()));
+        assert_eq!(begin(true, &some, "p=tls-unique"), Err(Failure::ChannelBinding));
+        assert_eq!(begin(true, &none, "p=tls-exporter"), Err(Failure::ChannelBinding));
+        assert_eq!(begin(true, &some, "n"), Err(Failure::ChannelBinding));
+        assert_eq!(begin(false, &some, "p=tls-exporter"), Err(Failure::ChannelBinding));
+
+        // What is bound is checked, not only named.
+        let mut scram = began(true, &some, b"p=tls-exporter,,n=user,r=rOprNGfwEbeRWgbNEkqO").unwrap();
+        scram.challenge(credentials()).unwrap();
+        let mut other = b"p=tls-exporter,,".to_vec();
+        other.extend([8; 32]);
+        let message = CLIENT_FINAL.replace("biws", &BASE64_STANDARD.encode(other));
+        assert_eq!(scram.step(message.as_bytes()), Err(Failure::ChannelBinding));
+    }
+
+    #[test]
+    fn first_messages() {
+        let name = |message: &str| {
+            let mut scram = Scram::with_nonce(false, ChannelBinding::default(), SERVER_NONCE.to_owned());
+            match scram.step(message.as_bytes())? {
+                Next::FindScram { name } => Ok(name),
+                next => panic!("{next:?}"),
+            }
+        };
+        assert_eq!(name("n,,n=a=2Cb=3Dc,r=x,ext=1"), Ok("a,b=c".to_owned()));
+        assert_eq!(name("n,a=ann,n=ann,r=x"), Ok("ann".to_owned()));
+        assert_eq!(name("n,a=bob,n=ann,r=x"), Err(Failure::Authorization));
+        assert_eq!(name("n,,m=1,n=ann,r=x"), Err(Failure::Extension));
+        for message in
+            ["", "n", "n,,", "n,,n=ann", "n,,n=,r=x", "n,,n=a=2c,r=x", "n,,n=a=,r=x", "n,,r=x,n=ann", "n,,n=ann,r="]
+        {
+            assert_eq!(name(message), Err(Failure::Malformed), "{message}");
+        }
+        let mut scram = Scram::with_nonce(false, ChannelBinding::default(), SERVER_NONCE.to_owned());
+        assert_eq!(scram.step(b"n,,n=\xff,r=x"), Err(Failure::Malformed));
+    }
+
+    /// RFC 5802 §5.1: names and passwords are prepared, so that two spellings of one text are one.
+    #[test]
+    fn texts_are_prepared() {
+        let stored = Password::hash(Scheme::ScramSha256, "I\u{ad}X\u{2168}".as_bytes()).unwrap();
+        assert!(stored.matches(b"IXIX"));
+        assert_eq!(name_of("\u{aa}nn").unwrap(), "ann");
+    }
+
+    /// A password that is stored as it is serves too, and names that nobody has look like the others.
+    #[test]
+    fn salts_do_not_tell_who_is_there() {
+        let plain = ScramSha256::of_plain(b"pencil", b"secret", "user");
+        let decoy = ScramSha256::decoy(b"secret", "nobody", ScramSha256::ITERATIONS_DEFAULT);
+        assert_eq!((plain.salt().len(), plain.iterations()), (decoy.salt().len(), decoy.iterations()));
+        assert_eq!(decoy, ScramSha256::decoy(b"secret", "nobody", ScramSha256::ITERATIONS_DEFAULT));
+        assert_ne!(decoy.salt(), ScramSha256::decoy(b"secret", "nobodi", 4096).salt());
+        assert_ne!(decoy.salt(), ScramSha256::decoy(b"Secret", "nobody", 4096).salt());
+        assert!(plain.matches(b"pencil") && !decoy.matches(b"pencil"));
+    }
+}

@@ -15,8 +15,6 @@ mod lines;
 mod listener;
 mod login;
 mod metrics;
-mod password;
-mod password_file;
 mod penalty;
 mod pool;
 mod socket;
@@ -24,9 +22,11 @@ mod stop;
 mod storages;
 mod stream;
 mod tls;
-mod user;
 
-pub use auth::sasl;
+pub use auth::{
+    AuthError, Authenticator, HashError, InvalidUserName, NewUser, Password, PasswordError, PasswordFile,
+    PasswordFileError, Scheme, ScramSha256, ScramUser, Secret, User, UserName, sasl,
+};
 pub use connections::{ConnectionPermit, Connections, TooManyConnections, UserPermit};
 pub use current::CurrentLimits;
 pub use limits::Limits;
@@ -34,8 +34,6 @@ pub use lines::{Gone, Line, Lines};
 pub use listener::{Accepted, Listener, Refusal};
 pub use login::{CannotStart, Client, Exchange, LoginOptions, Logins, SaslStep};
 pub use metrics::{Counted, Counter, Gauge, Histogram, METRICS, Metrics, ProtocolMetrics, Sample};
-pub use password::{HashError, Password, PasswordScheme};
-pub use password_file::{NewUser, PasswordFile, PasswordFileError};
 pub use penalty::PenaltyOptions;
 pub use pool::{PoolError, PoolOptions, StoragePool};
 pub use socket::{BoundSocket, ListenAddress, Peer, Socket, SocketFile};
@@ -43,4 +41,3 @@ pub use stop::{Stop, Stopper};
 pub use storages::{OpenStorages, StorageProvider};
 pub use stream::Stream;
 pub use tls::{CertificateFiles, Tls, TlsError, TlsInfo, TlsOptions, TlsVersion, self_made_certificate};
-pub use user::{AuthError, Authenticator, InvalidUserName, ScramUser, User, UserName};

@@ -185,7 +185,7 @@ impl Logins {
         let (address, password) = (client.address, Arc::clone(password));
         let checked = self.on_pool(name, move |authenticator, name| {
             let user = authenticator.verify(name, &password)?;
-            Ok(user.filter(|user| authenticator.allows_address(user, address)))
+            Ok(user.filter(|user| user.may_log_in_from(address)))
         });
         checked.await.map(Option::flatten)
     }
@@ -254,7 +254,9 @@ impl Exchange {
     async fn find_scram(&mut self, name: String) -> Result<SaslStep, AuthError> {
         self.logins.wait_for_turn(&self.client).await;
         let began = Instant::now();
-        let found = self.logins.on_pool(&name, |authenticator, name| authenticator.scram_sha256(name)).await;
+        let secret = self.logins.shared.decoy_secret.clone();
+        let look = move |authenticator: &dyn Authenticator, name: &str| authenticator.scram_sha256(name, &secret.0);
+        let found = self.logins.on_pool(&name, look).await;
         let credentials = match found?.flatten() {
             Some(found) => {
                 self.user = Some(found.user);
@@ -281,8 +283,7 @@ impl Exchange {
             Next::FindScram { .. } | Next::CheckPassword { .. } => None,
         };
         let Client { address, .. } = self.client;
-        let allows = |user: &User| self.logins.shared.authenticator.allows_address(user, address);
-        match user.filter(allows) {
+        match user.filter(|user| user.may_log_in_from(address)) {
             Some(user) => {
                 self.logins.shared.penalties.forget(address);
                 Ok(SaslStep::Done(user))

@@ -1,0 +1,96 @@
+//! A line of a passwd-file: `user:password:uid:gid:gecos:home:shell:extra_fields`, where all behind the password may be
+//! missing, and the last has fields `name=value` or `name` separated by spaces, and may have further colons.
+//!
+//! What is used of it: the password, the home, and of the extra fields `user`, `allow_nets`, `nopassword`, `nologin`,
+//! `userdb_home` and `userdb_mail`. Numbers of users and groups are not: one process serves the mail of one system user.
+
+use std::path::PathBuf;
+
+use crate::{Network, Password, PasswordError, Scheme, User, UserName};
+
+/// What a line says of a user.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) user: User,
+    /// `None` where there is none, or one that cannot be used: then there is mail for him, and no login.
+    pub(super) password: Option<Password>,
+    /// Every password is right.
+    pub(super) nopassword: bool,
+    /// None is.
+    pub(super) nologin: bool,
+}
+
+/// What is wrong with a line.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// It is nobody's.
+    Name(crate::InvalidUserName),
+    /// Its user cannot log in.
+    Password(PasswordError),
+    /// Its user cannot log in from anywhere.
+    AllowNets,
+    /// The field `user` names nobody.
+    OtherName(crate::InvalidUserName),
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(error) => write!(f, "line passed over: {error}"),
+            Self::Password(error) => write!(f, "no login for its user: {error}"),
+            Self::AllowNets => f.write_str("no login for its user: allow_nets lists something else than networks"),
+            Self::OtherName(error) => write!(f, "no login for its user: field user: {error}"),
+        }
+    }
+}
+
+impl Entry {
+    /// Reads a line that is no comment: the name that logs in, and what is said of it.
+    pub(super) fn parse(line: &str, default: Scheme, mut report: impl FnMut(Fault)) -> Option<(UserName, Self)> {
+        let mut fields = line.splitn(8, ':');
+        let name = match UserName::new(fields.next().unwrap_or_default()) {
+            Ok(name) => name,
+            Err(error) => {
+                report(Fault::Name(error));
+                return None;
+            }
+        };
+        let stored = fields.next().unwrap_or_default();
+        let home = fields.nth(3).filter(|home| !home.is_empty()).map(PathBuf::from);
+        let extra = fields.nth(1).unwrap_or_default();
+        let user = User { home, ..User::new(name.clone()) };
+        let mut entry = Self { user, password: None, nopassword: false, nologin: false };
+        if !stored.is_empty() {
+            match Password::parse(stored, default) {
+                Ok(password) => entry.password = Some(password),
+                Err(error) => report(Fault::Password(error)),
+            }
+        }
+        for field in extra.split_ascii_whitespace() {
+            if let Err(fault) = entry.extra(field) {
+                entry.nologin = true;
+                report(fault);
+            }
+        }
+        // A password beside `nopassword` is a contradiction; the stricter of the two holds.
+        entry.nopassword &= stored.is_empty();
+        Some((name, entry))
+    }
+
+    fn extra(&mut self, field: &str) -> Result<(), Fault> {
+        let (name, value) = field.split_once('=').unwrap_or((field, ""));
+        match name {
+            "user" => self.user.name = UserName::new(value).map_err(Fault::OtherName)?,
+            "allow_nets" => {
+                let networks = Network::parse_list(value).map_err(|_| Fault::AllowNets)?;
+                self.user.allow_nets = Some(networks.into());
+            }
+            "nopassword" => self.nopassword = true,
+            "nologin" => self.nologin = true,
+            "userdb_home" => self.user.home = Some(PathBuf::from(value)),
+            "userdb_mail" => self.user.mail = Some(value.to_owned()),
+            _ => {}
+        }
+        Ok(())
+    }
+}
