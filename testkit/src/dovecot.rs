@@ -30,6 +30,11 @@ pub fn is_installed() -> bool {
     ["/usr/sbin/dovecot", "/usr/lib/dovecot/imap", "/usr/lib/dovecot/lmtp"].iter().all(|path| Path::new(path).exists())
 }
 
+/// Whether dovecot-pop3d is there too.
+pub fn has_pop3() -> bool {
+    is_installed() && Path::new("/usr/lib/dovecot/pop3").exists()
+}
+
 /// How a Dovecot is set up.
 #[derive(Clone, Debug)]
 pub struct Setup<'a> {
