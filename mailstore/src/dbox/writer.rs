@@ -1,193 +1,53 @@
 //! Writing a message file while it arrives, and parsing the message on its way.
 
 use mailfs::FileHandle;
-use mailmime::{Limits, Scanner, Structure};
 
 use super::{DboxError, FileHeader, MessageHeader, Metadata};
-use crate::traits::NulPolicy;
-
-/// Bytes gathered before they are written. A message that is smaller costs a single write.
-const BUFFER_LEN: usize = 64 << 10;
-
-/// What a NUL becomes under [`NulPolicy::Replace`], and what Dovecot shows IMAP clients in its place.
-const NUL_REPLACEMENT: u8 = 0x80;
-
-/// How line ends are stored.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum BodyLineEnds {
-    /// LF, as Dovecot does.
-    #[default]
-    Lf,
-    /// CRLF, which Dovecot reads as well: a range of a message is then a range of its file.
-    CrLf,
-}
-
-/// How to write a message.
-#[derive(Clone, Debug, Default)]
-pub struct WriterOptions {
-    /// Line ends of the body.
-    pub line_ends: BodyLineEnds,
-    /// NUL bytes.
-    pub nuls: NulPolicy,
-    /// What parsing may hold in memory.
-    pub limits: Limits,
-}
+pub use crate::indexed::{BodyLineEnds, WriterOptions, Written};
+use crate::indexed::{BodyWriteError, BodyWriter, Closing};
 
 /// Writes one message into a new file that nobody else knows of yet: file header, a message header with size 0, the
 /// body as it comes; at the end the metadata, and the size into its place.
 #[derive(Debug)]
 pub struct DboxWriter {
-    file: FileHandle,
-    options: WriterOptions,
-    scanner: Scanner,
-    /// Not yet written; lies at `flushed_len` of the file.
-    buffer: Vec<u8>,
-    flushed_len: u64,
+    body: BodyWriter,
     header_offset: u64,
-    body_offset: u64,
-    last: Option<u8>,
-    cr_pending: bool,
 }
 
-/// A message that was written whole; not synced.
-#[derive(Debug)]
-pub struct Written {
-    /// The file.
-    pub file: FileHandle,
-    /// Bytes of the body as stored.
-    pub body_len: u64,
-    /// Bytes with CRLF line ends.
-    pub virtual_size: u64,
-    /// What parsing found.
-    pub structure: Structure,
+impl From<BodyWriteError> for DboxError {
+    fn from(error: BodyWriteError) -> Self {
+        match error {
+            BodyWriteError::Refused(why) => Self::Refused(why),
+            BodyWriteError::Fs(e) => Self::Fs(e),
+        }
+    }
 }
 
 impl DboxWriter {
     /// Begins a file made at `created` (Unix seconds).
     pub fn new(file: FileHandle, created: u32, options: WriterOptions) -> Self {
-        let mut buffer = Vec::new();
-        FileHeader::new(created).write(&mut buffer);
-        let header_offset = buffer.len() as u64;
-        MessageHeader::new(0).write(&mut buffer);
-        let body_offset = buffer.len() as u64;
-        let scanner = Scanner::new(options.limits.clone());
-        Self {
-            file,
-            options,
-            scanner,
-            buffer,
-            flushed_len: 0,
-            header_offset,
-            body_offset,
-            last: None,
-            cr_pending: false,
-        }
+        let mut head = Vec::new();
+        FileHeader::new(created).write(&mut head);
+        let header_offset = head.len() as u64;
+        MessageHeader::new(0).write(&mut head);
+        Self { body: BodyWriter::new(file, head, options), header_offset }
     }
 
     /// The next bytes of the message, with LF or CRLF line ends, cut anywhere.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), DboxError> {
-        match (memchr::memchr(0, bytes), self.options.nuls) {
-            (None, _) | (_, NulPolicy::Keep) => self.write_lines(bytes),
-            (Some(_), NulPolicy::Refuse) => Err(DboxError::Refused("Message contains NUL bytes")),
-            (Some(_), NulPolicy::Replace) => {
-                let replaced: Vec<u8> = bytes.iter().map(|&b| if b == 0 { NUL_REPLACEMENT } else { b }).collect();
-                self.write_lines(&replaced)
-            }
-        }
-    }
-
-    fn write_lines(&mut self, bytes: &[u8]) -> Result<(), DboxError> {
-        match self.options.line_ends {
-            BodyLineEnds::Lf => self.write_as_lf(bytes),
-            BodyLineEnds::CrLf => self.write_as_crlf(bytes),
-        }
-    }
-
-    /// Drops each CR that an LF follows.
-    fn write_as_lf(&mut self, bytes: &[u8]) -> Result<(), DboxError> {
-        let Some(&first) = bytes.first() else { return Ok(()) };
-        if std::mem::take(&mut self.cr_pending) && first != b'\n' {
-            self.store(b"\r")?;
-        }
-        let mut from = 0;
-        for at in memchr::memchr_iter(b'\r', bytes) {
-            match bytes.get(at + 1) {
-                Some(b'\n') => {
-                    self.store(bytes.get(from..at).unwrap_or_default())?;
-                    from = at + 1;
-                }
-                Some(_) => {}
-                None => {
-                    self.store(bytes.get(from..at).unwrap_or_default())?;
-                    from = at + 1;
-                    self.cr_pending = true;
-                }
-            }
-        }
-        self.store(bytes.get(from..).unwrap_or_default())
-    }
-
-    /// Puts a CR before each LF that has none.
-    fn write_as_crlf(&mut self, bytes: &[u8]) -> Result<(), DboxError> {
-        let mut from = 0;
-        for at in memchr::memchr_iter(b'\n', bytes) {
-            let before = if at == 0 { self.last } else { bytes.get(at - 1).copied() };
-            if before != Some(b'\r') {
-                self.store(bytes.get(from..at).unwrap_or_default())?;
-                self.store(b"\r")?;
-                from = at;
-            }
-        }
-        self.store(bytes.get(from..).unwrap_or_default())?;
-        self.last = bytes.last().copied().or(self.last);
-        Ok(())
-    }
-
-    fn store(&mut self, bytes: &[u8]) -> Result<(), DboxError> {
-        self.scanner.write(bytes);
-        if self.buffer.len() + bytes.len() <= BUFFER_LEN {
-            self.buffer.extend_from_slice(bytes);
-            return Ok(());
-        }
-        self.flush()?;
-        if bytes.len() >= BUFFER_LEN {
-            self.file.write_at(bytes, self.flushed_len)?;
-            self.flushed_len += bytes.len() as u64;
-        } else {
-            self.buffer.extend_from_slice(bytes);
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), DboxError> {
-        self.file.write_at(&self.buffer, self.flushed_len)?;
-        self.flushed_len += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
+        Ok(self.body.write(bytes)?)
     }
 
     /// The message is whole: `metadata` is given its virtual size and makes the lines.
-    pub fn finish(mut self, metadata: impl FnOnce(u64) -> Metadata) -> Result<Written, DboxError> {
-        if std::mem::take(&mut self.cr_pending) {
-            self.store(b"\r")?;
-        }
-        let body_len = self.flushed_len + self.buffer.len() as u64 - self.body_offset;
-        let structure = self.scanner.finish();
-        let virtual_size = structure.virtual_len();
-        let mut header = Vec::with_capacity(MessageHeader::LEN);
-        MessageHeader::new(body_len).write(&mut header);
-        metadata(virtual_size).write(&mut self.buffer);
-        if self.flushed_len == 0 {
-            let place = self.header_offset as usize..self.body_offset as usize;
-            if let Some(place) = self.buffer.get_mut(place) {
-                place.copy_from_slice(&header);
-            }
-            self.file.write_at(&self.buffer, 0)?;
-        } else {
-            self.file.write_at(&self.buffer, self.flushed_len)?;
-            self.file.write_at(&header, self.header_offset)?;
-        }
-        Ok(Written { file: self.file, body_len, virtual_size, structure })
+    pub fn finish(self, metadata: impl FnOnce(u64) -> Metadata) -> Result<Written, DboxError> {
+        let offset = self.header_offset;
+        let written = self.body.finish(|body_len, virtual_size| {
+            let (mut header, mut tail) = (Vec::with_capacity(MessageHeader::LEN), Vec::new());
+            MessageHeader::new(body_len).write(&mut header);
+            metadata(virtual_size).write(&mut tail);
+            Closing { patch: Some((offset, header)), tail }
+        })?;
+        Ok(written)
     }
 }
 

@@ -8,6 +8,7 @@
 //! 3. A message's file is opened only for what neither the record nor the cache nor [`MessageFiles::known`] tells.
 
 mod body;
+mod body_writer;
 mod cached;
 mod deletion;
 mod error;
@@ -24,7 +25,9 @@ use std::time::SystemTime;
 use mailindex::state::State;
 use mailtypes::{Guid, Uid};
 
+pub use self::body_writer::{BodyLineEnds, WriterOptions, Written};
 pub(crate) use self::{
+    body_writer::{BodyWriteError, BodyWriter, Closing},
     deletion::{is_deleted, mark_deleted},
     error::{from_commit, from_index},
     fill::values_of_saved,

@@ -1,15 +1,37 @@
 //! Maildir: a file for each message, whose name holds its flags (`docs/formats/maildir.md`).
+//!
+//! # Invariants
+//!
+//! 1. Anybody may add, rename and remove files at any moment; the index follows. What is acknowledged to a client is in
+//!    the index, durable, before names change for it.
+//! 2. A UID that was shown is never given to another message, and stays with its own as long as UID list, index or a
+//!    process that has the mailbox open knows it.
+//! 3. No file is written once it has its name, and none is overwritten: a file may have further names elsewhere.
 
+mod commit;
+mod duplicates;
+mod files;
 mod index;
+mod keywords;
+mod mailbox;
+mod message;
+mod name;
 mod recover;
+mod save;
+mod seen;
 mod storage;
+mod store;
+mod sync;
+mod table;
+mod uidlist;
+mod watch;
 
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicUsize},
 };
 
-use mailindex::engine::Env;
+use mailindex::engine::{Env, Fsync};
 
 pub use self::storage::{MaildirLayout, MaildirPlaces, MaildirSeparator, MaildirStorage};
 use crate::traits::NulPolicy;
@@ -34,13 +56,6 @@ pub(crate) struct Dirs {
     pub(crate) index: PathBuf,
 }
 
-impl Dirs {
-    /// All in one folder.
-    pub(crate) fn in_one(dir: &Path) -> Self {
-        Self { mail: dir.to_owned(), control: dir.to_owned(), index: dir.to_owned() }
-    }
-}
-
 /// What all mailboxes of a store share.
 pub(crate) struct Shared {
     pub(crate) env: Env,
@@ -54,5 +69,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(env: &Env, uid_validity_dir: &Path, options: MaildirOptions) -> Self {
         Self { env: env.clone(), options, uid_validity_dir: uid_validity_dir.to_owned(), open_saved: Arc::default() }
+    }
+
+    /// Whether data is synced at all.
+    fn syncs(&self) -> bool {
+        self.env.options().fsync != Fsync::Never
     }
 }

@@ -5,26 +5,24 @@
 
 use std::sync::Arc;
 
-use mailfs::FileSystemExt;
-use mailindex::{
-    engine::{self, IndexError, MessageStore},
-    state::Deletion,
-};
-use mailtypes::UidSet;
-
-use super::{Dirs, Shared};
+use super::{Dirs, Shared, index::message_store};
 use crate::{
     indexed::{PREFIX, from_index},
     mailbox_list::RecoveredMailbox,
     traits::Result,
 };
+use mailfs::FileSystemExt;
+use mailindex::{
+    engine::{self, IndexError},
+    state::Deletion,
+};
 
 /// Cuts the index's log if need be. One that cannot be read is made anew when the mailbox is opened.
-pub(super) fn recover_mailbox(shared: &Shared, dirs: &Dirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {
+pub(super) fn recover_mailbox(shared: &Arc<Shared>, dirs: &Dirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {
     if !shared.env.fs().is_dir(&dirs.index)? {
         return Ok(0);
     }
-    match engine::recover(&shared.env, &dirs.index, PREFIX, Arc::new(Untouched)) {
+    match engine::recover(&shared.env, &dirs.index, PREFIX, message_store(shared, dirs)) {
         Ok(recovered) => {
             mailbox.reports = recovered.reports;
             mailbox.deleted = recovered.state.is_some_and(|state| state.deletion() == Deletion::Done);
@@ -34,13 +32,4 @@ pub(super) fn recover_mailbox(shared: &Shared, dirs: &Dirs, mailbox: &mut Recove
         Err(e) => return Err(from_index(&mailbox.name, &e)),
     }
     Ok(0)
-}
-
-/// Files stay where they are: which of them are gone from the index is found out when the mailbox is opened.
-struct Untouched;
-
-impl MessageStore for Untouched {
-    fn remove(&self, _: &UidSet) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(())
-    }
 }

@@ -55,9 +55,17 @@ pub(in crate::engine) struct Locked {
 pub(in crate::engine) fn lock(index: &Arc<MailboxIndex>, timeout: Duration, ranked: bool) -> Result<Locked> {
     let fs = &**index.env().fs();
     let start = fs.monotonic();
-    let store_lock = index.store.lock(timeout, ranked).map_err(|e| match e.is_timeout() {
-        true => IndexError::LockTimeout { path: index.paths.log.clone(), waited: timeout },
-        false => e.into(),
+    index.check_not_deleted()?;
+    let store_lock = index.store.lock(timeout, ranked).map_err(|e| {
+        if e.is_timeout() {
+            return IndexError::LockTimeout { path: index.paths.log.clone(), waited: timeout };
+        }
+        if e.is_not_found() {
+            // The folder that the lock lies in is gone, and the mailbox with it.
+            index.set_deleted();
+            return index.deleted_error();
+        }
+        e.into()
     })?;
     for _ in 0..LOCK_TRIES_MAX {
         index.check_not_deleted()?;

@@ -66,6 +66,11 @@ impl<'a> CommitPoint<'a> {
         Ok(uid)
     }
 
+    /// UIDs below this one are not to be given any more, whatever the log says.
+    pub fn raise_next_uid(&mut self, next: Uid) {
+        self.next_uid = self.next_uid.map(|uid| uid.max(next)).filter(|uid| *uid <= Uid::MAX_ON_DISK);
+    }
+
     /// The records to be appended.
     pub fn transaction(&mut self) -> &mut Transaction {
         &mut self.transaction

@@ -1,0 +1,421 @@
+//! The files of one mailbox: which name each message has now, the UID list and the keywords beside them.
+//!
+//! One of these is shared by all who have the mailbox open in one `Env`. Names change at any moment by anybody's hand; what
+//! stands here is where a file was last seen, to be looked for again where it is not found.
+//!
+//! # Invariants
+//!
+//! 1. UID list and keywords are written with the UID list's dotlock held; reading needs none.
+//! 2. The mutex is never held while a lock is waited for.
+//! 3. A name that is taken is never overwritten.
+
+use std::{
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use mailfs::{FileHandle, FileKind, FileSystem, FileSystemExt, Metadata, OpenMode};
+use mailindex::state::{RecordRef, State};
+use mailtypes::{Guid, Keyword, Uid, UidValidity};
+use sha1::{Digest, Sha1};
+
+use super::{
+    Dirs, Shared,
+    keywords::{self, Keywords},
+    name::{self, Letters, NameFlags},
+    seen::Seen,
+    table::{Entry, Folder, Place, Table},
+    uidlist::{self, Uidlist},
+    watch::Stir,
+};
+use crate::{
+    indexed::new_guid,
+    mailbox_list::{Rights, next_uid_validity},
+    traits::{Result, StorageError},
+};
+
+const UIDLIST: &str = "dovecot-uidlist";
+const KEYWORDS: &str = "dovecot-keywords";
+
+/// How often a message that is renamed under our hands is looked for again.
+const FIND_TRIES_MAX: usize = 4;
+
+/// Files in `tmp` of that age belong to nobody any more.
+const TMP_AGE_MAX: Duration = Duration::from_secs(36 * 3600);
+
+/// What identifies one content of a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Mark {
+    device: u64,
+    inode: u64,
+    pub(super) len: u64,
+    pub(super) modified: SystemTime,
+}
+
+impl Mark {
+    pub(super) fn of(there: &Metadata) -> Self {
+        Self { device: there.device, inode: there.inode, len: there.len, modified: there.modified }
+    }
+}
+
+/// What is known of the files.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) table: Option<Table>,
+    pub(super) uidlist: Option<Mark>,
+    pub(super) keywords: Keywords,
+    keywords_mark: Option<Mark>,
+    /// The folders as the index knows them.
+    pub(super) seen: Option<Seen>,
+    /// Whether messages stay in `new`, for who does not take the recent ones.
+    pub(super) left_in_new: Option<bool>,
+    pub(super) scan: u32,
+}
+
+impl Known {
+    /// The table, which is there once it was asked for by [`MaildirFiles::load`].
+    pub(super) fn table(&mut self) -> &mut Table {
+        self.table.get_or_insert_default()
+    }
+}
+
+/// See the module.
+pub(super) struct MaildirFiles {
+    pub(super) shared: Arc<Shared>,
+    pub(super) dirs: Dirs,
+    pub(super) new: PathBuf,
+    pub(super) cur: PathBuf,
+    tmp: PathBuf,
+    known: Mutex<Known>,
+    /// Names were changed that are not durable.
+    pub(super) owes_names: AtomicBool,
+    pub(super) stir: Arc<Stir>,
+}
+
+/// A file that was listed.
+pub(super) struct Listed {
+    pub(super) folder: Folder,
+    pub(super) name: Vec<u8>,
+}
+
+impl MaildirFiles {
+    pub(super) fn new(shared: &Arc<Shared>, dirs: &Dirs) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            dirs: dirs.clone(),
+            new: dirs.mail.join("new"),
+            cur: dirs.mail.join("cur"),
+            tmp: dirs.mail.join("tmp"),
+            known: Mutex::default(),
+            owes_names: AtomicBool::new(false),
+            stir: Arc::default(),
+        }
+    }
+
+    pub(super) fn fs(&self) -> &Arc<dyn FileSystem> {
+        self.shared.env.fs()
+    }
+
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn folder(&self, folder: Folder) -> &Path {
+        match folder {
+            Folder::New => &self.new,
+            Folder::Cur => &self.cur,
+        }
+    }
+
+    pub(super) fn tmp(&self) -> &Path {
+        &self.tmp
+    }
+
+    pub(super) fn path(&self, base: &[u8], place: &Place) -> PathBuf {
+        name::path_in(self.folder(place.folder), base, &place.info)
+    }
+
+    pub(super) fn uidlist_path(&self) -> PathBuf {
+        self.dirs.control.join(UIDLIST)
+    }
+
+    /// Mode of new files in the control folder.
+    pub(super) fn control_mode(&self) -> mailfs::Result<u32> {
+        Ok(Rights::of(&**self.fs(), &self.dirs.control)?.file_mode())
+    }
+
+    /// Forgets all: what an operation has left half done is read from the files again.
+    pub(super) fn forget(&self) {
+        *self.known() = Known::default();
+    }
+
+    /// Reads UID list and keywords if they are not known or have changed.
+    pub(super) fn load(&self, known: &mut Known) -> mailfs::Result<()> {
+        let there = self.fs().metadata(&self.uidlist_path())?.as_ref().map(Mark::of);
+        if known.table.is_none() || there != known.uidlist {
+            let list = match there {
+                Some(_) => Uidlist::parse(&self.read(&self.uidlist_path(), uidlist::FILE_LEN_MAX)?),
+                None => Uidlist::parse(b""),
+            };
+            if let Some(line) = list.damaged_line.filter(|_| there.is_some()) {
+                tracing::warn!(path = %self.uidlist_path().display(), line, "damaged UID list");
+            }
+            known.table = Some(Table::new(list, known.table.take()));
+            known.uidlist = there;
+        }
+        self.load_keywords(known)
+    }
+
+    fn load_keywords(&self, known: &mut Known) -> mailfs::Result<()> {
+        let path = self.dirs.control.join(KEYWORDS);
+        let there = self.fs().metadata(&path)?.as_ref().map(Mark::of);
+        if there != known.keywords_mark {
+            let bytes = if there.is_some() { self.read(&path, keywords::FILE_LEN_MAX)? } else { Vec::new() };
+            known.keywords = Keywords::parse(&bytes);
+            known.keywords_mark = there;
+        }
+        Ok(())
+    }
+
+    fn read(&self, path: &Path, limit: u64) -> mailfs::Result<Vec<u8>> {
+        match self.fs().read_all(path, limit) {
+            Err(e) if e.is_not_found() => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    /// Writes the keywords, with the lock held. The time of the file must be another than before, for Dovecot looks at
+    /// nothing else.
+    pub(super) fn save_keywords(&self, known: &mut Known) -> mailfs::Result<()> {
+        let path = self.dirs.control.join(KEYWORDS);
+        let sync = self.shared.syncs();
+        self.fs().write_atomic(&path, &known.keywords.encode(), self.control_mode()?, sync)?;
+        let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let file = self.fs().open(&path, OpenMode::ReadWrite)?;
+        let before = known.keywords_mark.map(|mark| mark.modified);
+        if let Some(before) = before.filter(|t| seconds(*t) >= file.metadata().map_or(0, |m| seconds(m.modified))) {
+            file.set_modified(before + Duration::from_secs(1))?;
+        }
+        known.keywords_mark = Some(Mark::of(&file.metadata()?));
+        Ok(())
+    }
+
+    /// Writes what is new in the table, from a UID on, with the lock held: appended, or the file anew where that is due.
+    /// Gives the file that is still to be synced, and its length before.
+    pub(super) fn save_uidlist(
+        &self,
+        known: &mut Known,
+        state: &State,
+        from: Option<Uid>,
+    ) -> mailfs::Result<Option<(FileHandle, u64)>> {
+        let next_uid = state.next_uid();
+        let is_live = |entry: &Entry| entry.uid >= next_uid || state.contains(entry.uid);
+        let Some(table) = known.table.as_mut() else { return Ok(None) };
+        let rewrite = table.needs_rewrite || known.uidlist.is_none() || !table.is_mostly(is_live);
+        if rewrite {
+            table.retain(is_live);
+            self.rewrite_uidlist(known, state)?;
+            return Ok(None);
+        }
+        let Some(from) = from else { return Ok(None) };
+        let lines = table.encode_from(from);
+        let file = self.fs().open(&self.uidlist_path(), OpenMode::ReadWrite)?;
+        let before = table.file_len;
+        if file.len()? > before {
+            // A line that a crash has left unfinished.
+            file.set_len(before)?;
+        }
+        file.write_at(&lines, before)?;
+        table.file_len = before + lines.len() as u64;
+        known.uidlist = Some(Mark::of(&file.metadata()?));
+        Ok(Some((file, before)))
+    }
+
+    /// Writes the whole UID list, durably, with the lock held.
+    pub(super) fn rewrite_uidlist(&self, known: &mut Known, state: &State) -> mailfs::Result<()> {
+        let fs = &**self.fs();
+        let table = known.table();
+        let header = &mut table.header;
+        if header.uid_validity.is_none() {
+            let in_index = state.uid_validity().map(Ok);
+            header.uid_validity =
+                Some(in_index.unwrap_or_else(|| next_uid_validity(fs, &self.shared.uid_validity_dir))?);
+        }
+        header.guid = header.guid.or_else(|| Some(new_guid(fs)));
+        table.header.next_uid = Some(table.next_uid().max(state.next_uid()));
+        let bytes = table.encode();
+        fs.write_atomic(&self.uidlist_path(), &bytes, self.control_mode()?, self.shared.syncs())?;
+        table.file_len = bytes.len() as u64;
+        table.needs_rewrite = false;
+        known.uidlist = fs.metadata(&self.uidlist_path())?.as_ref().map(Mark::of);
+        Ok(())
+    }
+
+    /// UIDVALIDITY and GUID, read from the files.
+    pub(super) fn identity(&self) -> Result<(Option<UidValidity>, Option<Guid>)> {
+        let mut known = self.known();
+        self.load(&mut known)?;
+        let header = &known.table().header;
+        Ok((header.uid_validity, header.guid))
+    }
+
+    /// Reads the names of one folder. What cannot be a message is left out; empty folders go.
+    pub(super) fn list(&self, folder: Folder, out: &mut Vec<Listed>) -> mailfs::Result<()> {
+        let dir = self.folder(folder);
+        let entries = match self.fs().read_dir(dir) {
+            Err(e) if e.is_not_found() && folder == Folder::New => return Ok(()),
+            other => other?,
+        };
+        for entry in entries {
+            match entry.kind {
+                FileKind::File | FileKind::Symlink => {
+                    let name = entry.name.into_vec();
+                    if name::is_message(&name) {
+                        out.push(Listed { folder, name });
+                    }
+                }
+                FileKind::Dir => {
+                    // Only if it is empty, as Dovecot does.
+                    let _ = self.fs().remove_dir(&dir.join(entry.name));
+                }
+                FileKind::Other => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes files from `tmp` that belong to nobody any more.
+    pub(super) fn clean_tmp(&self) -> mailfs::Result<()> {
+        let fs = self.fs();
+        let entries = match fs.read_dir(&self.tmp) {
+            Err(e) if e.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        for entry in entries.into_iter().filter(|entry| entry.kind == FileKind::File) {
+            let path = self.tmp.join(&entry.name);
+            // Not the time of modification, which may be that of the mail.
+            let age = fs.metadata(&path)?.and_then(|there| fs.now().duration_since(there.changed).ok());
+            if age.is_some_and(|age| age > TMP_AGE_MAX) {
+                match fs.unlink(&path) {
+                    Err(e) if !e.is_not_found() => return Err(e),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes where the files of known messages are now; the index is not told.
+    pub(super) fn find_all(&self, known: &mut Known) -> mailfs::Result<()> {
+        let mut listed = Vec::new();
+        self.list(Folder::New, &mut listed)?;
+        self.list(Folder::Cur, &mut listed)?;
+        known.scan = known.scan.wrapping_add(1);
+        let scan = known.scan;
+        let table = known.table();
+        for Listed { folder, name } in &listed {
+            let (base, info) = name::split(name);
+            let Some(entry) = table.uid_of(base).and_then(|uid| table.get_mut(uid)) else { continue };
+            let place = Place { folder: *folder, info: info.into() };
+            if entry.scan != scan && entry.place.as_ref() != Some(&place) {
+                entry.place = Some(place);
+            }
+            entry.scan = scan;
+        }
+        for uid in table.iter().filter(|entry| entry.scan != scan).map(|entry| entry.uid).collect::<Vec<_>>() {
+            if let Some(entry) = table.get_mut(uid) {
+                entry.place = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something with a message's file under its present name, looking for it again where it is not found.
+    pub(super) fn with_path<T>(
+        &self,
+        state: &State,
+        uid: Uid,
+        mut work: impl FnMut(&Path) -> mailfs::Result<T>,
+    ) -> Result<T> {
+        for turn in 0..FIND_TRIES_MAX {
+            for path in self.candidates(state, uid, turn)? {
+                match work(&path) {
+                    Err(e) if e.is_not_found() => {}
+                    other => return Ok(other?),
+                }
+            }
+        }
+        Err(StorageError::Expunged { uid })
+    }
+
+    /// Where a message's file should be: where it was seen; else where its flags say; else where it is found.
+    fn candidates(&self, state: &State, uid: Uid, turn: usize) -> Result<Vec<PathBuf>> {
+        let mut known = self.known();
+        if known.table.is_none() || turn == 1 {
+            self.load(&mut known)?;
+        }
+        if turn > 0 {
+            self.find_all(&mut known)?;
+        }
+        let Some(entry) = known.table().get(uid).cloned() else { return Ok(Vec::new()) };
+        Ok(match &entry.place {
+            Some(place) => vec![self.path(&entry.base, place)],
+            None if turn == 0 => self.guesses(&known, state, &entry),
+            None => Vec::new(),
+        })
+    }
+
+    fn guesses(&self, known: &Known, state: &State, entry: &Entry) -> Vec<PathBuf> {
+        let flags = state.record_of(entry.uid).map(|record| self.flags_in(known, state, &record)).unwrap_or_default();
+        let info = name::with_flags(b"", flags);
+        let cur = name::path_in(&self.cur, &entry.base, &info);
+        vec![cur, name::path_in(&self.new, &entry.base, b"")]
+    }
+
+    /// A message's flags as its name should tell them.
+    pub(super) fn flags_in(&self, known: &Known, state: &State, record: &RecordRef<'_>) -> NameFlags {
+        let names = record.keyword_bits().iter().filter_map(|bit| state.keyword(bit)?.keyword());
+        let mut letters = Letters::default();
+        names.filter_map(|name| known.keywords.letter(name)).for_each(|letter| letters.insert(letter));
+        NameFlags { flags: record.flags(), letters }
+    }
+
+    /// The letters of keywords; those that have none get one as long as there are any. With the lock held.
+    pub(super) fn letters_for<'a>(
+        &self,
+        known: &mut Known,
+        keywords: impl Iterator<Item = &'a Keyword>,
+    ) -> mailfs::Result<Letters> {
+        let mut letters = Letters::default();
+        let before = known.keywords.letters();
+        for keyword in keywords {
+            if let Some(letter) = known.keywords.add(keyword) {
+                letters.insert(letter);
+            }
+        }
+        if known.keywords.letters() != before {
+            self.save_keywords(known)?;
+        }
+        Ok(letters)
+    }
+
+    /// Whether the names that were changed have to be synced.
+    pub(super) fn owe_names(&self) {
+        self.owes_names.store(true, Ordering::Release);
+    }
+}
+
+/// The GUID of a message whose GUID is a text (`docs/formats/README.md`, "GUID128").
+pub(super) fn guid_of_text(text: &[u8]) -> Guid {
+    Guid::parse(text).unwrap_or_else(|_| {
+        let hash = Sha1::digest(text);
+        let mut guid = Guid::ZERO;
+        guid.0.iter_mut().zip(hash.iter().skip(hash.len() - 16)).for_each(|(to, from)| *to = *from);
+        guid
+    })
+}

@@ -1,0 +1,142 @@
+//! One message's file, open.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use mailfs::{FileHandle, OpenMode};
+use mailindex::state::State;
+use mailtypes::{Guid, Uid};
+
+use super::{
+    files::{MaildirFiles, guid_of_text},
+    watch::FolderWatch,
+};
+use crate::{
+    indexed::{Indexed, Known, MessageFiles, StoredMessage},
+    traits::{Freshness, Result, StorageError, Wake, Watch},
+};
+
+/// Read when a file is opened: most messages whole.
+const FIRST_READ_LEN: usize = 16 << 10;
+
+/// How compressed files begin, which Dovecot's plugins write.
+const COMPRESSED: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"];
+
+struct MaildirMessage {
+    file: FileHandle,
+    path: PathBuf,
+    len: u64,
+    virtual_size: Option<u64>,
+    modified: SystemTime,
+    changed: SystemTime,
+    start: Vec<u8>,
+}
+
+fn read_message(files: &MaildirFiles, path: &Path) -> mailfs::Result<MaildirMessage> {
+    let file = files.fs().open(path, OpenMode::Read)?;
+    let there = file.metadata()?;
+    let mut start = vec![0; usize::try_from(there.len).unwrap_or(usize::MAX).min(FIRST_READ_LEN)];
+    let read = file.read_at(&mut start, 0)?;
+    start.truncate(read);
+    Ok(MaildirMessage {
+        file,
+        path: path.to_owned(),
+        len: there.len,
+        virtual_size: None,
+        modified: there.modified,
+        changed: there.changed,
+        start,
+    })
+}
+
+impl StoredMessage for MaildirMessage {
+    fn stored_len(&self) -> u64 {
+        self.len
+    }
+
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let want = left.min(buf.len());
+        let buf = buf.get_mut(..want).unwrap_or_default();
+        let there = usize::try_from(offset).ok().and_then(|from| self.start.get(from..)?.get(..want));
+        if let Some(there) = there {
+            buf.copy_from_slice(there);
+            return Ok(want);
+        }
+        let read = self.file.read_at(buf, offset)?;
+        if read < want {
+            let what = "the file was cut while it was read".to_owned();
+            return Err(StorageError::Corrupt { path: self.path.clone(), offset: offset + read as u64, what });
+        }
+        Ok(read)
+    }
+
+    fn virtual_size(&self) -> Result<Option<u64>> {
+        Ok(self.virtual_size)
+    }
+
+    fn received(&self) -> Result<Option<u32>> {
+        let seconds = self.modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Ok(u32::try_from(seconds).ok())
+    }
+
+    fn changed(&self) -> SystemTime {
+        self.changed
+    }
+
+    fn guid(&self) -> Result<Option<Guid>> {
+        // It is in the UID list, not in the file.
+        Ok(None)
+    }
+
+    fn check_plain(&self) -> Result<()> {
+        if COMPRESSED.iter().any(|magic| self.start.starts_with(magic)) {
+            return Err(StorageError::Unsupported(format!("compressed message {}", self.path.display())));
+        }
+        Ok(())
+    }
+}
+
+impl MessageFiles for MaildirFiles {
+    fn open(&self, state: &State, uid: Uid) -> Result<Box<dyn StoredMessage>> {
+        let mut message = self.with_path(state, uid, |path| read_message(self, path))?;
+        let sizes = {
+            let mut known = self.known();
+            known.table().get(uid).map(|entry| (entry.stored_size(), entry.virtual_size()))
+        };
+        // A name that is wrong about one is not believed about the other.
+        if let Some((stored, virtual_size)) = sizes
+            && stored.is_none_or(|stored| stored == message.len)
+        {
+            message.virtual_size = virtual_size;
+        }
+        Ok(Box::new(message))
+    }
+
+    fn known(&self, uid: Uid) -> Known {
+        let mut known = MaildirFiles::known(self);
+        if known.table.is_none()
+            && let Err(e) = self.load(&mut known)
+        {
+            tracing::warn!("the UID list cannot be read: {e}");
+        }
+        match known.table().get(uid) {
+            Some(entry) => Known { virtual_size: entry.virtual_size(), guid: Some(guid_of_text(entry.guid_text())) },
+            None => Known::default(),
+        }
+    }
+
+    fn look(&self, mailbox: &Indexed, takes_recent: bool) -> Result<()> {
+        self.look_for_changes(mailbox, takes_recent)
+    }
+
+    fn freshness(&self) -> Freshness {
+        self.stir.freshness()
+    }
+
+    fn watch(&self, wake: Wake) -> Result<Option<Box<dyn Watch>>> {
+        Ok(Some(Box::new(FolderWatch::new(self, &wake)?)))
+    }
+}
