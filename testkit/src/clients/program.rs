@@ -14,7 +14,7 @@ use anyhow::{Context, ensure};
 use crate::place::MailUser;
 
 /// How long a program may take. Far more than any needs, so that only one that hangs meets it.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A program to be run with a home of its own. What it prints goes to files: a pipe that a daemon inherited would never
 /// end.

@@ -14,15 +14,16 @@ use testkit::{
 use crate::{deliver_numbered, listing, numbers_of, stage};
 
 /// Its exit codes: there was mail; there was none.
-const GOT_MAIL: i32 = 0;
+pub(crate) const GOT_MAIL: i32 = 0;
 const NO_MAIL: i32 = 1;
 
-fn fetch(stage: &Stage, home: &Path, protocol: &str, port: u16, options: &str, code: i32) -> Vec<u32> {
+/// Runs fetchmail with options; returns which messages it brought, and removes them again.
+pub(crate) fn fetch(stage: &Stage, home: &Path, protocol: &str, port: u16, options: &str, code: i32) -> Vec<u32> {
     let got = home.join("got");
     fs::create_dir_all(&got).unwrap();
     let configuration = format!(
-        "poll 127.0.0.1 protocol {protocol} port {port} auth password no dns\n\
-         user ann password {PASSWORD} sslproto \"\" no rewrite {options}\n\
+        "poll localhost protocol {protocol} port {port} auth password no dns\n\
+         user ann password {PASSWORD} no rewrite {options}\n\
          mda \"cat >{}/$$\"\n",
         got.display()
     );
@@ -46,12 +47,12 @@ fn fetchmail_takes_unseen_mail_over_imap() {
     let port = stage.culver().imap.port();
     let fetch = |options: &str, code: i32| fetch(&stage, &home, "IMAP", port, options, code);
     deliver_numbered(&stage, "ann", 1..=10);
-    assert_eq!(fetch("keep", GOT_MAIL), (1..=10).collect::<Vec<_>>());
-    assert_eq!(fetch("keep", NO_MAIL), [0; 0]);
+    assert_eq!(fetch("sslproto \"\" keep", GOT_MAIL), (1..=10).collect::<Vec<_>>());
+    assert_eq!(fetch("sslproto \"\" keep", NO_MAIL), [0; 0]);
     let inbox = listing(&stage, "ann", "INBOX");
     assert!(inbox.len() == 10 && inbox.iter().all(|line| line.contains("\\Seen")), "{inbox:?}");
     deliver_numbered(&stage, "ann", 11..=12);
-    assert_eq!(fetch("nokeep", GOT_MAIL), [11, 12], "of the unseen");
-    assert_eq!(fetch("fetchall nokeep", GOT_MAIL), (1..=10).collect::<Vec<_>>());
+    assert_eq!(fetch("sslproto \"\" nokeep", GOT_MAIL), [11, 12], "of the unseen");
+    assert_eq!(fetch("sslproto \"\" fetchall nokeep", GOT_MAIL), (1..=10).collect::<Vec<_>>());
     assert_eq!(listing(&stage, "ann", "INBOX").len(), 0);
 }

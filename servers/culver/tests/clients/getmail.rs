@@ -9,13 +9,18 @@ use testkit::{
 
 use crate::{deliver_numbered, listing, numbers_of, stage};
 
-fn fetch(stage: &Stage, home: &Path, retriever: &str, port: u16, options: &str) -> Vec<u32> {
+/// Runs getmail with a retriever and options; returns which messages it brought, and removes them again.
+pub(crate) fn fetch(stage: &Stage, home: &Path, retriever: &str, port: u16, options: &str) -> Vec<u32> {
     for part in ["cur", "new", "tmp"] {
         fs::create_dir_all(home.join("mail").join(part)).unwrap();
     }
+    let trust = match retriever.contains("SSL") {
+        true => format!("ca_certs = {}", stage.certificate().display()),
+        false => String::new(),
+    };
     let configuration = format!(
-        "[retriever]\ntype = {retriever}\nserver = 127.0.0.1\nport = {port}\nusername = ann\npassword = {PASSWORD}\n\
-         [destination]\ntype = Maildir\npath = {}/mail/\n[options]\nverbose = 2\n{options}\n",
+        "[retriever]\ntype = {retriever}\nserver = localhost\nport = {port}\nusername = ann\npassword = {PASSWORD}\n\
+         {trust}\n[destination]\ntype = Maildir\npath = {}/mail/\n[options]\nverbose = 2\n{options}\n",
         home.display()
     );
     fs::write(home.join("getmailrc"), configuration).unwrap();
@@ -30,17 +35,20 @@ fn fetch(stage: &Stage, home: &Path, retriever: &str, port: u16, options: &str) 
     numbers_of(&messages.into_iter().map(|message| message.bytes).collect::<Vec<_>>())
 }
 
+fn takes_new_mail(stage: &Stage, retriever: &str, port: u16) {
+    let home = stage.home("getmail").unwrap();
+    let fetch = |options: &str| fetch(stage, &home, retriever, port, options);
+    deliver_numbered(stage, "ann", 1..=10);
+    assert_eq!(fetch("read_all = false\ndelete = false"), (1..=10).collect::<Vec<_>>());
+    deliver_numbered(stage, "ann", 11..=13);
+    assert_eq!(fetch("read_all = false\ndelete = false"), [11, 12, 13], "the UIDs of the first ten are known");
+    assert_eq!(listing(stage, "ann", "INBOX").len(), 13);
+    assert_eq!(fetch("read_all = true\ndelete = true"), (1..=13).collect::<Vec<_>>());
+    assert_eq!(listing(stage, "ann", "INBOX").len(), 0);
+}
+
 #[test]
 fn getmail_takes_new_mail_over_imap() {
     let Some(stage) = stage("getmail", Peer::Getmail, &["ann"]) else { return };
-    let home = stage.home("getmail").unwrap();
-    let port = stage.culver().imap.port();
-    let fetch = |options: &str| fetch(&stage, &home, "SimpleIMAPRetriever", port, options);
-    deliver_numbered(&stage, "ann", 1..=10);
-    assert_eq!(fetch("read_all = false\ndelete = false"), (1..=10).collect::<Vec<_>>());
-    deliver_numbered(&stage, "ann", 11..=13);
-    assert_eq!(fetch("read_all = false\ndelete = false"), [11, 12, 13], "the UIDs of the first ten are known");
-    assert_eq!(listing(&stage, "ann", "INBOX").len(), 13);
-    assert_eq!(fetch("read_all = true\ndelete = true"), (1..=13).collect::<Vec<_>>());
-    assert_eq!(listing(&stage, "ann", "INBOX").len(), 0);
+    takes_new_mail(&stage, "SimpleIMAPRetriever", stage.culver().imap.port());
 }

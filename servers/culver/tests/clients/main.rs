@@ -13,18 +13,21 @@ mod isync;
 mod mutt;
 mod offlineimap;
 mod postfix;
+mod tls;
 
 use testkit::{
     clients::{Peer, Stage, missing},
     observe::ShownMessage,
 };
 
+const CULVER: &str = env!("CARGO_BIN_EXE_culver");
+
 /// A server for a test, unless something that the test needs is not installed.
 fn stage(what: &str, peer: Peer, users: &[&str]) -> Option<Stage> {
     if missing(what, &[Peer::Dovecot, peer]) {
         return None;
     }
-    Some(Stage::new(what, env!("CARGO_BIN_EXE_culver").as_ref(), users).unwrap())
+    Some(Stage::new(what, CULVER.as_ref(), users).unwrap())
 }
 
 /// A message that is easily told from others: `Subject: number N`, from `senderN@test.example`, on the Nth of March.
