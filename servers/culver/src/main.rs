@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod commands;
 mod config;
 mod dump;
 mod serve;
@@ -11,9 +12,12 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use self::config::{
-    arguments::{ConfigArguments, ListenerArguments},
-    command::ConfigCommand,
+use self::{
+    commands::MailCommand,
+    config::{
+        arguments::{ConfigArguments, ListenerArguments},
+        command::ConfigCommand,
+    },
 };
 
 #[global_allocator]
@@ -38,6 +42,8 @@ enum Command {
         #[command(subcommand)]
         command: Option<ConfigCommand>,
     },
+    #[command(flatten)]
+    Mail(MailCommand),
     /// Decode a transaction log, index, cache or dbox file, whatever state it is in.
     Dump {
         /// The file.
@@ -50,18 +56,17 @@ enum Command {
 
 fn main() -> ExitCode {
     let Arguments { config, command } = Arguments::parse();
+    let done = |()| ExitCode::SUCCESS;
     let outcome = match command {
-        Command::Serve(listeners) => serve::run(&config.overlay(Some(&listeners))),
-        Command::Config { command } => config::command::run(&config, command),
-        Command::Dump { file, json } => dump::run(&file, json),
+        Command::Serve(listeners) => serve::run(&config.overlay(Some(&listeners))).map(done),
+        Command::Config { command } => config::command::run(&config, command).map(done),
+        Command::Mail(command) => commands::run(&config, &command),
+        Command::Dump { file, json } => dump::run(&file, json).map(done),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&error);
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|error| {
+        report(&error);
+        ExitCode::FAILURE
+    })
 }
 
 #[allow(clippy::print_stderr, reason = "a command tells on standard error why it failed")]

@@ -1,0 +1,54 @@
+//! The commands that look after users and their mail. They work beside a running server: a store may be open in any number
+//! of processes.
+
+mod export;
+mod fetch;
+mod import;
+mod mailbox;
+mod output;
+mod progress;
+mod query;
+mod search;
+mod store;
+mod user;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::config::arguments::ConfigArguments;
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MailCommand {
+    /// Add, change, remove and list users.
+    User {
+        #[command(subcommand)]
+        command: user::UserCommand,
+    },
+    /// Take mail in from an mbox file, a tree of Maildirs or a folder of .eml files.
+    Import(import::ImportArguments),
+    /// Write mail out as mbox files, Maildirs or .eml files.
+    Export(export::ExportArguments),
+    /// List, examine and change mailboxes.
+    Mailbox {
+        #[command(subcommand)]
+        command: mailbox::MailboxCommand,
+    },
+    /// Show messages of a mailbox.
+    Fetch(fetch::FetchArguments),
+    /// Find messages of a mailbox, by the words of IMAP's SEARCH.
+    Search(search::SearchArguments),
+}
+
+/// Carries a command out.
+pub(crate) fn run(config: &ConfigArguments, command: &MailCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        MailCommand::User { command } => user::run(config, command).map(|()| ExitCode::SUCCESS),
+        MailCommand::Import(arguments) => import::run(config, arguments),
+        MailCommand::Export(arguments) => export::run(config, arguments),
+        MailCommand::Mailbox { command } => mailbox::run(config, command).map(|()| ExitCode::SUCCESS),
+        MailCommand::Fetch(arguments) => fetch::run(config, arguments).map(|()| ExitCode::SUCCESS),
+        MailCommand::Search(arguments) => search::run(config, arguments).map(|()| ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,202 @@
+//! The commands that look after mail, run as a user would.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
+use testkit::{
+    culver::Culver,
+    place::{MailUser, Place},
+};
+
+/// A data folder with the user ann.
+struct Host {
+    place: Place,
+}
+
+impl Host {
+    fn new() -> Self {
+        let place = Place::new("commands").unwrap();
+        let host = Self { place };
+        Culver::prepare(&host.path("data"), &MailUser::for_tests().unwrap(), &["ann"]).unwrap();
+        host
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.place.path().join(name)
+    }
+
+    fn output(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_culver"));
+        command.arg("--data").arg(self.path("data")).args(arguments).output().unwrap()
+    }
+
+    /// What a command that must succeed prints.
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What a command that must fail says.
+    fn fail(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Vec<Value> {
+        let text = self.run(&[arguments, &["--json"]].concat());
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn with_mail() -> Self {
+        let host = Self::new();
+        let text = |path: &str, text: &str| {
+            let path = host.path(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        text(
+            "eml/1.eml",
+            "From: Bob <bob@example.org>\nSubject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\nDate: Thu, 29 Nov 2001 22:33:52 +0100\n\nbody of one\n",
+        );
+        text("eml/2.eml", "From: eve@example.org\nSubject: two words\n\nthe other body\n");
+        let printed = host.run(&["import", "ann", host.path("eml").to_str().unwrap()]);
+        assert_eq!(printed, "2 imported, 0 there already, 0 failed\n");
+        host
+    }
+}
+
+fn names_below(path: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Runs a command with a line on its standard input.
+fn with_input(host: &Host, arguments: &[&str], line: &str) -> Output {
+    use std::io::Write as _;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_culver"));
+    command.arg("--data").arg(host.path("data")).args(arguments);
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn users_come_and_go() {
+    let host = Host::new();
+    let list = |host: &Host| host.run(&["user", "list"]);
+    assert_eq!(list(&host), "ann\tPLAIN\n");
+    let added = with_input(&host, &["user", "add", "Bob@Example.org"], "secret\n");
+    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    let made = host.run(&["user", "add", "carl", "--generate", "--scheme", "SHA512-CRYPT"]);
+    assert!(made.strip_prefix("password: ").unwrap().trim_end().len() >= 16);
+    assert_eq!(list(&host), "ann\tPLAIN\nbob@example.org\tARGON2ID\ncarl\tSHA512-CRYPT\n");
+    assert!(host.fail(&["user", "add", "carl", "--generate"]).contains("already"));
+    assert!(host.fail(&["user", "add", "../x", "--generate"]).contains("a user name cannot"));
+    assert!(host.fail(&["user", "add", "x", "--scheme", "ROT13"]).contains("SHA512-CRYPT"));
+    assert!(!with_input(&host, &["user", "passwd", "carl"], "\n").status.success());
+    assert!(with_input(&host, &["user", "passwd", "carl"], "other\n").status.success());
+    assert!(host.run(&["user", "list", "--json"]).contains(r#"{"name":"carl","scheme":"ARGON2ID"}"#));
+    host.run(&["user", "remove", "ann"]);
+    assert!(host.fail(&["user", "remove", "ann"]).contains("ann"));
+    assert!(!list(&host).contains("ann"));
+}
+
+#[test]
+fn mail_goes_in_and_comes_out() {
+    let host = Host::with_mail();
+    let eml = host.path("eml");
+    assert_eq!(host.run(&["import", "ann", eml.to_str().unwrap()]), "0 imported, 2 there already, 0 failed\n");
+    let out = host.path("out");
+    let printed = host.run(&["export", "ann", out.to_str().unwrap()]);
+    assert_eq!(printed, "1 mailboxes: 2 exported, 0 there already, 0 failed\n");
+    assert_eq!(names_below(&out), ["INBOX.mbox"]);
+    let again = host.run(&["import", "ann", "--mailbox", "Old/2001", out.join("INBOX.mbox").to_str().unwrap()]);
+    assert_eq!(again, "2 imported, 0 there already, 0 failed\n");
+    assert_eq!(host.json(&["search", "ann", "Old/2001"]), [json!(1), json!(2)]);
+    let printed = host.run(&[
+        "export",
+        "ann",
+        host.path("maildir").to_str().unwrap(),
+        "--format",
+        "maildir",
+        "--mailboxes",
+        "Old/*",
+    ]);
+    assert_eq!(printed, "1 mailboxes: 2 exported, 0 there already, 0 failed\n");
+    assert_eq!(names_below(&host.path("maildir")), [".Old.2001"]);
+}
+
+#[test]
+fn mailboxes_are_made_and_unmade() {
+    let host = Host::new();
+    host.run(&["mailbox", "create", "ann", "Büro/2024"]);
+    let names = |host: &Host| {
+        host.json(&["mailbox", "list", "ann"])
+            .iter()
+            .map(|v| v["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&host), ["INBOX", "Büro", "Büro/2024"]);
+    host.run(&["mailbox", "rename", "ann", "Büro", "Office"]);
+    assert_eq!(names(&host), ["INBOX", "Office", "Office/2024"]);
+    assert!(host.fail(&["mailbox", "create", "ann", "Office/2024"]).contains("exists already"));
+    host.run(&["mailbox", "delete", "ann", "Office/2024"]);
+    assert_eq!(names(&host)[0], "INBOX");
+    assert!(host.fail(&["mailbox", "delete", "ann", "INBOX"]).contains("INBOX can't be deleted"));
+    assert!(host.fail(&["mailbox", "create", "ann", "../x"]).contains("climb"));
+    assert!(host.fail(&["mailbox", "list", "bob"]).contains("there is no user bob"));
+}
+
+#[test]
+fn status_counts() {
+    let host = Host::with_mail();
+    let status = host.json(&["mailbox", "status", "ann", "INBOX"]);
+    let numbers = ["messages", "unseen", "uid_next"].map(|key| status[0][key].as_u64().unwrap());
+    assert_eq!(numbers, [2, 2, 3]);
+    assert!(status[0]["size"].as_u64().unwrap() > 100);
+    assert!(host.run(&["mailbox", "status", "ann"]).starts_with("INBOX\tmessages 2\tunseen 2\t"));
+}
+
+#[test]
+fn messages_are_found_and_shown() {
+    let host = Host::with_mail();
+    assert_eq!(host.run(&["search", "ann", "INBOX", "FROM bob"]), "1\n");
+    assert_eq!(host.run(&["search", "ann", "INBOX", "subject", "two words"]), "2\n");
+    assert_eq!(host.run(&["search", "ann", "INBOX", "TEXT", "Grüße"]), "1\n");
+    assert_eq!(host.run(&["search", "ann", "INBOX", "NOT ALL"]), "");
+    assert!(host.fail(&["search", "ann", "INBOX", "FROM"]).contains("the query \"FROM\""));
+    assert!(host.fail(&["search", "ann", "INBOX", "TEXT {3}"]).contains("not as literals"));
+    assert!(host.fail(&["search", "ann", "Nowhere", "ALL"]).contains("mailbox Nowhere does not exist"));
+    let shown = host.json(&["fetch", "ann", "INBOX", "--fields", "uid,date,from,subject,flags", "FROM bob"]);
+    let expect = json!({
+        "uid": 1, "date": "29-Nov-2001 21:33:52 +0000", "from": ["Bob <bob@example.org>"], "subject": "Grüße", "flags": [],
+    });
+    assert_eq!(shown, [expect]);
+    assert_eq!(
+        host.run(&["fetch", "ann", "INBOX", "--fields", "uid,from,subject"]),
+        "1\tBob <bob@example.org>\tGrüße\n2\teve@example.org\ttwo words\n"
+    );
+    let raw = host.run(&["fetch", "ann", "INBOX", "--raw", "UID 2"]);
+    assert_eq!(raw, "From: eve@example.org\r\nSubject: two words\r\n\r\nthe other body\r\n");
+    assert_eq!(host.json(&["mailbox", "status", "ann"])[0]["unseen"], json!(2), "a look changes nothing");
+}
+
+#[test]
+fn a_source_that_is_none_and_a_message_that_is_too_large() {
+    let host = Host::new();
+    assert!(host.fail(&["import", "ann", host.path("nothing").to_str().unwrap()]).contains("it does not exist"));
+    fs::write(host.path("notes"), "no mail").unwrap();
+    assert!(host.fail(&["import", "ann", host.path("notes").to_str().unwrap()]).contains("no mbox file"));
+}
