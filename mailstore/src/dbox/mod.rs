@@ -7,6 +7,7 @@
 //! 2. A published file is never changed in place. [`DboxWriter`] writes files that nobody knows of yet.
 //! 3. What stands in the metadata and is not known here is kept and copied.
 
+mod assembled;
 mod attachments;
 mod dump;
 mod error;
@@ -15,6 +16,7 @@ mod metadata;
 mod reader;
 mod writer;
 
+pub(crate) use assembled::{Assembled, attachment_path};
 pub use attachments::Attachment;
 pub use dump::{Dump, dump};
 pub use error::DboxError;

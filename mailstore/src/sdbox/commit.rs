@@ -21,7 +21,7 @@ use mailindex::{
 };
 use mailtypes::{Flags, Keyword, MailboxName, Uid, UidSet, UidValidity};
 
-use super::{files::Mails, save::SdboxSaved};
+use super::{attached, files::Mails, save::SdboxSaved};
 use crate::{
     indexed::{self, from_commit, unix_now},
     traits::{Committed, FlagChange, Result, StorageError},
@@ -170,7 +170,7 @@ fn take_in(
     flags: Flags,
     keywords: &[Keyword],
 ) -> std::result::Result<Uid, OpError> {
-    let uid = name_next(mails, at, made, |path| message.temp.rename_new(path))?;
+    let uid = name_next(mails, at, made, |_, path| message.temp.rename_new(path))?;
     append(at, uid, flags.into(), keywords.iter());
     at.cache(uid, indexed::values_of_saved(&message.structure, message.received, unix_now(&*mails.fs)));
     Ok(uid)
@@ -190,12 +190,12 @@ fn name_next(
     mails: &Mails,
     at: &mut CommitPoint<'_>,
     made: &mut Made,
-    mut put: impl FnMut(&Path) -> mailfs::Result<()>,
+    mut put: impl FnMut(Uid, &Path) -> mailfs::Result<()>,
 ) -> std::result::Result<Uid, OpError> {
     for _ in 0..LEFTOVERS_MAX {
         let uid = at.next_uid()?;
         let path = mails.path(uid);
-        match put(&path) {
+        match put(uid, &path) {
             Ok(()) => {
                 made.names.push(path);
                 return Ok(uid);
@@ -231,7 +231,12 @@ fn copy(
             continue;
         }
         let path = from.path(record.uid());
-        let named = name_next(mails, at, made, |to| link_or_copy(mails, &path, to));
+        let attached = attached::files_of_record(from, &state, record.uid());
+        let guid = at.state().dbox_header().map(|header| header.guid);
+        let named = name_next(mails, at, made, |uid, to| {
+            attached::link(&*mails.fs, &attached, guid, uid)?;
+            link_or_copy(mails, &path, to)
+        });
         let uid = match named {
             Err(OpError::Fs(e)) if e.is_not_found() && !source.refresh()?.contains(record.uid()) => continue,
             other => other?,

@@ -2,14 +2,15 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, UNIX_EPOCH},
 };
 
 use mailfs::{FileHandle, FileSystem, FileSystemExt};
 use mailindex::engine::MessageStore;
-use mailtypes::{Uid, UidSet};
+use mailtypes::{Guid, Uid, UidSet};
 
+use super::{Shared, attached};
 use crate::{
     dbox::DboxMessage,
     mailbox_list::Rights,
@@ -27,11 +28,16 @@ const TEMP_AGE_MAX: Duration = Duration::from_secs(36 * 3600);
 pub(super) struct Mails {
     pub(super) fs: Arc<dyn FileSystem>,
     pub(super) dir: PathBuf,
+    /// Where attachments lie that are detached from their messages, if anywhere.
+    pub(super) attachments: Option<Arc<Path>>,
+    /// The mailbox's identity, which is part of their names; known once the mailbox was opened.
+    pub(super) guid: OnceLock<Guid>,
 }
 
 impl Mails {
-    pub(super) fn new(fs: &Arc<dyn FileSystem>, dir: &Path) -> Self {
-        Self { fs: Arc::clone(fs), dir: dir.to_owned() }
+    pub(super) fn new(shared: &Shared, dir: &Path) -> Self {
+        let attachments = shared.options.attachments.as_deref().map(Arc::from);
+        Self { fs: Arc::clone(shared.env.fs()), dir: dir.to_owned(), attachments, guid: OnceLock::new() }
     }
 
     pub(super) fn path(&self, uid: Uid) -> PathBuf {
@@ -113,9 +119,10 @@ impl Mails {
 impl MessageStore for Mails {
     fn remove(&self, uids: &UidSet) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
         for uid in uids.iter() {
+            let attached = self.guid.get().map(|guid| attached::files_of(self, uid, *guid)).unwrap_or_default();
             match self.fs.unlink(&self.path(uid)) {
                 Err(e) if !e.is_not_found() => return Err(e.into()),
-                _ => {}
+                _ => attached::remove(&*self.fs, &attached),
             }
         }
         Ok(())

@@ -22,12 +22,14 @@ const OPEN_TRIES_MAX: usize = 4;
 impl OpenMailbox {
     /// Opens the mailbox in a folder that is there; makes or rebuilds its index if need be.
     pub(super) fn open(shared: &Arc<Shared>, name: &MailboxName, dir: &Path) -> Result<Self> {
-        let mails = Arc::new(Mails::new(shared.env.fs(), dir));
+        let mails = Arc::new(Mails::new(shared, dir));
         let index = open_index(shared, name, &mails)?;
         let (guid, uid_validity) = match identity(&index.state()) {
             (Some(guid), Some(uid_validity)) => (guid, uid_validity),
             _ => give_identity(shared, name, &index)?,
         };
+        // Whoever opens it finds the same.
+        let _ = mails.guid.set(guid);
         let limits = shared.options.limits.clone();
         let files = Arc::clone(&mails) as _;
         let indexed = Arc::new(Indexed { name: name.clone(), index, files, guid, uid_validity, limits });
@@ -89,20 +91,20 @@ pub(super) fn write_uid_validity(transaction: &mut Transaction, uid_validity: Ui
 
 /// Makes the index of an empty mailbox in a folder that is there, durably.
 pub(super) fn make(shared: &Shared, dir: &Path) -> Result<()> {
-    let mails = Arc::new(Mails::new(shared.env.fs(), dir));
+    let mails = Arc::new(Mails::new(shared, dir));
     let made = MailboxIndex::create(&shared.env, dir, PREFIX, mails, &first_transaction(shared)?);
     made.map(|_| ()).map_err(|e| from_index(&MailboxName::inbox(), &e))
 }
 
 /// Whether the mailbox in a folder is marked as deleted.
 pub(super) fn is_deleted(shared: &Shared, dir: &Path) -> Result<bool> {
-    let mails = Arc::new(Mails::new(shared.env.fs(), dir));
+    let mails = Arc::new(Mails::new(shared, dir));
     Ok(indexed::is_deleted(&shared.env, dir, mails))
 }
 
 /// Tells everybody who has the mailbox open that it is deleted, durably.
 pub(super) fn mark_deleted(shared: &Shared, name: &MailboxName, dir: &Path) -> Result<()> {
-    let mails = Arc::new(Mails::new(shared.env.fs(), dir));
+    let mails = Arc::new(Mails::new(shared, dir));
     indexed::mark_deleted(&shared.env, name, dir, mails)
 }
 

@@ -1,13 +1,19 @@
 //! One message's file as the scans want it.
 
-use std::{cell::OnceCell, path::PathBuf, time::SystemTime};
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
+use mailfs::FileSystem;
 use mailindex::state::State;
 use mailtypes::{Guid, Uid};
 
-use super::files::Mails;
+use super::{attached, files::Mails};
 use crate::{
-    dbox::{DboxMessage, Metadata},
+    dbox::{Assembled, DboxMessage, Metadata, MetadataKey},
     indexed::{MessageFiles, StoredMessage},
     traits::{Result, StorageError},
 };
@@ -16,6 +22,16 @@ struct SdboxMessage {
     message: DboxMessage,
     metadata: OnceCell<Metadata>,
     path: PathBuf,
+    attachments: Option<Attachments>,
+    /// The message with its attachments, when it has some and they were looked for.
+    assembled: OnceCell<Assembled>,
+}
+
+/// Where the attachments of one message lie.
+struct Attachments {
+    fs: Arc<dyn FileSystem>,
+    folder: Arc<Path>,
+    suffix: String,
 }
 
 impl SdboxMessage {
@@ -31,11 +47,15 @@ impl SdboxMessage {
 
 impl StoredMessage for SdboxMessage {
     fn stored_len(&self) -> u64 {
-        self.message.body_len()
+        self.assembled.get().map_or_else(|| self.message.body_len(), Assembled::len)
     }
 
     fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        self.message.read_body(offset, buf).map_err(|e| e.at(&self.path))
+        let read = match self.assembled.get() {
+            Some(assembled) => assembled.read(&self.message, offset, buf),
+            None => self.message.read_body(offset, buf),
+        };
+        read.map_err(|e| e.at(&self.path))
     }
 
     fn virtual_size(&self) -> Result<Option<u64>> {
@@ -54,12 +74,30 @@ impl StoredMessage for SdboxMessage {
         Ok(self.metadata()?.guid())
     }
 
+    fn saved_uidl(&self) -> Result<Option<Vec<u8>>> {
+        let saved = self.metadata()?.value(MetadataKey::POP3_UIDL);
+        Ok(saved.filter(|id| !id.is_empty()).map(<[u8]>::to_vec))
+    }
+
     fn check_plain(&self) -> Result<()> {
         let metadata = self.metadata()?;
-        if metadata.attachments().is_none_or(|list| !list.is_empty()) {
-            return Err(StorageError::Unsupported(format!("detached attachment of {}", self.path.display())));
+        let corrupt = || StorageError::Corrupt {
+            path: self.path.clone(),
+            offset: self.message.body_len(),
+            what: "the list of attachments cannot be read".to_owned(),
+        };
+        let list = metadata.attachments().ok_or_else(corrupt)?;
+        if !list.is_empty() && self.assembled.get().is_none() {
+            let Some(Attachments { fs, folder, suffix }) = &self.attachments else {
+                let text =
+                    format!("detached attachment of {}, and no folder of attachments is set,", self.path.display());
+                return Err(StorageError::Unsupported(text));
+            };
+            let assembled = Assembled::open(&**fs, folder, &list, suffix, &self.message);
+            // Asked for once in a message's life at most; two at once would come to the same.
+            let _ = self.assembled.set(assembled.map_err(|e| e.at(&self.path))?);
         }
-        if metadata.physical_size().is_some_and(|size| size != self.message.body_len()) {
+        if metadata.physical_size().is_some_and(|size| size != self.stored_len()) {
             return Err(StorageError::Unsupported(format!("compressed body of {}", self.path.display())));
         }
         Ok(())
@@ -67,8 +105,14 @@ impl StoredMessage for SdboxMessage {
 }
 
 impl MessageFiles for Mails {
-    fn open(&self, _state: &State, uid: Uid) -> Result<Box<dyn StoredMessage>> {
+    fn open(&self, state: &State, uid: Uid) -> Result<Box<dyn StoredMessage>> {
         let message = Mails::open(self, uid)?;
-        Ok(Box::new(SdboxMessage { message, metadata: OnceCell::new(), path: self.path(uid) }))
+        let attachments = self.attachments.as_ref().zip(state.dbox_header()).map(|(folder, header)| Attachments {
+            fs: Arc::clone(&self.fs),
+            folder: Arc::clone(folder),
+            suffix: attached::suffix(header.guid, uid),
+        });
+        let (metadata, assembled) = (OnceCell::new(), OnceCell::new());
+        Ok(Box::new(SdboxMessage { message, metadata, path: self.path(uid), attachments, assembled }))
     }
 }

@@ -8,6 +8,7 @@
 //! 3. Whatever a message file that no record knows was left by, it is never removed, and taken in if it is whole.
 //! 4. Views read no lock and wait for none.
 
+mod attached;
 mod commit;
 mod files;
 mod index;
@@ -20,6 +21,7 @@ mod storage;
 
 use std::{
     fmt,
+    path::PathBuf,
     sync::{Arc, Mutex, atomic::AtomicUsize},
 };
 
@@ -42,6 +44,9 @@ pub struct SdboxOptions {
     pub nuls: NulPolicy,
     /// What parsing a message may hold in memory.
     pub limits: mailmime::Limits,
+    /// Where attachments lie that Dovecot has detached from their messages (its `mail_attachment_dir`). They are read, and
+    /// copied and removed with their messages; none is detached here.
+    pub attachments: Option<PathBuf>,
 }
 
 /// What all mailboxes of a store share.

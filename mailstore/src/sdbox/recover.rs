@@ -16,7 +16,7 @@ use crate::{
 
 /// Cuts or rebuilds the index if need be, and removes old temporary files.
 pub(super) fn recover_mailbox(shared: &Shared, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {
-    let mails = Arc::new(Mails::new(shared.env.fs(), &dirs.mail));
+    let mails = Arc::new(Mails::new(shared, &dirs.mail));
     let outcome = recover_index(shared, &mails, mailbox);
     if mailbox.deleted {
         return outcome.map(|()| 0);

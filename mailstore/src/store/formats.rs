@@ -49,6 +49,8 @@ pub struct StoreOptions {
     pub control: Option<PathBuf>,
     /// What clients see between the levels of a Maildir's names.
     pub separator: MaildirSeparator,
+    /// Where attachments lie that Dovecot has detached from the messages of an sdbox (its `mail_attachment_dir`).
+    pub attachments: Option<PathBuf>,
     /// Line ends of new messages' bodies in sdbox.
     pub line_ends: BodyLineEnds,
     /// What to do with messages that hold NUL bytes, where [`SaveMeta::nuls`](crate::SaveMeta::nuls) does not say.
@@ -59,7 +61,12 @@ pub struct StoreOptions {
 
 impl StoreOptions {
     fn sdbox(&self) -> SdboxOptions {
-        SdboxOptions { line_ends: self.line_ends, nuls: self.nuls, limits: self.limits.clone() }
+        SdboxOptions {
+            line_ends: self.line_ends,
+            nuls: self.nuls,
+            limits: self.limits.clone(),
+            attachments: self.attachments.clone(),
+        }
     }
 
     fn maildir(&self, layout: MaildirLayout) -> (MaildirPlaces, MaildirOptions) {
