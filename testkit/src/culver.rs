@@ -83,6 +83,16 @@ impl Culver {
         Self::spawn(command, data, owner, imap, lmtp, More::default())
     }
 
+    /// Starts it with settings such as `storage.format=maildir`.
+    pub fn start_set(program: &Path, data: &Path, owner: &MailUser, settings: &[&str]) -> anyhow::Result<Self> {
+        let (imap, lmtp) = (free_address()?, free_address()?);
+        let mut command = Command::new(program);
+        command.args(["serve", "--data"]).arg(data);
+        command.args(["--imap", &imap.to_string(), "--lmtp", &lmtp.to_string()]);
+        command.args(settings.iter().flat_map(|setting| ["--set", setting]));
+        Self::spawn(command, data, owner, imap, lmtp, More::default())
+    }
+
     /// Starts it with a configuration file that has more listeners.
     pub fn start_with(program: &Path, data: &Path, owner: &MailUser, start: Start<'_>) -> anyhow::Result<Self> {
         let (imap, lmtp) = (free_address()?, free_address()?);

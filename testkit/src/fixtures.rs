@@ -69,6 +69,11 @@ pub fn expected(name: &str) -> anyhow::Result<Expected> {
     Ok(serde_json::from_reader(BufReader::new(file))?)
 }
 
+/// Where the store of an unpacked fixture lies.
+pub fn store_in(name: &str, home: &Path) -> PathBuf {
+    home.join(if name.starts_with("maildir") { "Maildir" } else { "sdbox" })
+}
+
 /// Unpacks a fixture into a folder, modification times kept. The folder becomes the user's home.
 pub fn unpack(name: &str, into: &Path) -> anyhow::Result<()> {
     let path = folder().join(format!("{name}.tar.zst"));

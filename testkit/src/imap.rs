@@ -179,6 +179,18 @@ impl Imap {
         Ok(answer)
     }
 
+    /// What the server shows between the levels of a name.
+    pub fn separator(&mut self) -> anyhow::Result<char> {
+        for line in self.ok("LIST \"\" \"\"")?.untagged {
+            if let [Token::Atom(word), _, separator, _] = &tokens(&line).map_err(anyhow::Error::msg)?[..]
+                && word == b"LIST"
+            {
+                return separator.text().chars().next().context("an empty separator");
+            }
+        }
+        bail!("LIST without an answer")
+    }
+
     /// Appends one message by a non-synchronizing literal.
     pub fn append(&mut self, mailbox: &str, flags: &str, date: Option<&str>, message: &[u8]) -> anyhow::Result<Answer> {
         self.append_many(mailbox, &[(flags, date, message)])

@@ -13,9 +13,9 @@ use crate::{
 /// A user's mail as IMAP shows it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Shown {
-    /// Names with their attributes, as far as both servers must agree.
+    /// Names, `/` between their levels, with whether they can be selected.
     pub list: BTreeMap<String, bool>,
-    /// LSUB.
+    /// LSUB, names likewise.
     pub subscribed: Vec<String>,
     /// The mailboxes that can be selected.
     pub mailboxes: BTreeMap<String, ShownMailbox>,
@@ -67,28 +67,30 @@ pub enum Depth {
 impl Shown {
     /// Looks at everything, changing nothing (EXAMINE, PEEK).
     pub fn by(imap: &mut Imap, depth: Depth) -> anyhow::Result<Self> {
-        let mut shown = Self::default();
+        let (mut shown, mut names) = (Self::default(), Vec::new());
         for line in imap.ok("LIST \"\" \"*\"")?.untagged {
             let tokens = tokens(&line).map_err(anyhow::Error::msg)?;
-            let [Token::Atom(word), Token::List(attributes), _, name] = &tokens[..] else { continue };
+            let [Token::Atom(word), Token::List(attributes), separator, name] = &tokens[..] else { continue };
             if word == b"LIST" {
                 let selectable = !attributes.iter().any(|a| a.bytes().eq_ignore_ascii_case(b"\\Noselect"));
-                shown.list.insert(name.text(), selectable);
+                let common = with_slashes(&name.text(), separator);
+                if selectable {
+                    names.push((common.clone(), name.text()));
+                }
+                shown.list.insert(common, selectable);
             }
         }
         for line in imap.ok("LSUB \"\" \"*\"")?.untagged {
-            if let [Token::Atom(word), _, _, name] = &tokens(&line).map_err(anyhow::Error::msg)?[..]
+            if let [Token::Atom(word), _, separator, name] = &tokens(&line).map_err(anyhow::Error::msg)?[..]
                 && word == b"LSUB"
             {
-                shown.subscribed.push(name.text());
+                shown.subscribed.push(with_slashes(&name.text(), separator));
             }
         }
         shown.subscribed.sort();
-        let selectable: Vec<_> =
-            shown.list.iter().filter(|&(_, &selectable)| selectable).map(|(name, _)| name.clone()).collect();
-        for name in selectable {
+        for (common, name) in names {
             let mailbox = ShownMailbox::by(imap, &name, depth).with_context(|| format!("mailbox {name}"))?;
-            shown.mailboxes.insert(name, mailbox);
+            shown.mailboxes.insert(common, mailbox);
         }
         Ok(shown)
     }
@@ -114,6 +116,11 @@ impl Shown {
         }
         lines
     }
+}
+
+/// A name with `/` between its levels, whatever the server shows there.
+fn with_slashes(name: &str, separator: &Token) -> String {
+    name.replace(&separator.text(), "/")
 }
 
 fn compare<T: PartialEq + std::fmt::Debug>(what: &str, ours: &T, theirs: &T, lines: &mut Vec<String>) {

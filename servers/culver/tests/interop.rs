@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 
 use testkit::{
     dovecot,
-    interop::{both_at_once, kill, turn_about},
+    interop::{StoreFormat, both_at_once, kill, turn_about},
     skip,
 };
 
@@ -14,27 +14,41 @@ fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_culver"))
 }
 
-#[test]
-fn by_turns_with_dovecot() {
+fn turn_about(format: StoreFormat, seed: u64) {
     if !dovecot::is_installed() {
         return skip("changes by turns with Dovecot", "dovecot");
     }
-    let report = turn_about::run(program(), fastrand::u64(..1_000_000), 250).unwrap();
+    let report = turn_about::run(program(), format, seed, 200).unwrap();
     println!("{report:?}");
+    assert_eq!(report.comparisons, 200);
 }
 
 #[test]
-fn at_once_with_dovecot() {
+fn by_turns_with_dovecot() {
+    turn_about(StoreFormat::Sdbox, 101);
+}
+
+#[test]
+fn by_turns_with_dovecot_and_a_third_party_on_maildir() {
+    turn_about(StoreFormat::Maildir, 102);
+}
+
+#[test]
+fn by_turns_with_dovecot_and_a_third_party_on_maildir_with_layout_fs() {
+    turn_about(StoreFormat::MaildirFs, 103);
+}
+
+fn at_once(format: StoreFormat, seed: u64) {
     if !dovecot::is_installed() {
         return skip("changes at once with Dovecot", "dovecot");
     }
-    let (seed, time) = (fastrand::u64(..1_000_000), Duration::from_secs(20));
-    let ours = both_at_once::run(program(), seed, time, both_at_once::Mix::Half).unwrap();
+    let time = Duration::from_secs(20);
+    let ours = both_at_once::run(program(), format, seed, time, both_at_once::Mix::Half).unwrap();
     println!("seed {seed}: {ours:?}");
     assert!(ours.commands > 100, "hardly anything was done");
     assert!(ours.broken.is_empty(), "seed {seed}: {:#?}", ours.broken);
     if !ours.complaints.is_empty() {
-        let theirs = both_at_once::run(program(), seed, time, both_at_once::Mix::AllDovecot).unwrap();
+        let theirs = both_at_once::run(program(), format, seed, time, both_at_once::Mix::AllDovecot).unwrap();
         let is_new = |kind: &&String| !theirs.complaints.contains_key(*kind);
         let new: Vec<_> = ours.complaints.keys().filter(is_new).collect();
         assert!(new.is_empty(), "seed {seed}: eight Dovecot processes do not cause {new:#?}");
@@ -42,13 +56,31 @@ fn at_once_with_dovecot() {
 }
 
 #[test]
-fn killed_under_load() {
+fn at_once_with_dovecot() {
+    at_once(StoreFormat::Sdbox, 201);
+}
+
+#[test]
+fn at_once_with_dovecot_and_a_third_party_on_maildir() {
+    at_once(StoreFormat::Maildir, 202);
+}
+
+fn killed(format: StoreFormat, seed: u64) {
     if !dovecot::is_installed() {
         skip("opening a killed server's store with Dovecot", "dovecot");
     }
-    let seed = fastrand::u64(..1_000_000);
-    let report = kill::run(program(), seed, 12, 2_000).unwrap();
+    let report = kill::run(program(), format, seed, 12, 2_000).unwrap();
     println!("seed {seed}: {report:?}");
     assert!(report.acknowledged > 0 && report.stores > 0, "the load did nothing: {report:?}");
     assert!(report.broken.is_empty(), "seed {seed}: {:#?}", report.broken);
+}
+
+#[test]
+fn killed_under_load() {
+    killed(StoreFormat::Sdbox, 301);
+}
+
+#[test]
+fn killed_under_load_on_maildir() {
+    killed(StoreFormat::Maildir, 302);
 }

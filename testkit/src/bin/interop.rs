@@ -4,42 +4,48 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use testkit::{
     culver, dovecot,
-    interop::{both_at_once, kill, same_answers, turn_about},
+    interop::{StoreFormat, both_at_once, kill, same_answers, turn_about},
     skip,
 };
 
-const USAGE: &str = "usage: interop turn-about [changes [seed]]
-       interop both-at-once [seconds [seed]]
-       interop baseline [seconds [seed]]
-       interop kill [kills [seed]]
-       interop same-answers [commands [seed]]";
+const USAGE: &str = "usage: interop [--format FORMAT] turn-about [changes [seed]]
+       interop [--format FORMAT] both-at-once [seconds [seed]]
+       interop [--format FORMAT] baseline [seconds [seed]]
+       interop [--format FORMAT] kill [kills [seed]]
+       interop same-answers [commands [seed]]
+FORMAT is sdbox, maildir or maildir-fs";
 
 /// After so many commands that are answered differently, a run of same-answers has enough.
 const DIFFERENCES_MAX: usize = 25;
 
 fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut format = StoreFormat::default();
+    if let Some(at) = arguments.iter().position(|argument| argument == "--format") {
+        let name = arguments.drain(at..arguments.len().min(at + 2)).nth(1).unwrap_or_default();
+        format = StoreFormat::named(&name).with_context(|| format!("no format {name:?}; {USAGE}"))?;
+    }
     let number = |at: usize, default: u64| arguments.get(at).map_or(Ok(default), |text| text.parse::<u64>());
     let random = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos() as u64 % 1_000_000;
     let seed = number(2, random)?;
     let program = culver::program()?;
-    println!("{} {:?}, seed {seed}", program.display(), arguments);
+    println!("{} {:?}, {}, seed {seed}", program.display(), arguments, format.name());
     if !dovecot::is_installed() {
         skip(&format!("interop {arguments:?}"), "dovecot");
     }
     match arguments.first().map(String::as_str) {
         Some("turn-about") if dovecot::is_installed() => {
-            let report = turn_about::run(&program, seed, number(1, 2000)? as u32)?;
+            let report = turn_about::run(&program, format, seed, number(1, 2000)? as u32)?;
             println!("{report:#?}");
         }
         Some("both-at-once") if dovecot::is_installed() => {
             let time = Duration::from_secs(number(1, 300)?);
-            let ours = both_at_once::run(&program, seed, time, both_at_once::Mix::Half)?;
+            let ours = both_at_once::run(&program, format, seed, time, both_at_once::Mix::Half)?;
             println!("four Culver and four Dovecot processes: {ours:#?}");
-            let theirs = both_at_once::run(&program, seed, time, both_at_once::Mix::AllDovecot)?;
+            let theirs = both_at_once::run(&program, format, seed, time, both_at_once::Mix::AllDovecot)?;
             println!("eight Dovecot processes: {theirs:#?}");
             let new: Vec<_> = ours.complaints.keys().filter(|kind| !theirs.complaints.contains_key(*kind)).collect();
             println!("kinds of log lines that eight Dovecot processes do not cause: {new:#?}");
@@ -47,10 +53,10 @@ fn main() -> anyhow::Result<()> {
         }
         Some("baseline") if dovecot::is_installed() => {
             let time = Duration::from_secs(number(1, 300)?);
-            println!("{:#?}", both_at_once::run(&program, seed, time, both_at_once::Mix::AllDovecot)?);
+            println!("{:#?}", both_at_once::run(&program, format, seed, time, both_at_once::Mix::AllDovecot)?);
         }
         Some("kill") => {
-            let report = kill::run(&program, seed, number(1, 200)? as u32, 10_000)?;
+            let report = kill::run(&program, format, seed, number(1, 200)? as u32, 10_000)?;
             println!("{report:#?}");
             ensure!(report.broken.is_empty(), "promises broken");
         }

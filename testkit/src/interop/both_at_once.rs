@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, ensure};
 use fastrand::Rng;
 
-use super::{SharedStore, USER, kind_of_line};
+use super::{SharedStore, StoreFormat, USER, kind_of_line, third_party::ThirdParty};
 use crate::{
     dovecot::PASSWORD,
     imap::{Answer, Imap},
@@ -37,6 +37,8 @@ pub struct Report {
     pub messages: usize,
     /// Dovecot's warnings and errors by kind, with their number.
     pub complaints: BTreeMap<String, u32>,
+    /// What a third party did to the files of a Maildir.
+    pub foreign: u64,
     /// What was lost, doubled or wrong; must be empty.
     pub broken: Vec<String>,
 }
@@ -45,8 +47,8 @@ const MAILBOXES: [&str; 3] = ["INBOX", "Shared", "Archive"];
 const WORKERS: u64 = 8;
 
 /// Runs the workers for a time and compares the store with their ledgers.
-pub fn run(program: &Path, seed: u64, time: Duration, mix: Mix) -> anyhow::Result<Report> {
-    let store = SharedStore::new("both-at-once")?;
+pub fn run(program: &Path, format: StoreFormat, seed: u64, time: Duration, mix: Mix) -> anyhow::Result<Report> {
+    let store = SharedStore::new("both-at-once", format)?;
     let dovecot = store.dovecot("peer")?;
     let culvers = match mix {
         Mix::Half => (0..WORKERS / 2).map(|_| store.culver(program)).collect::<anyhow::Result<Vec<_>>>()?,
@@ -58,7 +60,8 @@ pub fn run(program: &Path, seed: u64, time: Duration, mix: Mix) -> anyhow::Resul
     }
     let deadline = Instant::now() + time;
     let address = |worker: u64| culvers.get(worker as usize).map_or(dovecot.imap, |culver| culver.imap);
-    let ledgers = std::thread::scope(|scope| {
+    let (ledgers, foreign) = std::thread::scope(|scope| {
+        let third = ThirdParty::on(&store).map(|third| scope.spawn(move || Foreign::run(third, seed, deadline)));
         let workers: Vec<_> = (0..WORKERS)
             .map(|number| (number, scope.spawn(move || Worker::run(number, seed, address(number), deadline))))
             .collect();
@@ -66,15 +69,19 @@ pub fn run(program: &Path, seed: u64, time: Duration, mix: Mix) -> anyhow::Resul
             Ok(ledger) => ledger.with_context(|| format!("seed {seed}, worker {number}")),
             Err(_) => Err(anyhow::anyhow!("seed {seed}, worker {number} panicked")),
         });
-        joined.collect::<anyhow::Result<Vec<Ledger>>>()
+        let ledgers = joined.collect::<anyhow::Result<Vec<Ledger>>>();
+        let foreign = third.map_or_else(|| Ok(Ok(Foreign::default())), std::thread::ScopedJoinHandle::join);
+        (ledgers, foreign.unwrap_or_else(|_| Err(anyhow::anyhow!("seed {seed}, the third party panicked"))))
     });
+    let foreign = foreign?;
     let ledgers = ledgers.with_context(|| format!("Dovecot's complaints: {:#?}", dovecot.complaints()))?;
     let mut report = Report { commands: ledgers.iter().map(|ledger| ledger.commands).sum(), ..Report::default() };
+    report.foreign = foreign.changes;
     for (who, address) in [("dovecot", Some(dovecot.imap)), ("culver", culvers.first().map(|culver| culver.imap))] {
         let Some(address) = address else { continue };
         let shown = Shown::by(&mut Imap::login(address, USER, PASSWORD)?, Depth::Bodies)?;
         report.messages = shown.mailboxes.values().map(|mailbox| mailbox.messages.len()).sum();
-        check(who, &shown, &ledgers, &mut report.broken);
+        check(who, &shown, &ledgers, &foreign, &mut report.broken);
     }
     for line in dovecot.complaints()? {
         *report.complaints.entry(kind_of_line(&line)).or_default() += 1;
@@ -232,7 +239,52 @@ impl Worker {
     }
 }
 
-fn check(who: &str, shown: &Shown, ledgers: &[Ledger], broken: &mut Vec<String>) {
+/// What the third party has done: messages that it delivered and let be, by the hash of their bodies.
+#[derive(Debug, Default)]
+struct Foreign {
+    delivered: BTreeMap<(&'static str, String), String>,
+    changes: u64,
+}
+
+impl Foreign {
+    fn run(mut third: ThirdParty, seed: u64, deadline: Instant) -> anyhow::Result<Self> {
+        let mut rng = Rng::with_seed(seed.wrapping_mul(1000).wrapping_add(999));
+        let mut foreign = Self::default();
+        while Instant::now() < deadline {
+            foreign.changes += 1;
+            let mailbox = MAILBOXES[rng.usize(..MAILBOXES.len())];
+            let own: Vec<_> = foreign.delivered.iter().filter(|((at, _), _)| *at == mailbox).collect();
+            match rng.u8(..10) {
+                0..3 if foreign.delivered.len() < 60 => {
+                    let body = message(&mut rng, WORKERS << 32 | foreign.changes);
+                    let base = third.deliver(&mut rng, mailbox, &body)?;
+                    foreign.delivered.insert((mailbox, sha256(&body)), base);
+                }
+                0..6 if !own.is_empty() => {
+                    let ((_, body), base) = own[rng.usize(..own.len())];
+                    let (body, base) = (body.clone(), base.clone());
+                    match rng.u8(..3) {
+                        0 if third.remove(mailbox, &base)? => {
+                            foreign.delivered.remove(&(mailbox, body));
+                        }
+                        1 => {
+                            let to = MAILBOXES[rng.usize(..MAILBOXES.len())];
+                            if to != mailbox && third.relocate(mailbox, &base, to)? {
+                                foreign.delivered.remove(&(mailbox, body.clone()));
+                                foreign.delivered.insert((to, body), base);
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+                _ => third.flag_any(&mut rng, mailbox)?,
+            }
+        }
+        Ok(foreign)
+    }
+}
+
+fn check(who: &str, shown: &Shown, ledgers: &[Ledger], foreign: &Foreign, broken: &mut Vec<String>) {
     broken.extend(ledgers.iter().flat_map(|ledger| ledger.broken.clone()));
     let mut promised: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
     for (number, ledger) in ledgers.iter().enumerate() {
@@ -256,10 +308,14 @@ fn check(who: &str, shown: &Shown, ledgers: &[Ledger], broken: &mut Vec<String>)
         }
     }
     for (name, mailbox) in &shown.mailboxes {
-        for uid in mailbox.messages.keys() {
-            if !promised.get(name.as_str()).is_some_and(|uids| uids.contains(uid)) {
+        let foreign = foreign.delivered.keys().filter(|(at, _)| at == name).map(|(_, body)| body.as_str());
+        let mut delivered: BTreeSet<&str> = foreign.collect();
+        for (uid, message) in &mailbox.messages {
+            let is_promised = promised.get(name.as_str()).is_some_and(|uids| uids.contains(uid));
+            if !is_promised && !delivered.remove(message.body.as_str()) {
                 broken.push(format!("{who}: {name}: UID {uid} is nobody's"));
             }
         }
+        broken.extend(delivered.iter().map(|body| format!("{who}: {name}: a delivery is lost: {body}")));
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, ensure};
 use fastrand::Rng;
 
-use super::{SharedStore, USER};
+use super::{SharedStore, StoreFormat, USER, third_party::ThirdParty};
 use crate::{
     dovecot::{Dovecot, PASSWORD},
     imap::Imap,
@@ -43,8 +43,8 @@ const BATCHES: &str = "Batches";
 const KEYWORD: &str = "round";
 
 /// Kills the server `kills` times under load. `big` is how many messages STORE 1:* touches.
-pub fn run(program: &Path, seed: u64, kills: u32, big: usize) -> anyhow::Result<Report> {
-    let store = SharedStore::new("kill")?;
+pub fn run(program: &Path, format: StoreFormat, seed: u64, kills: u32, big: usize) -> anyhow::Result<Report> {
+    let store = SharedStore::new("kill", format)?;
     let mut rng = Rng::with_seed(seed);
     let dovecot = if crate::dovecot::is_installed() { Some(store.dovecot("peer")?) } else { None };
     let mut report = Report { dovecot: dovecot.is_some(), ..Report::default() };
@@ -55,11 +55,17 @@ pub fn run(program: &Path, seed: u64, kills: u32, big: usize) -> anyhow::Result<
         let (imap, lmtp) = (culver.imap, culver.lmtp);
         let stores_before = flag_count(imap)?;
         std::thread::scope(|scope| {
+            let ledger = &ledger;
             for worker in 0..5 {
-                let ledger = &ledger;
                 // A worker ends with an error when its connection dies: that is the kill.
                 scope.spawn(move || {
                     let _ = work(worker, round, imap, lmtp, ledger);
+                });
+            }
+            if let Some(third) = ThirdParty::on(&store) {
+                let seed = rng.u64(..);
+                scope.spawn(move || {
+                    let _ = deliver(third, seed, round, ledger);
                 });
             }
             std::thread::sleep(Duration::from_micros(rng.u64(2_000..300_000)));
@@ -166,6 +172,17 @@ fn work(worker: u32, round: u32, imap: SocketAddr, lmtp: SocketAddr, ledger: &Le
                 flags.count += 1;
             }
         }
+    }
+    Ok(())
+}
+
+/// What is delivered by a rename needs nobody's word; a few a round.
+fn deliver(mut third: ThirdParty, seed: u64, round: u32, ledger: &Ledger) -> anyhow::Result<()> {
+    let mut rng = Rng::with_seed(seed);
+    for number in 0..10 {
+        let id = format!("t.{number}.{round}@kill");
+        third.deliver(&mut rng, "INBOX", &text(&id))?;
+        ledger.acknowledge("INBOX", [id]);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 pub mod both_at_once;
 pub mod kill;
 pub mod same_answers;
+mod third_party;
 pub mod turn_about;
 
 use std::path::{Path, PathBuf};
@@ -13,12 +14,64 @@ use crate::{
     place::{MailUser, Place},
 };
 
+/// What a shared store is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum StoreFormat {
+    /// sdbox.
+    #[default]
+    Sdbox,
+    /// Maildir++.
+    Maildir,
+    /// Maildir, layout `fs`.
+    MaildirFs,
+}
+
+impl StoreFormat {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sdbox, Self::Maildir, Self::MaildirFs];
+
+    /// As on the command line and in Culver's configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sdbox => "sdbox",
+            Self::Maildir => "maildir",
+            Self::MaildirFs => "maildir-fs",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// Dovecot's `mail_location` for a store at a path.
+    pub fn mail_location(self, path: &Path) -> String {
+        let path = path.display();
+        match self {
+            Self::Sdbox => format!("sdbox:{path}"),
+            Self::Maildir => format!("maildir:{path}"),
+            Self::MaildirFs => format!("maildir:{path}:LAYOUT=fs"),
+        }
+    }
+
+    /// Culver's setting for it.
+    pub fn setting(self) -> String {
+        format!("storage.format={}", self.name())
+    }
+
+    /// Whether others may change the files with nothing but `mv`, `rm` and `ln`.
+    pub fn is_maildir(self) -> bool {
+        self != Self::Sdbox
+    }
+}
+
 /// The user whose store is shared.
 pub const USER: &str = "ann";
 
-/// One user's sdbox store with a place to run servers on it.
+/// One user's store with a place to run servers on it.
 #[derive(Debug)]
 pub struct SharedStore {
+    format: StoreFormat,
     place: Place,
     owner: MailUser,
     data: PathBuf,
@@ -26,24 +79,24 @@ pub struct SharedStore {
 
 impl SharedStore {
     /// A new, empty store.
-    pub fn new(what: &str) -> anyhow::Result<Self> {
+    pub fn new(what: &str, format: StoreFormat) -> anyhow::Result<Self> {
         let place = Place::new(what)?;
         let owner = MailUser::for_tests()?;
         let data = place.folder_of(&owner, "data")?;
         Culver::prepare(&data, &owner, &[USER])?;
-        Ok(Self { place, owner, data })
+        Ok(Self { format, place, owner, data })
     }
 
     /// Starts Culver on it.
     pub fn culver(&self, program: &Path) -> anyhow::Result<Culver> {
-        Culver::start(program, &self.data, &self.owner)
+        Culver::start_set(program, &self.data, &self.owner, &[&self.format.setting()])
     }
 
     /// Starts Dovecot on it. Its files are kept apart by `name`.
     pub fn dovecot(&self, name: &str) -> anyhow::Result<Dovecot> {
         let folder = self.place.path().join(name);
         std::fs::create_dir_all(&folder)?;
-        let mail_location = format!("sdbox:{}", Culver::mail_of(&self.data, "%u").display());
+        let mail_location = self.format.mail_location(&Culver::mail_of(&self.data, "%u"));
         Dovecot::start(&folder, &self.owner, &Setup { mail_location, users: &[USER], extra: "" })
     }
 

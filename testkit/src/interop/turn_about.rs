@@ -1,12 +1,12 @@
-//! Random changes of one store, each made by Culver or by a real Dovecot as the dice say, both asked after each for all
-//! that IMAP shows.
+//! Random changes of one store, each made by Culver or by a real Dovecot, or on a Maildir by `mv`, `ln` and `rm`, as the
+//! dice say, both asked after each for all that IMAP shows.
 
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, ensure};
 use fastrand::Rng;
 
-use super::{SharedStore, USER};
+use super::{SharedStore, StoreFormat, USER, third_party::ThirdParty};
 use crate::{
     culver::Culver,
     dovecot::{Dovecot, PASSWORD},
@@ -32,11 +32,12 @@ const KEYWORDS: [&str; 5] = ["$Forwarded", "Junk", "NonJunk", "custom1", "projec
 const FLAGS: [&str; 5] = ["\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft"];
 
 /// Makes `changes` random changes and compares after each; the first difference is an error that names the seed.
-pub fn run(program: &Path, seed: u64, changes: u32) -> anyhow::Result<Report> {
-    let store = SharedStore::new("turn-about")?;
+pub fn run(program: &Path, format: StoreFormat, seed: u64, changes: u32) -> anyhow::Result<Report> {
+    let store = SharedStore::new("turn-about", format)?;
     let culver = store.culver(program)?;
     let dovecot = store.dovecot("peer")?;
     let mut run = Run::new(&culver, &dovecot, seed)?;
+    run.third_party = ThirdParty::on(&store);
     for number in 0..changes {
         let what = run.change().with_context(|| format!("seed {seed}, change {number}, after {:?}", run.history()))?;
         let compared = run.compare(number);
@@ -52,11 +53,13 @@ struct Server {
     address: std::net::SocketAddr,
     actor: Imap,
     watcher: Imap,
+    separator: char,
 }
 
 struct Run {
     rng: Rng,
     servers: [Server; 2],
+    third_party: Option<ThirdParty>,
     shown: Shown,
     report: Report,
     recent: Vec<String>,
@@ -67,11 +70,14 @@ impl Run {
     fn new(culver: &Culver, dovecot: &Dovecot, seed: u64) -> anyhow::Result<Self> {
         let server = |name, address| -> anyhow::Result<Server> {
             let login = || Imap::login(address, USER, PASSWORD);
-            Ok(Server { name, address, actor: login()?, watcher: login()? })
+            let (actor, mut watcher) = (login()?, login()?);
+            let separator = watcher.separator()?;
+            Ok(Server { name, address, actor, watcher, separator })
         };
         let mut servers = [server("culver", culver.imap)?, server("dovecot", dovecot.imap)?];
         let shown = Shown::by(&mut servers[0].watcher, Depth::Bodies)?;
-        Ok(Self { rng: Rng::with_seed(seed), servers, shown, report: Report::default(), recent: Vec::new(), number: 0 })
+        let (rng, report) = (Rng::with_seed(seed), Report::default());
+        Ok(Self { rng, servers, third_party: None, shown, report, recent: Vec::new(), number: 0 })
     }
 
     fn history(&self) -> &[String] {
@@ -79,14 +85,14 @@ impl Run {
     }
 
     fn change(&mut self) -> anyhow::Result<String> {
+        if self.third_party.is_some() && self.rng.u8(..4) == 0 {
+            return self.foreign_change();
+        }
         let server = self.rng.usize(..2);
         let command = self.command();
         let name = self.servers[server].name;
         let what = format!("{name}: {}", command.shown());
-        self.recent.push(what.clone());
-        if self.recent.len() > 12 {
-            self.recent.remove(0);
-        }
+        self.remember(what.clone());
         // A session whose selected mailbox somebody deleted or renamed is ended by the server, at its next command or
         // after it.
         let is_ended = (0..2).any(|_| self.servers[server].actor.command("NOOP").is_err());
@@ -104,8 +110,28 @@ impl Run {
             // in between (seen with nothing but Dovecot on the store): a new session does.
             self.servers[server].actor = Imap::login(self.servers[server].address, USER, PASSWORD)?;
         }
-        command.perform(&mut self.servers[server].actor).with_context(|| what.clone())?;
+        let Server { actor, separator, .. } = &mut self.servers[server];
+        command.perform(actor, *separator).with_context(|| what.clone())?;
         *self.report.changes.entry(format!("{name} {}", command.kind())).or_default() += 1;
+        Ok(what)
+    }
+
+    fn remember(&mut self, what: String) {
+        self.recent.push(what);
+        if self.recent.len() > 12 {
+            self.recent.remove(0);
+        }
+    }
+
+    fn foreign_change(&mut self) -> anyhow::Result<String> {
+        let Some(third) = &mut self.third_party else { return Ok(String::new()) };
+        let mailboxes: Vec<String> = self.shown.mailboxes.keys().cloned().collect();
+        self.number += 1;
+        let message = message(&mut self.rng, self.number);
+        let what = third.change(&mut self.rng, &mailboxes, &message)?;
+        self.remember(format!("third: {what}"));
+        let kind = what.split(' ').next().unwrap_or_default();
+        *self.report.changes.entry(format!("third {kind}")).or_default() += 1;
         Ok(what)
     }
 
@@ -237,12 +263,14 @@ impl Command {
     }
 
     /// Names that exist, or do not, are answered NO: what counts is that both servers show the same afterwards.
-    fn perform(&self, imap: &mut Imap) -> anyhow::Result<()> {
+    fn perform(&self, imap: &mut Imap, separator: char) -> anyhow::Result<()> {
+        let named = |name: &str| name.replace('/', separator.encode_utf8(&mut [0; 4]));
+        let quote = |name: &str| quote(&named(name));
         match self {
             Self::Append { mailbox, messages } => {
                 let messages: Vec<_> =
                     messages.iter().map(|(flags, message)| (flags.as_str(), None, message.as_slice())).collect();
-                let answer = imap.append_many(mailbox, &messages)?;
+                let answer = imap.append_many(&named(mailbox), &messages)?;
                 ensure!(answer.is_ok(), "{} {}", answer.status, answer.text);
             }
             Self::Store { mailbox, uids, action, flags } => {
