@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 
 use testkit::{
     dovecot,
-    interop::{StoreFormat, both_at_once, kill, turn_about},
+    interop::{StoreFormat, both_at_once, kill, model, turn_about},
     skip,
 };
 
@@ -83,4 +83,21 @@ fn killed_under_load() {
 #[test]
 fn killed_under_load_on_maildir() {
     killed(StoreFormat::Maildir, 302);
+}
+
+fn agree_with_their_models(format: StoreFormat, seed: u64) {
+    let report = model::run(program(), format, 6, model::Until::Commands(120), seed).unwrap();
+    println!("{report:?}");
+    assert!(report.commands >= 600 && report.resynchronized > 0, "hardly anything was done: {report:?}");
+}
+
+/// The same work in every run; what of it happens at the same time is the machine's.
+#[test]
+fn sessions_agree_with_their_models() {
+    agree_with_their_models(StoreFormat::Sdbox, 20_260_101);
+}
+
+#[test]
+fn sessions_on_maildir_agree_with_their_models() {
+    agree_with_their_models(StoreFormat::Maildir, 20_260_102);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, bail, ensure};
 use testkit::{
     culver, dovecot,
-    interop::{StoreFormat, both_at_once, kill, same_answers, turn_about},
+    interop::{StoreFormat, both_at_once, kill, model, same_answers, turn_about},
     skip,
 };
 
@@ -16,6 +16,7 @@ const USAGE: &str = "usage: interop [--format FORMAT] turn-about [changes [seed]
        interop [--format FORMAT] baseline [seconds [seed]]
        interop [--format FORMAT] kill [kills [seed]]
        interop same-answers [commands [seed]]
+       interop [--format FORMAT] model [--clients N] [--seconds N] [--seed N]
 FORMAT is sdbox, maildir or maildir-fs";
 
 /// After so many commands that are answered differently, a run of same-answers has enough.
@@ -27,6 +28,9 @@ fn main() -> anyhow::Result<()> {
     if let Some(at) = arguments.iter().position(|argument| argument == "--format") {
         let name = arguments.drain(at..arguments.len().min(at + 2)).nth(1).unwrap_or_default();
         format = StoreFormat::named(&name).with_context(|| format!("no format {name:?}; {USAGE}"))?;
+    }
+    if arguments.first().is_some_and(|word| word == "model") {
+        return check_model(&arguments, format);
     }
     let number = |at: usize, default: u64| arguments.get(at).map_or(Ok(default), |text| text.parse::<u64>());
     let random = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos() as u64 % 1_000_000;
@@ -68,5 +72,23 @@ fn main() -> anyhow::Result<()> {
         Some("turn-about" | "both-at-once" | "baseline" | "same-answers") => {}
         _ => bail!(USAGE),
     }
+    Ok(())
+}
+
+/// Clients of random work, each with its model of the session.
+fn check_model(arguments: &[String], format: StoreFormat) -> anyhow::Result<()> {
+    let option = |name: &str, default: u64| -> anyhow::Result<u64> {
+        match arguments.iter().position(|word| word == name) {
+            Some(at) => Ok(arguments.get(at + 1).context(USAGE)?.parse()?),
+            None => Ok(default),
+        }
+    };
+    let random = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos() as u64 % 1_000_000;
+    let (seed, clients) = (option("--seed", random)?, option("--clients", 10)? as u32);
+    let time = Duration::from_secs(option("--seconds", 600)?);
+    let program = culver::program()?;
+    println!("{} {arguments:?}, {}, seed {seed}", program.display(), format.name());
+    let report = model::run(&program, format, clients, model::Until::Time(time), seed)?;
+    println!("{report:#?}");
     Ok(())
 }

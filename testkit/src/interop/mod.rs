@@ -2,6 +2,7 @@
 
 pub mod both_at_once;
 pub mod kill;
+pub mod model;
 pub mod same_answers;
 mod third_party;
 pub mod turn_about;
