@@ -21,6 +21,11 @@ impl MailboxIndex {
         }
     }
 
+    /// Whether a commit of this process is under way, whose changes [`MailboxIndex::refresh`] does not show yet.
+    pub fn is_committing(&self) -> bool {
+        self.slot().committing
+    }
+
     fn refresh_once(&self) -> Result<State> {
         let generation = self.bell().generation();
         let mut slot = self.slot();

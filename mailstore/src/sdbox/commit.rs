@@ -30,6 +30,9 @@ use crate::{
 /// Left-over files that one operation walks through before it asks for a rebuild instead.
 const LEFTOVERS_MAX: u32 = 10_000;
 
+/// How often, and after what time each, a commit is looked after that removes a message.
+const LOOKS_MAX: u32 = 2_000;
+const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(1);
 /// Bytes copied at once where a link cannot be made.
 const COPY_LEN: usize = 256 << 10;
 
@@ -238,7 +241,7 @@ fn copy(
             link_or_copy(mails, &path, to)
         });
         let uid = match named {
-            Err(OpError::Fs(e)) if e.is_not_found() && !source.refresh()?.contains(record.uid()) => continue,
+            Err(OpError::Fs(e)) if e.is_not_found() && is_gone(source, record.uid())? => continue,
             other => other?,
         };
         // Where the message should lie (a further record flag) is a matter of each copy.
@@ -247,6 +250,21 @@ fn copy(
         made.copied.push((record.uid(), uid));
     }
     Ok(())
+}
+
+/// Whether a message is gone whose file is. A commit of this process has it removed before it tells: that is waited for.
+fn is_gone(source: &Arc<MailboxIndex>, uid: Uid) -> std::result::Result<bool, OpError> {
+    for _ in 0..LOOKS_MAX {
+        let is_committing = source.is_committing();
+        if !source.refresh()?.contains(uid) {
+            return Ok(true);
+        }
+        if !is_committing {
+            break;
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    Ok(false)
 }
 
 fn link_or_copy(mails: &Mails, from: &Path, to: &Path) -> mailfs::Result<()> {
