@@ -10,16 +10,17 @@ use culver_runtime::{StorageProvider, UserName};
 use mailfs::FileSystemExt as _;
 use mailindex::engine::{Env, EnvOptions, Fsync};
 use mailstore::{
-    MailStorage, StorageError,
+    Format, MailStorage, StorageError, StoreOptions, create_storage,
     dbox::BodyLineEnds,
-    sdbox::{SdboxOptions, SdboxStorage},
+    maildir::{MaildirLayout, MaildirSeparator},
+    mailmime, recover_storage,
 };
 use tracing::{info, warn};
 
 use crate::config::{
-    Config,
-    tables::{Format, FsyncMode, LineEnds, Storage},
-    template::Template,
+    Config, tables,
+    tables::{FsyncMode, LineEnds, Storage},
+    template::{NoPath, Template},
 };
 
 /// Mode of folders that are made.
@@ -30,8 +31,10 @@ const FOLDER_MODE: u32 = 0o700;
 pub(crate) struct Stores {
     base: PathBuf,
     path: Template,
-    format: Format,
-    line_ends: BodyLineEnds,
+    index: Option<Template>,
+    control: Option<Template>,
+    /// What is the same for all users.
+    options: StoreOptions,
     env: Env,
 }
 
@@ -40,43 +43,39 @@ impl Stores {
     pub(crate) fn open(config: &Config, env: Env) -> anyhow::Result<Self> {
         let storage = &config.storage;
         let (base, path) = (config.data(), Template::clone(&storage.path));
-        for folder in [&base, &path.parent(&base)] {
-            env.fs().create_dir_all(folder, FOLDER_MODE).with_context(|| format!("making {}", folder.display()))?;
+        let (index, control) = (Option::clone(&storage.index), Option::clone(&storage.control));
+        let parents = [Some(&path), index.as_ref(), control.as_ref()].map(|path| path.map(|path| path.parent(&base)));
+        for folder in [base.clone()].into_iter().chain(parents.into_iter().flatten()) {
+            env.fs().create_dir_all(&folder, FOLDER_MODE).with_context(|| format!("making {}", folder.display()))?;
         }
-        let line_ends = match *storage.line_ends {
-            LineEnds::Lf => BodyLineEnds::Lf,
-            LineEnds::CrLf => BodyLineEnds::CrLf,
-        };
-        Ok(Self { base, path, format: *storage.format, line_ends, env })
+        Ok(Self { base, path, index, control, options: store_options(config), env })
     }
 
-    fn options(&self) -> SdboxOptions {
-        SdboxOptions { line_ends: self.line_ends, ..SdboxOptions::default() }
+    fn place_of(&self, user: &UserName) -> Result<(PathBuf, StoreOptions), NoPath> {
+        let expand = |path: &Option<Template>| path.as_ref().map(|path| path.expand(&self.base, user)).transpose();
+        let (index, control) = (expand(&self.index)?, expand(&self.control)?);
+        Ok((self.path.expand(&self.base, user)?, StoreOptions { index, control, ..self.options.clone() }))
     }
 
     /// Looks for what a crash left in the users' stores, before anybody else opens one: a Dovecot that meets a torn log
     /// first throws the whole log away. A store that cannot be looked at costs nobody but its user.
     pub(crate) fn recover(&self, users: &[UserName]) {
         for user in users {
-            let root = match self.path.expand(&self.base, user) {
-                Ok(root) => root,
+            let (root, options) = match self.place_of(user) {
+                Ok(place) => place,
                 Err(error) => {
                     warn!(%user, %error, "a user without a place for mail");
                     continue;
                 }
             };
             if matches!(self.env.fs().metadata(&root), Ok(Some(_))) {
-                self.recover_store(user, &root);
+                self.recover_store(user, &root, &options);
             }
         }
     }
 
-    fn recover_store(&self, user: &UserName, root: &Path) {
-        let storage = match SdboxStorage::open(&self.env, root, self.options()) {
-            Ok(storage) => storage,
-            Err(error) => return warn!(%user, %error, "not a store, left alone"),
-        };
-        match storage.recover() {
+    fn recover_store(&self, user: &UserName, root: &Path, options: &StoreOptions) {
+        match recover_storage(&self.env, root, options) {
             Ok(report) => {
                 info!(%user, mailboxes = report.mailboxes, repaired = report.repaired.len(), "store looked over");
                 for repaired in &report.repaired {
@@ -90,16 +89,55 @@ impl Stores {
 
 impl StorageProvider for Stores {
     fn storage_for(&self, user: &UserName) -> mailstore::Result<Arc<dyn MailStorage>> {
-        let root = self.path.expand(&self.base, user).map_err(|error| StorageError::Unavailable(error.to_string()))?;
-        match self.format {
-            Format::Sdbox => Ok(Arc::new(SdboxStorage::create(&self.env, &root, self.options())?)),
+        let (root, options) = self.place_of(user).map_err(|error| StorageError::Unavailable(error.to_string()))?;
+        if let Some(parent) = root.parent() {
+            // The folder of a domain, say.
+            self.env.fs().create_dir_all(parent, FOLDER_MODE).map_err(StorageError::from)?;
         }
+        create_storage(&self.env, &root, &options)
     }
+}
+
+/// How all users' stores are opened.
+fn store_options(config: &Config) -> StoreOptions {
+    let storage = &config.storage;
+    StoreOptions {
+        format: match *storage.format {
+            tables::Format::Auto => None,
+            tables::Format::Sdbox => Some(Format::Sdbox),
+            tables::Format::Maildir => Some(Format::Maildir(MaildirLayout::PlusPlus)),
+            tables::Format::MaildirFs => Some(Format::Maildir(MaildirLayout::Fs)),
+        },
+        separator: match *storage.separator {
+            tables::Separator::AsOnDisk => MaildirSeparator::AsOnDisk,
+            tables::Separator::Slash => MaildirSeparator::Slash,
+        },
+        line_ends: match *storage.line_ends {
+            LineEnds::Lf => BodyLineEnds::Lf,
+            LineEnds::CrLf => BodyLineEnds::CrLf,
+        },
+        limits: mime_limits(&config.limits),
+        ..StoreOptions::default()
+    }
+}
+
+/// What looking at a message may hold in memory.
+fn mime_limits(limits: &tables::Limits) -> mailmime::Limits {
+    mailmime::Limits {
+        part_count_max: *limits.mime_parts_max,
+        nesting_max: *limits.mime_nesting_max,
+        field_len_max: bytes(limits.header_field_len_max.0),
+        content_len_max: bytes(limits.header_content_len_max.0),
+        header_len_max: bytes(limits.header_len_max.0),
+    }
+}
+
+fn bytes(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
 }
 
 /// The engine's options of a configuration.
 pub(crate) fn env_options(storage: &Storage) -> EnvOptions {
-    let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
     EnvOptions {
         fsync: match *storage.fsync {
             FsyncMode::Optimized => Fsync::Optimized,
@@ -129,5 +167,6 @@ mod tests {
     fn the_documented_defaults_are_the_engines() {
         let (ours, theirs) = (env_options(&Storage::defaults()), EnvOptions::default());
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+        assert_eq!(mime_limits(&tables::Limits::defaults()), mailmime::Limits::default());
     }
 }

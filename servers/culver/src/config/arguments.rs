@@ -30,6 +30,12 @@ pub(crate) struct ListenerArguments {
     /// Where IMAP listens within TLS.
     #[arg(long, value_name = "ADDRESS")]
     imaps: Vec<SocketAddr>,
+    /// Where POP3 listens, with STLS.
+    #[arg(long, value_name = "ADDRESS")]
+    pop3: Vec<SocketAddr>,
+    /// Where POP3 listens within TLS.
+    #[arg(long, value_name = "ADDRESS")]
+    pop3s: Vec<SocketAddr>,
     /// Where LMTP listens.
     #[arg(long, value_name = "ADDRESS")]
     lmtp: Vec<SocketAddr>,
@@ -51,6 +57,8 @@ impl ListenerArguments {
         let named = [
             (Protocol::Imap, ListenerTls::StartTls, &self.imap),
             (Protocol::Imap, ListenerTls::Implicit, &self.imaps),
+            (Protocol::Pop3, ListenerTls::StartTls, &self.pop3),
+            (Protocol::Pop3, ListenerTls::Implicit, &self.pop3s),
             (Protocol::Lmtp, ListenerTls::None, &self.lmtp),
             (Protocol::Metrics, ListenerTls::None, &self.metrics),
         ];

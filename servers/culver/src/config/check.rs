@@ -2,18 +2,20 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
+use mailstore::mailtypes::Keyword;
 use tracing_subscriber::EnvFilter;
 
 use super::{
     Config,
     problem::{Problems, Severity, Wrong},
-    section::{Place, Section as _},
-    tables::{Limits, Listener, ListenerTls, Log, Protocol, Storage, Users},
+    section::{Place, Section as _, Setting},
+    tables::{Format, Limits, Listener, ListenerTls, Log, Pop3, Protocol, Storage, Tls, TlsName, Users},
 };
+use crate::serve::tls;
 
 /// RFC 9051 §5.4.
 const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(30 * 60);
@@ -27,6 +29,8 @@ pub(crate) fn check(config: &Config, problems: &mut Problems) {
     check.conflicts();
     check.storage();
     check.users();
+    check.tls();
+    check.pop3();
     check.limits();
     check.log();
 }
@@ -153,6 +157,12 @@ impl Check<'_> {
             let wrong = wrong.meant("name {domain} too, or {user}");
             self.warning(storage.path.place.as_ref(), &Storage::full_name("path"), wrong);
         }
+        for (setting, name) in [(&storage.index, "index"), (&storage.control, "control")] {
+            if *storage.format == Format::Sdbox && setting.is_some() {
+                let wrong = Wrong::new("an sdbox has its indexes and mail in one place").meant("this is for Maildir");
+                self.error(setting.place.as_ref(), &Storage::full_name(name), wrong);
+            }
+        }
         for (setting, name) in [(&storage.threads, "threads"), (&storage.commit_threads, "commit_threads")] {
             if **setting > THREADS_MAX || (name == "commit_threads" && **setting == 0) {
                 let wrong =
@@ -179,6 +189,45 @@ impl Check<'_> {
         {
             let wrong = Wrong::new(error.to_string());
             self.error(users.first_user.place.as_ref(), &Users::full_name("first_user"), wrong);
+        }
+    }
+
+    /// Every certificate is read, with its key.
+    fn tls(&mut self) {
+        let config = self.config;
+        let tls = &config.tls;
+        if tls.certificate.is_none() && tls.key.is_some() {
+            let wrong = Wrong::new("a key without a certificate").meant("name the certificate too");
+            self.error(tls.key.place.as_ref(), &Tls::full_name("key"), wrong);
+        }
+        self.certificate(&tls.certificate, &tls.key, Tls::PATH);
+        for name in &config.tls_names {
+            if name.certificate.is_none() {
+                let place = name.place_of("key");
+                self.error(place, &TlsName::full_name("certificate"), Wrong::new("[[tls.name]] without a certificate"));
+            }
+            self.certificate(&name.certificate, &name.key, TlsName::PATH);
+        }
+    }
+
+    fn certificate(&mut self, certificate: &Setting<Option<PathBuf>>, key: &Setting<Option<PathBuf>>, path: &str) {
+        let Some(files) = tls::files(self.config, certificate.as_deref(), key.as_deref()) else { return };
+        let options = tls::with_certificates(self.config, vec![files.clone()]);
+        let Err(error) = culver_runtime::Tls::new(&options) else { return };
+        let is_keys = key.is_some() && error.to_string().contains(&files.key.display().to_string());
+        let (place, name) = if is_keys { (&key.place, "key") } else { (&certificate.place, "certificate") };
+        self.error(place.as_ref(), &format!("{path}.{name}"), Wrong::new(error.to_string()));
+    }
+
+    fn pop3(&mut self) {
+        let pop3 = &self.config.pop3;
+        if let Err(error) = culver_pop3::UidlFormat::parse(&pop3.uidl_format) {
+            let wrong = Wrong::new(error.to_string()).meant("the default is \"%08Xu%08Xv\"");
+            self.error(pop3.uidl_format.place.as_ref(), &Pop3::full_name("uidl_format"), wrong);
+        }
+        if let Err(error) = Keyword::new(&**pop3.deleted_flag) {
+            let wrong = Wrong::new(format!("{error:?}")).meant("a keyword is one word, such as \"$POP3Deleted\"");
+            self.error(pop3.deleted_flag.place.as_ref(), &Pop3::full_name("deleted_flag"), wrong);
         }
     }
 

@@ -27,7 +27,9 @@ use toml::{
 use self::{
     problem::{Document, Problems, Severity, Wrong, did_you_mean},
     section::{Documents, Place, Section},
-    tables::{General, Limits, Listener, ListenerTls, Log, Login, Metrics, Protocol, Storage, Tls, TlsName, Users},
+    tables::{
+        General, Limits, Listener, ListenerTls, Lmtp, Log, Login, Metrics, Pop3, Protocol, Storage, Tls, TlsName, Users,
+    },
 };
 
 /// Largest configuration file that is read, in bytes.
@@ -65,6 +67,10 @@ pub(crate) struct Config {
     pub(crate) tls_names: Vec<TlsName>,
     /// Logging in.
     pub(crate) login: Login,
+    /// POP3.
+    pub(crate) pop3: Pop3,
+    /// LMTP.
+    pub(crate) lmtp: Lmtp,
     /// What can be taken.
     pub(crate) limits: Limits,
     /// The log.
@@ -104,6 +110,8 @@ impl Config {
             tls: Tls::defaults(),
             tls_names: Vec::new(),
             login: Login::defaults(),
+            pop3: Pop3::defaults(),
+            lmtp: Lmtp::defaults(),
             limits: Limits::defaults(),
             log: Log::defaults(),
             metrics: Metrics::defaults(),
@@ -213,6 +221,8 @@ impl Config {
                 }
             }
             Login::PATH => self.login.read(keys, &[], documents, problems),
+            Pop3::PATH => self.pop3.read(keys, &[], documents, problems),
+            Lmtp::PATH => self.lmtp.read(keys, &[], documents, problems),
             Limits::PATH => self.limits.read(keys, &[], documents, problems),
             Log::PATH => self.log.read(keys, &[], documents, problems),
             Metrics::PATH => self.metrics.read(keys, &[], documents, problems),
@@ -262,9 +272,11 @@ fn default_listeners() -> Vec<Listener> {
 }
 
 /// Protocol, port on loopback and TLS of the listeners where nobody named any.
-const DEFAULT_LISTENERS: [(Protocol, u16, ListenerTls); 3] = [
+const DEFAULT_LISTENERS: [(Protocol, u16, ListenerTls); 5] = [
     (Protocol::Imap, 1143, ListenerTls::StartTls),
     (Protocol::Imap, 1993, ListenerTls::Implicit),
+    (Protocol::Pop3, 1110, ListenerTls::StartTls),
+    (Protocol::Pop3, 1995, ListenerTls::Implicit),
     (Protocol::Lmtp, 1024, ListenerTls::None),
 ];
 

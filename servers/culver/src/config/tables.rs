@@ -37,8 +37,56 @@ choice! {
 choice! {
     /// How mail is stored.
     Format {
+        /// What is found in a user's folder; sdbox for a new one.
+        Auto = "auto",
         /// One file a message (Dovecot's single-dbox).
         Sdbox = "sdbox",
+        /// Maildir++.
+        Maildir = "maildir",
+        /// Maildir, folders within folders (Dovecot's `LAYOUT=fs`).
+        MaildirFs = "maildir-fs",
+    }
+}
+
+choice! {
+    /// What clients see between the levels of a Maildir's names.
+    Separator {
+        /// What stands there on disk: `.` for Maildir++, `/` for layout fs.
+        AsOnDisk = "as-on-disk",
+        /// `/`.
+        Slash = "/",
+    }
+}
+
+choice! {
+    /// What becomes of messages that a POP3 client deletes.
+    Pop3Delete {
+        /// They are expunged.
+        Expunge = "expunge",
+        /// They get a keyword.
+        Flag = "flag",
+    }
+}
+
+choice! {
+    /// Where mail for `user+detail` goes.
+    LmtpDetail {
+        /// To INBOX.
+        Ignore = "ignore",
+        /// To the mailbox, if there is one.
+        IfExists = "if-exists",
+        /// To the mailbox, which is made.
+        Create = "create",
+    }
+}
+
+choice! {
+    /// What to do with two messages that have the same unique id.
+    Pop3Duplicates {
+        /// Both have it.
+        Allow = "allow",
+        /// The second gets another.
+        Rename = "rename",
     }
 }
 
@@ -137,17 +185,23 @@ section! {
 section! {
     /// Where mail lies, and how.
     Storage = "storage" {
-        /// The format of users' stores.
-        format: Format = "sdbox", Restart;
+        /// The format of users' stores. `auto`: what is found in a user's folder, and `sdbox` for a new one.
+        format: Format = "auto", Restart;
         /// A user's folder. `{user}` is the whole name, `{local}` what stands before the `@`, `{domain}` what stands after
         /// it. A name that would lead out of the path is refused.
         path: Template = "mail/{user}", Restart;
+        /// Where a Maildir's indexes lie (Dovecot's `INDEX=`). Empty: with the mail.
+        index: Option<Template> = "", Restart;
+        /// Where a Maildir's UID lists, keywords and subscriptions lie (Dovecot's `CONTROL=`). Empty: with the mail.
+        control: Option<Template> = "", Restart;
+        /// What clients see between the levels of a Maildir's names. `as-on-disk`: `.` for Maildir++, `/` for layout fs.
+        separator: Separator = "as-on-disk", Restart;
         /// `optimized`: messages are on disk before they are acknowledged, changed flags within `flag_flush_interval`.
         /// `always`: flags are too. `never`: the system writes when it likes; for imports that can be run again.
         fsync: FsyncMode = "optimized", Restart;
         /// How long changed flags may be in memory only, with `fsync = "optimized"`.
         flag_flush_interval: Time = "1 s", Restart;
-        /// Line ends of new messages' files. Both kinds are read. `crlf` makes reading faster and files larger.
+        /// Line ends of new messages' files in sdbox. Both kinds are read. `crlf` makes reading faster and files larger.
         line_ends: LineEnds = "lf", Restart;
         /// Whether all stores are looked over at the start for what a crash left.
         check_at_start: bool = true, Restart;
@@ -231,6 +285,47 @@ section! {
 }
 
 section! {
+    /// POP3. The names in parentheses are Dovecot's.
+    Pop3 = "pop3" {
+        /// How unique ids are made (`pop3_uidl_format`): of `%u`, the UID, `%v`, UIDVALIDITY, and `%g`, the GUID. A store that
+        /// was Dovecot's needs what Dovecot had, or its clients fetch everything again.
+        uidl_format: String = "%08Xu%08Xv", Sessions;
+        /// What to do where two messages have the same unique id (`pop3_uidl_duplicates`).
+        uidl_duplicates: Pop3Duplicates = "allow", Sessions;
+        /// Leave `\Seen` and `\Recent` alone (`pop3_no_flag_updates`).
+        no_flag_updates: bool = false, Sessions;
+        /// `flag`: deleted messages stay for IMAP clients, with the keyword `deleted_flag` (`pop3_delete_type`).
+        delete: Pop3Delete = "expunge", Sessions;
+        /// The keyword for `delete = "flag"` (`pop3_deleted_flag`).
+        deleted_flag: String = "$POP3Deleted", Sessions;
+        /// One session of a user at a time (`pop3_lock_session`).
+        lock_session: bool = false, Sessions;
+        /// Time that must pass between a user's logins. 0: none.
+        login_delay: Time = "0 s", Sessions;
+        /// Answer the old command LAST (`pop3_enable_last`).
+        enable_last: bool = false, Sessions;
+    }
+}
+
+section! {
+    /// LMTP. The names in parentheses are Dovecot's.
+    Lmtp = "lmtp" {
+        /// Characters of which the first in a local part begins the detail (`recipient_delimiter`). Empty: none. A user whose
+        /// whole name has such a character is found first.
+        recipient_delimiter: String = "+", Sessions;
+        /// Where mail for `user+detail` goes (`lmtp_save_to_detail_mailbox`). `if-exists`: to the mailbox `detail` if there
+        /// is one, else to INBOX; `create`: it is made if there is none (`lda_mailbox_autocreate`).
+        detail: LmtpDetail = "if-exists", Sessions;
+        /// Put a Received field on top (`lmtp_add_received_header`).
+        received_header: bool = true, Sessions;
+        /// Put a Return-Path field on top.
+        return_path_header: bool = true, Sessions;
+        /// Put a Delivered-To field on top of a message that has one recipient (`lmtp_hdr_delivery_address`).
+        delivered_to_header: bool = true, Sessions;
+    }
+}
+
+section! {
     /// What a client or a user can take. All are for this process.
     Limits = "limits" {
         /// Longest command line without its literals.
@@ -243,6 +338,16 @@ section! {
         message_len_max: ByteSize = "50 MiB", Sessions;
         /// Most messages of one APPEND.
         multiappend_count_max: usize = 10_000, Sessions;
+        /// Parts of one message that are told apart; the rest of a message with more is one part.
+        mime_parts_max: usize = 10_000, Restart;
+        /// Deepest nesting of parts, of which the inner ones are told apart; at most 256.
+        mime_nesting_max: usize = 100, Restart;
+        /// Longest header field; the rest of a longer one is not looked at.
+        header_field_len_max: ByteSize = "1 MiB", Restart;
+        /// Longest header of a message that is kept while it is looked at; of a longer one the rest is read from the disk.
+        header_len_max: ByteSize = "1 MiB", Restart;
+        /// All that is kept of the headers of a message's parts while it is looked at; fields beyond are as if absent.
+        header_content_len_max: ByteSize = "16 MiB", Restart;
         /// Deepest nesting of SEARCH keys.
         search_depth_max: usize = 64, Sessions;
         /// Connections at once to one protocol.
@@ -340,6 +445,8 @@ pub(crate) fn all() -> Vec<Documented> {
         documented::<Tls>(false),
         documented::<TlsName>(true),
         documented::<Login>(false),
+        documented::<Pop3>(false),
+        documented::<Lmtp>(false),
         documented::<Limits>(false),
         documented::<Log>(false),
         documented::<Metrics>(false),

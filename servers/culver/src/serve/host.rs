@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use culver_pop3::SessionLocks;
 use culver_runtime::{
     Accepted, Client, Connections, CurrentLimits, LoginOptions, Logins, METRICS, OpenStorages, PasswordFile, Peer,
     PenaltyOptions, PoolOptions, ProtocolMetrics, Stop, StoragePool, StorageProvider, Stream, Tls,
@@ -36,6 +37,7 @@ pub(crate) struct Host {
     storages: Arc<dyn StorageProvider>,
     tls: Arc<ArcSwapOption<Tls>>,
     connections: Arc<HashMap<Protocol, Connections>>,
+    pop3_locks: SessionLocks,
     /// When everything ends.
     pub(crate) stop: Stop,
 }
@@ -67,6 +69,7 @@ impl Host {
             storages: Arc::new(OpenStorages::new(stores, limits.open_storages_max)),
             pools,
             tls: Arc::default(),
+            pop3_locks: SessionLocks::default(),
             connections: Arc::new(protocols.map(|protocol| (protocol, Connections::new(&limits))).into()),
             limits: CurrentLimits::new(limits),
             config: Arc::new(ArcSwap::from_pointee(config.clone())),
@@ -134,7 +137,8 @@ impl Host {
         }
         match protocol {
             Protocol::Imap => self.imap(stream, peer, client, starttls).await,
-            _ => self.lmtp(stream, peer).await,
+            Protocol::Pop3 => self.pop3(stream, peer, client, starttls).await,
+            _ => self.lmtp(stream, peer, client, starttls).await,
         }
     }
 
@@ -154,7 +158,26 @@ impl Host {
         culver_imap::serve(stream, context).await;
     }
 
-    async fn lmtp(self, stream: Stream, peer: Peer) {
+    async fn pop3(self, stream: Stream, peer: Peer, client: Client, starttls: Option<Tls>) {
+        let options = super::pop3::options(&self.config.load().pop3);
+        let context = culver_pop3::SessionContext {
+            connections: self.connections(Protocol::Pop3),
+            logins: self.logins,
+            storages: self.storages,
+            pool: self.pools.storage,
+            limits: self.limits.load(),
+            options: Arc::new(options),
+            locks: self.pop3_locks,
+            stop: self.stop,
+            peer: peer.address(),
+            client,
+            starttls,
+        };
+        culver_pop3::serve(stream, context).await;
+    }
+
+    async fn lmtp(self, stream: Stream, peer: Peer, client: Client, starttls: Option<Tls>) {
+        let options = super::lmtp::options(&self.config.load().lmtp);
         let context = culver_lmtp::SessionContext {
             host_name: self.name,
             peer: peer.to_string().into(),
@@ -162,7 +185,10 @@ impl Host {
             logins: self.logins,
             pool: self.pools.storage,
             storages: self.storages,
+            options: Arc::new(options),
             stop: self.stop,
+            client,
+            starttls,
         };
         if let Err(error) = culver_lmtp::serve(stream, context).await {
             debug!(%peer, %error, "LMTP connection lost");

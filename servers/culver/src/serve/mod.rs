@@ -3,12 +3,14 @@
 mod host;
 mod limits;
 mod listeners;
+mod lmtp;
 mod logging;
 mod mechanisms;
 mod metered;
 mod metrics;
 mod notify;
 mod open_files;
+mod pop3;
 mod reload;
 pub(crate) mod tls;
 
