@@ -67,16 +67,18 @@ impl Keywords {
         Some(letter)
     }
 
-    /// Gives a letter that files carry, and that has no keyword, one as Dovecot does. Tells whether it needed one.
+    /// Gives a letter that files carry, and that has no keyword, one as Dovecot does: with as many `?` as make it another
+    /// than those that are there. Tells whether it needed one.
     pub(super) fn invent(&mut self, letter: usize) -> bool {
-        let keyword = Keyword::new(&format!("unknown-{letter}")).ok();
-        let taken = keyword.as_ref().is_some_and(|keyword| self.letter(keyword).is_some());
-        match self.names.get_mut(letter) {
-            Some(free @ None) if !taken => {
-                *free = keyword;
-                free.is_some()
+        let is_free = self.names.get(letter).is_some_and(Option::is_none);
+        let mut names = (0..=Letters::COUNT).map(|n| format!("unknown-{letter}{}", "?".repeat(n)));
+        let free = names.find_map(|name| Keyword::new(&name).ok().filter(|name| self.letter(name).is_none()));
+        match self.names.get_mut(letter).filter(|_| is_free) {
+            Some(place) => {
+                *place = free;
+                place.is_some()
             }
-            _ => false,
+            None => false,
         }
     }
 
@@ -108,6 +110,9 @@ mod tests {
         assert_eq!(keywords.add(&keyword("Late0")), Some(13));
         assert!(keywords.invent(25) && !keywords.invent(25));
         assert_eq!(keywords.name(25).unwrap().as_str(), "unknown-25");
+        keywords.add(&keyword("unknown-24"));
+        assert!(keywords.invent(24));
+        assert_eq!(keywords.name(24).unwrap().as_str(), "unknown-24?");
     }
 
     #[test]

@@ -129,6 +129,8 @@ impl MessageStore for MaildirFiles {
         let mut known = self.known();
         self.load(&mut known)?;
         let uids = self.give_letters(&mut known, state, uids)?;
+        // Even where a name is right already, it may be another's change that is not durable.
+        self.owe_names();
         let unplaced = |known: &mut Known, uid| known.table().get(uid).is_some_and(|entry| entry.place.is_none());
         if uids.iter().any(|uid| unplaced(&mut known, uid)) {
             self.find_all(&mut known)?;

@@ -2,6 +2,8 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "in a test's helper as in the test")]
 
+pub mod scenario;
+
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use mailfs::FileSystem;
@@ -9,13 +11,54 @@ use mailindex::engine::{Background, Env, EnvOptions, Fsync};
 use mailstore::{
     Batch, Columns, Cursor, FlagAction, FlagChange, ListPattern, MailStorage, Mailbox, Result, Rows, SaveMeta,
     ScanBudget, Section, ViewAs,
-    sdbox::{SdboxOptions, SdboxStorage},
+    maildir::{MaildirOptions, MaildirPlaces, MaildirStorage},
+    sdbox::{RecoveryReport, SdboxOptions, SdboxStorage},
 };
 use mailtypes::{Flag, Flags, Keyword, MailboxName, Uid, UidSet};
+
+/// Which backend.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Format {
+    #[default]
+    Sdbox,
+    Maildir,
+}
+
+/// A store of either kind, open.
+pub enum Opened {
+    Sdbox(Env, SdboxStorage),
+    Maildir(Env, MaildirStorage),
+}
+
+impl Opened {
+    fn env(&self) -> &Env {
+        match self {
+            Self::Sdbox(env, _) | Self::Maildir(env, _) => env,
+        }
+    }
+
+    pub fn recover(&self) -> Result<RecoveryReport> {
+        match self {
+            Self::Sdbox(_, storage) => storage.recover(),
+            Self::Maildir(_, storage) => storage.recover(),
+        }
+    }
+}
+
+impl std::ops::Deref for Opened {
+    type Target = dyn MailStorage;
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Sdbox(_, storage) => storage,
+            Self::Maildir(_, storage) => storage,
+        }
+    }
+}
 
 /// How the engine is set.
 #[derive(Clone, Copy, Default)]
 pub struct Setting {
+    pub format: Format,
     /// Flag changes are synced before they are acknowledged.
     pub always: bool,
     /// Logs are rotated at this length; 0: never.
@@ -79,7 +122,7 @@ impl Shown {
     }
 }
 
-pub fn open(fs: &Arc<dyn FileSystem>, root: &Path, setting: Setting, create: bool) -> Result<SdboxStorage> {
+pub fn open(fs: &Arc<dyn FileSystem>, root: &Path, setting: Setting, create: bool) -> Result<Opened> {
     let never = u64::MAX;
     let or_never = |len: u64| if len == 0 { never } else { len };
     let options = EnvOptions {
@@ -92,8 +135,26 @@ pub fn open(fs: &Arc<dyn FileSystem>, root: &Path, setting: Setting, create: boo
         ..EnvOptions::default()
     };
     let env = Env::new(Arc::clone(fs), options);
-    let options = SdboxOptions::default();
-    if create { SdboxStorage::create(&env, root, options) } else { SdboxStorage::open(&env, root, options) }
+    Ok(match setting.format {
+        Format::Sdbox => {
+            let options = SdboxOptions::default();
+            let opened = if create {
+                SdboxStorage::create(&env, root, options)
+            } else {
+                SdboxStorage::open(&env, root, options)
+            };
+            Opened::Sdbox(env, opened?)
+        }
+        Format::Maildir => {
+            let (places, options) = (MaildirPlaces::default(), MaildirOptions::default());
+            let opened = if create {
+                MaildirStorage::create(&env, root, &places, options)
+            } else {
+                MaildirStorage::open(&env, root, &places, options)
+            };
+            Opened::Maildir(env, opened?)
+        }
+    })
 }
 
 fn name(name: &str) -> MailboxName {
@@ -120,7 +181,7 @@ fn flag_change(uid: u32, action: FlagAction, flags: Flags, keywords: Vec<Keyword
     Batch::new().flags(FlagChange { uids, action, flags, keywords, unchanged_since: None })
 }
 
-pub fn run_step(storage: &SdboxStorage, step: &Step) -> Result<()> {
+pub fn run_step(storage: &Opened, step: &Step) -> Result<()> {
     let open = |mailbox: &str| storage.mailbox(&name(mailbox));
     match *step {
         Step::Append { mailbox, first, count } => {
@@ -161,7 +222,7 @@ pub fn run_step(storage: &SdboxStorage, step: &Step) -> Result<()> {
     }
 }
 
-pub fn show(storage: &SdboxStorage) -> Result<Shown> {
+pub fn show(storage: &Opened) -> Result<Shown> {
     let mut mailboxes = BTreeMap::new();
     for info in storage.list(&ListPattern::all())? {
         let messages = if info.selectable { Some(show_mailbox(&*storage.mailbox(&info.name)?)?) } else { None };

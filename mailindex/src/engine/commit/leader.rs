@@ -540,7 +540,7 @@ fn carry_out_requests(locked: &mut Locked, requests: Requests) -> Result<()> {
         locked.log.handle.sync_data().inspect_err(|_| locked.log.distrust())?;
     }
     if locked.index.store.keeps_flags() {
-        return carry_out_in_store(locked, &requested, transaction);
+        return carry_out_in_store(locked, requests, &requested, transaction);
     }
     if !requested.is_empty() {
         transaction.expunge_done(requested.iter().map(|uid| (uid, Guid::ZERO)));
@@ -553,7 +553,12 @@ fn carry_out_requests(locked: &mut Locked, requests: Requests) -> Result<()> {
 
 /// The same for a store whose names tell of messages and flags: these change first, and the tail moves when they are
 /// durable. Until then whoever takes the lock after a crash does it again.
-fn carry_out_in_store(locked: &mut Locked, expunges: &UidSet, mut transaction: Transaction) -> Result<()> {
+fn carry_out_in_store(
+    locked: &mut Locked,
+    requests: Requests,
+    expunges: &UidSet,
+    mut transaction: Transaction,
+) -> Result<()> {
     let index = Arc::clone(&locked.index);
     let refused = |what: StoreError| IndexError::Store { dir: index.paths.dir.clone(), what: what.to_string() };
     let flags = locked.state.requested_flags(index.carried_out(&locked.state)).difference(expunges);
@@ -561,6 +566,10 @@ fn carry_out_in_store(locked: &mut Locked, expunges: &UidSet, mut transaction: T
         contained(|| index.store.write_flags(&locked.state, &flags, &mut transaction))
             .map_err(|e| refused(e.into()))?
             .map_err(refused)?;
+        if requests == Requests::Found && index.env().syncs() {
+            // Somebody else may have changed the names already, and died before they were durable.
+            index.store.sync_names()?;
+        }
     }
     if !expunges.is_empty() {
         contained(|| index.store.remove(expunges)).map_err(|e| refused(e.into()))?.map_err(refused)?;

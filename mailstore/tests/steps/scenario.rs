@@ -1,0 +1,243 @@
+//! What a store promises, kept through a power cut during every call and through the failure of every call, for append,
+//! copy, flags, expunge, rotation, snapshot, create, rename, delete.
+//!
+//! Each scenario is a list of steps that runs the same way each time. A clean run tells what the store shows after
+//! each step. After a cut or a failure it must show what it did after the last step that was acknowledged, or after the
+//! one that was under way: nothing between, nothing else. Then it must take another message.
+
+#![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used, reason = "in a test's helper as in the test")]
+
+use std::path::Path;
+
+use mailfs::{
+    FileSystem,
+    sim::{Acks, BoxError, CrashChoice, CrashRunner, Fault, FaultRunner, SimDisk},
+};
+
+use super::{Format, Message, Setting, Shown, Step, open, run_step, show};
+
+const ROOT: &str = "/mail";
+
+struct Scenario {
+    name: &'static str,
+    setting: Setting,
+    /// Done before anything can go wrong.
+    setup: Vec<Step>,
+    steps: Vec<Step>,
+}
+
+fn append(mailbox: &'static str, first: u32, count: u32) -> Step {
+    Step::Append { mailbox, first, count }
+}
+
+fn scenarios(format: Format) -> Vec<Scenario> {
+    let plain = Setting { format, ..Setting::default() };
+    let many_flags = || (0..12).map(|n| Step::Flags { mailbox: "INBOX", uid: n % 4 + 1, seen: n % 8 < 4 });
+    vec![
+        Scenario {
+            name: "append",
+            setting: plain,
+            setup: vec![append("INBOX", 1, 1)],
+            steps: vec![append("INBOX", 2, 1), append("INBOX", 3, 3), Step::Flush, append("INBOX", 6, 1)],
+        },
+        Scenario {
+            name: "copy",
+            setting: plain,
+            setup: vec![append("INBOX", 1, 3), Step::Create("Copies")],
+            steps: vec![
+                Step::Copy { from: "INBOX", to: "Copies" },
+                Step::Copy { from: "INBOX", to: "INBOX" },
+                Step::Copy { from: "Copies", to: "INBOX" },
+            ],
+        },
+        Scenario {
+            name: "flags",
+            setting: Setting { always: true, ..plain },
+            setup: vec![append("INBOX", 1, 4)],
+            steps: many_flags().take(5).chain([Step::Keyword { mailbox: "INBOX", uid: 2 }]).collect(),
+        },
+        Scenario {
+            name: "expunge",
+            setting: plain,
+            setup: vec![append("INBOX", 1, 5)],
+            steps: vec![
+                Step::Expunge { mailbox: "INBOX", first: 2, last: 3 },
+                append("INBOX", 6, 1),
+                Step::Expunge { mailbox: "INBOX", first: 1, last: 6 },
+                append("INBOX", 7, 1),
+            ],
+        },
+        Scenario {
+            name: "rotation",
+            setting: Setting { always: true, rotate_len: 900, ..plain },
+            setup: vec![append("INBOX", 1, 4)],
+            steps: many_flags().chain([append("INBOX", 5, 1)]).chain(many_flags().take(3)).collect(),
+        },
+        Scenario {
+            name: "snapshot",
+            setting: Setting { always: true, snapshot_len: 300, ..plain },
+            setup: vec![append("INBOX", 1, 4)],
+            steps: many_flags()
+                .take(5)
+                .chain([append("INBOX", 5, 1), Step::Drain, append("INBOX", 6, 1), Step::Drain])
+                .collect(),
+        },
+        Scenario {
+            name: "create",
+            setting: plain,
+            setup: vec![append("INBOX", 1, 1)],
+            steps: vec![Step::Create("a"), Step::Create("b/c"), append("b/c", 2, 1), Step::Create("b")],
+        },
+        Scenario {
+            name: "rename",
+            setting: plain,
+            setup: vec![Step::Create("a/b"), append("a/b", 1, 2), Step::Create("x")],
+            steps: vec![Step::Rename("a", "x/y"), append("x/y/b", 3, 1), Step::Rename("x/y/b", "z")],
+        },
+        Scenario {
+            name: "rename inbox",
+            setting: plain,
+            setup: vec![append("INBOX", 1, 2)],
+            steps: vec![Step::RenameInbox("old")],
+        },
+        Scenario {
+            name: "delete",
+            setting: plain,
+            setup: vec![Step::Create("a/b"), append("a/b", 1, 2), Step::Create("a"), append("a", 3, 2)],
+            steps: vec![Step::Delete("a"), Step::Delete("a/b"), Step::Create("a"), append("a", 5, 1)],
+        },
+        Scenario {
+            name: "subscribe",
+            setting: plain,
+            setup: vec![],
+            steps: vec![Step::Subscribe("a"), Step::Subscribe("b"), Step::Unsubscribe("a")],
+        },
+    ]
+}
+
+impl Scenario {
+    fn prepare(&self, disk: &SimDisk) {
+        let storage = open(&disk.as_file_system(), Path::new(ROOT), self.setting, true).unwrap();
+        for step in &self.setup {
+            run_step(&storage, step).unwrap();
+        }
+    }
+
+    fn work(&self, fs: &std::sync::Arc<dyn FileSystem>, acks: &Acks<usize>) -> Result<(), BoxError> {
+        let storage = open(fs, Path::new(ROOT), self.setting, false)?;
+        for (number, step) in self.steps.iter().enumerate() {
+            run_step(&storage, step)?;
+            acks.push(number + 1);
+        }
+        Ok(())
+    }
+
+    /// What is shown after each number of steps.
+    fn expected(&self) -> Vec<Shown> {
+        let disk = SimDisk::new();
+        self.prepare(&disk);
+        disk.sync_all();
+        let storage = open(&disk.as_file_system(), Path::new(ROOT), self.setting, false).unwrap();
+        let mut shown = vec![show(&storage).unwrap().without_empty_levels()];
+        for step in &self.steps {
+            run_step(&storage, step).unwrap();
+            shown.push(show(&storage).unwrap().without_empty_levels());
+        }
+        shown
+    }
+
+    fn check(&self, disk: &SimDisk, acks: &[usize], expected: &[Shown]) -> Result<(), BoxError> {
+        let storage = open(&disk.as_file_system(), Path::new(ROOT), self.setting, false)?;
+        let recovered = storage.recover()?;
+        if let Some(failed) = recovered.repaired.iter().find(|mailbox| mailbox.failed.is_some()) {
+            return Err(format!("not recovered: {failed:?}").into());
+        }
+        let shown = show(&storage)?.without_empty_levels();
+        let done = acks.last().copied().unwrap_or(0);
+        let allowed = expected.get(done..).unwrap_or_default().iter().take(2);
+        if !allowed.clone().any(|allowed| self.matches(done, &shown, allowed)) {
+            let allowed: Vec<_> = allowed.collect();
+            let before = expected.get(done).filter(|_| self.setting.format == Format::Maildir);
+            if !before.is_some_and(|before| self.matches_maildir(done, &shown, before)) {
+                return Err(format!("after step {done}: {shown:?}, not one of {allowed:?}").into());
+            }
+        }
+        // Whatever happened, the mailbox goes on, and nothing that was there goes.
+        run_step(&storage, &append("INBOX", 99, 1)).map_err(|e| format!("takes no message: {e}"))?;
+        let after = show(&storage)?;
+        let inbox = |shown: &Shown| shown.messages("INBOX");
+        let missing = inbox(&shown).into_iter().find(|message| !inbox(&after).contains(message));
+        if let Some(missing) = missing {
+            return Err(format!("{missing:?} went when a message came").into());
+        }
+        let new = inbox(&after).into_iter().filter(|message| message.number == 99).count();
+        if new == 1 { Ok(()) } else { Err(format!("message 99 is there {new} times").into()) }
+    }
+
+    /// A message that is in place of its name but not in the log is a message of Maildir, one by one.
+    fn matches_maildir(&self, done: usize, shown: &Shown, before: &Shown) -> bool {
+        let mailbox = match self.steps.get(done) {
+            Some(Step::Append { mailbox, .. }) => mailbox,
+            Some(Step::Copy { to, .. }) => to,
+            _ => return false,
+        };
+        let known: Vec<u32> = before.messages(mailbox).iter().map(|message| message.uid).collect();
+        shown.clone().without(mailbox, |message| !known.contains(&message.uid)) == *before
+    }
+
+    /// Renaming INBOX is two commits; in between its messages are in both places. A message that was not acknowledged may
+    /// be found by a rebuild as a file that no log knows: then it is there, without the flags that nobody was promised.
+    fn matches(&self, done: usize, shown: &Shown, allowed: &Shown) -> bool {
+        match self.steps.get(done) {
+            Some(Step::Append { mailbox, first, count }) => {
+                let found = |m: &Message| {
+                    (*first..first + count).contains(&m.number) && m.flags.is_empty() && m.keywords.is_empty()
+                };
+                shown == allowed || shown.clone().without(mailbox, found) == *allowed
+            }
+            Some(Step::RenameInbox(to)) => {
+                let both = shown.messages("INBOX").len() + shown.messages(to).len();
+                shown == allowed || both >= allowed.messages("INBOX").len() + allowed.messages(to).len()
+            }
+            _ => shown == allowed,
+        }
+    }
+}
+
+/// Cuts the power during every call.
+pub fn every_power_cut(format: Format) {
+    let mut broken = Vec::new();
+    for scenario in scenarios(format) {
+        let expected = scenario.expected();
+        let runner = CrashRunner { choices: CrashChoice::list(6), ..CrashRunner::default() };
+        let report = runner.run(
+            |disk| scenario.prepare(disk),
+            |fs, acks: &Acks<usize>| scenario.work(&fs, acks),
+            |disk, acks| scenario.check(disk, acks, &expected),
+        );
+        println!("crash run, {}: {report}", scenario.name);
+        if !report.is_sound() {
+            broken.push(format!("{}: {report}", scenario.name));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// Fails every call.
+pub fn every_failing_call(format: Format) {
+    let mut broken = Vec::new();
+    for scenario in scenarios(format) {
+        let expected = scenario.expected();
+        let runner = FaultRunner { faults: Fault::ALL.to_vec(), ..FaultRunner::default() };
+        let report = runner.run(
+            |disk| scenario.prepare(disk),
+            |fs, acks: &Acks<usize>| scenario.work(&fs, acks),
+            |disk, acks| scenario.check(disk, acks, &expected),
+        );
+        println!("fault run, {}: {report}", scenario.name);
+        if !report.is_sound() {
+            broken.push(format!("{}: {report}", scenario.name));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
