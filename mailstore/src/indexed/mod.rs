@@ -35,7 +35,7 @@ pub(crate) use self::{
     mailbox::{Indexed, committing, lost},
     saving::{TempFile, Unsynced, new_guid, unix_now},
 };
-use crate::traits::{Freshness, Result, Wake, Watch};
+use crate::traits::{FileIdentity, Freshness, Result, Wake, Watch};
 
 /// What the names of index files begin with.
 pub(crate) const PREFIX: &str = "dovecot.index";
@@ -49,6 +49,16 @@ pub(crate) trait MessageFiles: Send + Sync {
     /// What can be told of a message without opening it.
     fn known(&self, _uid: Uid) -> Known {
         Known::default()
+    }
+
+    /// [`View::saved_uidl`](crate::View::saved_uidl).
+    fn saved_uidl(&self, state: &State, uid: Uid) -> Result<Option<Vec<u8>>> {
+        self.open(state, uid)?.saved_uidl()
+    }
+
+    /// [`View::file_identity`](crate::View::file_identity).
+    fn file_identity(&self, _uid: Uid) -> Option<FileIdentity> {
+        None
     }
 
     /// Brings what others did to the files into the index. `takes_recent`: a session that takes the recent messages asks.
@@ -90,6 +100,10 @@ pub(crate) trait StoredMessage: Send {
     fn changed(&self) -> SystemTime;
     /// Its global identity.
     fn guid(&self) -> Result<Option<Guid>>;
+    /// The POP3 unique id that was saved with it.
+    fn saved_uidl(&self) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
     /// Fails if the body is not all there, or not as plain text.
     fn check_plain(&self) -> Result<()> {
         Ok(())

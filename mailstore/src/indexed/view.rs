@@ -14,7 +14,8 @@ use mailtypes::{Keyword, ModSeq, SeqNum, Uid, UidSet, UidValidity};
 
 use super::{Indexed, body::IndexedBody, scan};
 use crate::traits::{
-    Body, Changes, Columns, Cursor, Expunges, Freshness, Result, Rows, ScanBudget, StorageError, View, ViewAs,
+    Body, Changes, Columns, Cursor, Expunges, FileIdentity, Freshness, Result, Rows, ScanBudget, StorageError, View,
+    ViewAs,
 };
 
 /// A snapshot of a mailbox.
@@ -206,6 +207,14 @@ impl View for IndexedView {
         out: &mut Rows,
     ) -> Result<Option<Cursor>> {
         scan::scan(self, uids, at, columns, budget, out)
+    }
+
+    fn saved_uidl(&self, uid: Uid) -> Result<Option<Vec<u8>>> {
+        self.mailbox.files.saved_uidl(&self.state, uid)
+    }
+
+    fn file_identity(&self, uid: Uid) -> Option<FileIdentity> {
+        self.mailbox.files.file_identity(uid)
     }
 
     fn body(&self, uid: Uid) -> Result<Box<dyn Body>> {

@@ -11,11 +11,12 @@ use mailtypes::{Guid, Uid};
 
 use super::{
     files::{MaildirFiles, guid_of_text},
+    table::Entry,
     watch::FolderWatch,
 };
 use crate::{
     indexed::{Indexed, Known, MessageFiles, StoredMessage},
-    traits::{Freshness, Result, StorageError, Wake, Watch},
+    traits::{FileIdentity, Freshness, Result, StorageError, Wake, Watch},
 };
 
 /// Read when a file is opened: most messages whole.
@@ -99,6 +100,19 @@ impl StoredMessage for MaildirMessage {
     }
 }
 
+impl MaildirFiles {
+    /// What the UID list has of a message, if it has it.
+    fn of_entry<T>(&self, uid: Uid, tell: impl FnOnce(&Entry) -> T) -> Option<T> {
+        let mut known = self.known();
+        if known.table.is_none()
+            && let Err(e) = self.load(&mut known)
+        {
+            tracing::warn!("the UID list cannot be read: {e}");
+        }
+        known.table().get(uid).map(tell)
+    }
+}
+
 impl MessageFiles for MaildirFiles {
     fn open(&self, state: &State, uid: Uid) -> Result<Box<dyn StoredMessage>> {
         let mut message = self.with_path(state, uid, |path| read_message(self, path))?;
@@ -116,16 +130,17 @@ impl MessageFiles for MaildirFiles {
     }
 
     fn known(&self, uid: Uid) -> Known {
-        let mut known = MaildirFiles::known(self);
-        if known.table.is_none()
-            && let Err(e) = self.load(&mut known)
-        {
-            tracing::warn!("the UID list cannot be read: {e}");
-        }
-        match known.table().get(uid) {
-            Some(entry) => Known { virtual_size: entry.virtual_size(), guid: Some(guid_of_text(entry.guid_text())) },
-            None => Known::default(),
-        }
+        let entry =
+            |entry: &Entry| Known { virtual_size: entry.virtual_size(), guid: Some(guid_of_text(entry.guid_text())) };
+        self.of_entry(uid, entry).unwrap_or_default()
+    }
+
+    fn saved_uidl(&self, _: &State, uid: Uid) -> Result<Option<Vec<u8>>> {
+        Ok(self.of_entry(uid, |entry| entry.saved_uidl().map(<[u8]>::to_vec)).flatten())
+    }
+
+    fn file_identity(&self, uid: Uid) -> Option<FileIdentity> {
+        self.of_entry(uid, |entry| FileIdentity { name: entry.base.to_vec(), guid: entry.guid_text().to_vec() })
     }
 
     fn look(&self, mailbox: &Indexed, takes_recent: bool) -> Result<()> {

@@ -67,6 +67,11 @@ impl Entry {
         self.size(b'W')
     }
 
+    /// The POP3 unique id that was saved with it; an empty one is the file's name.
+    pub(super) fn saved_uidl(&self) -> Option<&[u8]> {
+        value_of(&self.keys, b'P').map(|id| if id.is_empty() { &self.base } else { id })
+    }
+
     /// The text that is the message's identity.
     pub(super) fn guid_text(&self) -> &[u8] {
         value_of(&self.keys, b'G').filter(|guid| !guid.is_empty()).unwrap_or(&self.base)

@@ -59,8 +59,26 @@ pub trait View: Send {
 
     /// A message's bytes.
     fn body(&self, uid: Uid) -> Result<Box<dyn Body>>;
+    /// The POP3 unique id that the message had elsewhere and that a conversion saved with it (`P` in
+    /// `docs/formats/dbox.md` and `docs/formats/maildir.md`). May cost opening the message's file.
+    fn saved_uidl(&self, _uid: Uid) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+    /// What the message's file is called and the GUID as text, in stores where they are not made of 16 bytes (Maildir).
+    fn file_identity(&self, _uid: Uid) -> Option<FileIdentity> {
+        None
+    }
     /// Offers what scans computed to the store's cache; does nothing if the cache is busy.
     fn flush_cache(&self) {}
+}
+
+/// See [`View::file_identity`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FileIdentity {
+    /// The file's name without folder and flags.
+    pub name: Vec<u8>,
+    /// The GUID.
+    pub guid: Vec<u8>,
 }
 
 /// Where a scan goes on: at the first UID that is not smaller.
