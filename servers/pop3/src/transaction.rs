@@ -163,7 +163,7 @@ impl Session {
         if transaction.ids.is_some() {
             return Ok(true);
         }
-        let Some(mut reading) = ReadingIds::new(&options, &transaction.maildrop) else { return Ok(true) };
+        let mut reading = ReadingIds::new(&options, &transaction.maildrop);
         loop {
             let step = self.on_maildrop(move |maildrop, _| {
                 let outcome = reading.step(maildrop);

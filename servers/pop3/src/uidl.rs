@@ -1,12 +1,10 @@
 //! Unique ids (RFC 1939 §7) in Dovecot's formats, so that a client that moves from one to the other sees no mail twice.
 //!
 //! An id has 1 to 70 characters from `!` to `~`. A format is text with variables: `%u` the UID, `%v` the UIDVALIDITY,
-//! `%g` the message's GUID, `%%` a percent sign. Between `%` and the letter may stand a width, which a leading `0` fills
+//! `%g` the message's GUID, `%f` the name of its file (Maildir only), `%%` a percent sign. Between `%` and the letter may stand a width, which a leading `0` fills
 //! with zeros and which cuts what is longer, and the modifiers `X` (a number in hexadecimal), `L` and `U` (lower and upper case).
 
-use std::fmt::Write as _;
-
-use mailtypes::{Guid, Uid, UidValidity};
+use mailtypes::{Uid, UidValidity};
 
 /// How unique ids are made of a message's identity.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,21 +16,19 @@ pub struct UidlFormat {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum UidlFormatError {
     /// A variable that is not known.
-    #[error("%{0} is not a variable of a unique id: there are %u, %v, %g and %%")]
+    #[error("%{0} is not a variable of a unique id: there are %u, %v, %g, %f and %%")]
     UnknownVariable(char),
-    /// A variable that Dovecot has and that this store has no value for.
-    #[error(
-        "%{0} is a variable of Dovecot's for other stores (%m: mbox, %f: Maildir); the values saved by a conversion are used without it"
-    )]
-    NotInThisStore(char),
+    /// `%m`, which Dovecot has for mbox.
+    #[error("%m needs mbox; unique ids that a conversion saved are used without it")]
+    OnlyMbox,
     /// A `%` with nothing behind it.
     #[error("the format ends within a variable")]
     Unfinished,
     /// A width beyond [`UidlFormat::LEN_MAX`].
     #[error("a width is at most {}", UidlFormat::LEN_MAX)]
     Width,
-    /// Neither UID nor GUID is in it: all messages would be the same.
-    #[error("a unique id needs %u or %g")]
+    /// Neither UID nor GUID nor file name is in it: all messages would be the same.
+    #[error("a unique id needs %u, %g or %f")]
     NotUnique,
     /// A character that no unique id may have.
     #[error("a unique id cannot have {0:?}: only characters from ! to ~")]
@@ -53,6 +49,17 @@ enum Value {
     Uid,
     UidValidity,
     Guid,
+    FileName,
+}
+
+/// What ids are made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity<'a> {
+    pub(crate) uid: Uid,
+    pub(crate) uid_validity: UidValidity,
+    /// As text.
+    pub(crate) guid: &'a str,
+    pub(crate) file_name: &'a str,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -107,7 +114,7 @@ impl UidlFormat {
         }
         pieces.extend((!text.is_empty()).then_some(Piece::Text(text)));
         let format = Self { pieces };
-        if !format.has(Value::Uid) && !format.has(Value::Guid) {
+        if !format.has(Value::Uid) && !format.needs_guid() && !format.needs_file_name() {
             return Err(UidlFormatError::NotUnique);
         }
         let longest = format.pieces.iter().map(Piece::len_max).sum();
@@ -123,6 +130,11 @@ impl UidlFormat {
         self.has(Value::Guid)
     }
 
+    /// Whether ids need the names of the messages' files.
+    pub(crate) fn needs_file_name(&self) -> bool {
+        self.has(Value::FileName)
+    }
+
     /// Whether two messages can have the same id.
     pub(crate) fn may_repeat(&self) -> bool {
         let has_whole_uid = self.pieces.iter().any(|piece| match piece {
@@ -136,22 +148,17 @@ impl UidlFormat {
     }
 
     /// Puts a message's id at the end of the output.
-    pub(crate) fn write(&self, uid: Uid, uid_validity: UidValidity, guid: Guid, out: &mut String) {
+    pub(crate) fn write(&self, identity: Identity<'_>, out: &mut String) {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Variable { value, width, zeros, hex, case } => {
-                    let number = match value {
-                        Value::Uid => Some(uid.value()),
-                        Value::UidValidity => Some(uid_validity.value()),
-                        Value::Guid => None,
-                    };
-                    let mut text = String::new();
-                    // Writing to memory does not fail.
-                    let _ = match number {
-                        Some(number) if *hex => write!(text, "{number:x}"),
-                        Some(number) => write!(text, "{number}"),
-                        None => write!(text, "{guid}"),
+                    let number = |number: u32| if *hex { format!("{number:x}") } else { number.to_string() };
+                    let mut text = match value {
+                        Value::Uid => number(identity.uid.value()),
+                        Value::UidValidity => number(identity.uid_validity.value()),
+                        Value::Guid => identity.guid.to_owned(),
+                        Value::FileName => identity.file_name.to_owned(),
                     };
                     match case {
                         Case::AsIs => {}
@@ -211,7 +218,8 @@ fn variable(chars: &mut std::str::Chars<'_>) -> Result<Option<Piece>, UidlFormat
             'u' => Value::Uid,
             'v' => Value::UidValidity,
             'g' => Value::Guid,
-            'm' | 'f' => return Err(UidlFormatError::NotInThisStore(c)),
+            'f' => Value::FileName,
+            'm' => return Err(UidlFormatError::OnlyMbox),
             _ => return Err(UidlFormatError::UnknownVariable(c)),
         };
         return Ok(Some(Piece::Variable { value, width, zeros, hex, case }));
@@ -222,7 +230,8 @@ impl Piece {
     fn len_max(&self) -> usize {
         let (natural, width, zeros) = match self {
             Self::Text(text) => return text.len(),
-            Self::Variable { value: Value::Guid, width, zeros, .. } => (32, width, zeros),
+            // Whatever a Maildir file is called: ids beyond the limit are cut off.
+            Self::Variable { value: Value::Guid | Value::FileName, width, zeros, .. } => (32, width, zeros),
             Self::Variable { hex: true, width, zeros, .. } => (8, width, zeros),
             Self::Variable { width, zeros, .. } => (10, width, zeros),
         };
@@ -239,10 +248,14 @@ mod tests {
     use super::*;
 
     fn id(format: &str) -> String {
-        let guid = Guid::parse(b"1136650e19c2026ba008000083ecc375").unwrap();
         let mut id = String::new();
-        let (uid, validity) = (Uid::new(17).unwrap(), UidValidity::new(1_795_342_872).unwrap());
-        UidlFormat::parse(format).unwrap().write(uid, validity, guid, &mut id);
+        let identity = Identity {
+            uid: Uid::new(17).unwrap(),
+            uid_validity: UidValidity::new(1_795_342_872).unwrap(),
+            guid: "1136650e19c2026ba008000083ecc375",
+            file_name: "1700000000.M1P2.host,S=17",
+        };
+        UidlFormat::parse(format).unwrap().write(identity, &mut id);
         id
     }
 
@@ -263,6 +276,7 @@ mod tests {
             ("%08XUu", "00000011"),
             ("%u-%%", "17-%"),
             ("%03g", "1136650e19c2026ba008000083ecc375"),
+            ("%f", "1700000000.M1P2.host,S=17"),
         ] {
             assert_eq!(id(format), expected, "{format}");
         }
@@ -275,8 +289,7 @@ mod tests {
         for (format, error) in [
             ("", E::NotUnique),
             ("%v", E::NotUnique),
-            ("%m", E::NotInThisStore('m')),
-            ("%f", E::NotInThisStore('f')),
+            ("%m", E::OnlyMbox),
             ("%q", E::UnknownVariable('q')),
             ("%-5u", E::UnknownVariable('-')),
             ("%u %v", E::Character(' ')),

@@ -1,6 +1,6 @@
 //! Culver and a Dovecot, each on its copy of one store.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use culver_pop3::{Options, SessionContext, SessionLocks};
 use culver_runtime::{
@@ -41,13 +41,41 @@ impl StorageProvider for One {
 
 pub(crate) struct Pair {
     storage: Arc<dyn MailStorage>,
-    ours: SocketAddr,
+    server: Server,
     pub(crate) theirs: SocketAddr,
     dovecot: Dovecot,
     numbers: u64,
+    _place: Place,
+}
+
+/// Culver's POP3 over one store, until dropped.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     _runtime: tokio::runtime::Runtime,
     _stopper: Stopper,
-    _place: Place,
+}
+
+impl Server {
+    pub(crate) fn start(storage: Arc<dyn MailStorage>, options: Options) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let limits = Limits { bad_commands_max: 1000, ..Limits::default() };
+        let (stopper, stop) = Stopper::new();
+        let context = SessionContext {
+            logins: Logins::new(Arc::new(Users), StoragePool::new(PoolOptions::passwords()), &limits),
+            storages: Arc::new(One(storage)),
+            pool: StoragePool::new(PoolOptions::storage()),
+            connections: Connections::new(&limits),
+            limits: Arc::new(limits),
+            options: Arc::new(options),
+            locks: SessionLocks::default(),
+            stop,
+            peer: None,
+            client: Client { plaintext_allowed: true, ..Client::default() },
+            starttls: None,
+        };
+        let address = runtime.block_on(listen(context));
+        Self { address, _runtime: runtime, _stopper: stopper }
+    }
 }
 
 impl Pair {
@@ -63,29 +91,13 @@ impl Pair {
             put(&*storage, &any_message(rng, numbers), numbers);
         }
         copy_tree(&ours, &theirs.join("ann"), &owner).unwrap();
-        let (dovecot, pop3) = dovecot(&place, &owner, theirs, extra);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let limits = Limits { bad_commands_max: 1000, ..Limits::default() };
-        let (stopper, stop) = Stopper::new();
-        let context = SessionContext {
-            logins: Logins::new(Arc::new(Users), StoragePool::new(PoolOptions::passwords()), &limits),
-            storages: Arc::new(One(Arc::clone(&storage))),
-            pool: StoragePool::new(PoolOptions::storage()),
-            connections: Connections::new(&limits),
-            limits: Arc::new(limits),
-            options: Arc::new(options),
-            locks: SessionLocks::default(),
-            stop,
-            peer: None,
-            client: Client { plaintext_allowed: true, ..Client::default() },
-            starttls: None,
-        };
-        let ours = runtime.block_on(listen(context));
-        Self { storage, ours, theirs: pop3, dovecot, numbers, _runtime: runtime, _stopper: stopper, _place: place }
+        let (dovecot, pop3) = dovecot(place.path(), &owner, format!("sdbox:{}/%u", theirs.display()), extra);
+        let server = Server::start(Arc::clone(&storage), options);
+        Self { storage, server, theirs: pop3, dovecot, numbers, _place: place }
     }
 
     pub(crate) fn ours(&self) -> SocketAddr {
-        self.ours
+        self.server.address
     }
 
     /// Puts the same messages into both.
@@ -154,15 +166,15 @@ async fn listen(context: SessionContext) -> SocketAddr {
     address
 }
 
-fn dovecot(place: &Place, owner: &MailUser, mail: PathBuf, extra: &str) -> (Dovecot, SocketAddr) {
+/// A Dovecot that has POP3.
+pub(crate) fn dovecot(folder: &Path, owner: &MailUser, mail_location: String, extra: &str) -> (Dovecot, SocketAddr) {
     let port = free_port().unwrap();
     let extra = format!(
         "protocols = imap lmtp pop3\nservice pop3-login {{\n  inet_listener pop3 {{\n    port = {port}\n  }}\n  \
          inet_listener pop3s {{\n    port = 0\n  }}\n  chroot =\n}}\n{extra}\n"
     );
-    let mail_location = format!("sdbox:{}/%u", mail.display());
     let setup = Setup { mail_location, users: &["ann"], extra: &extra };
-    (Dovecot::start(place.path(), owner, &setup).unwrap(), ([127, 0, 0, 1], port).into())
+    (Dovecot::start(folder, owner, &setup).unwrap(), ([127, 0, 0, 1], port).into())
 }
 
 fn any_message(rng: &mut Rng, number: u64) -> Vec<u8> {

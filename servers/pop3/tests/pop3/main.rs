@@ -6,4 +6,5 @@ mod common;
 mod hostile;
 mod login;
 mod messages;
+mod tls;
 mod update;
