@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use crate::lex::Lexer;
 
 /// The message IDs in the value of a Message-ID, References or In-Reply-To field, each without its angle brackets, white
-/// space and quoting. What is no message ID is passed over. Linear in the value's length.
+/// space and quoting. What is no message ID is passed over; what is between the brackets of one without quoting may be
+/// anything with an `@`, as Dovecot has it. Linear in the value's length.
 #[derive(Clone, Debug)]
 pub struct MessageIds<'a> {
     rest: &'a [u8],
@@ -34,7 +35,7 @@ impl<'a> Iterator for MessageIds<'a> {
         loop {
             let start = memchr::memchr(b'<', self.rest)? + 1;
             let text = self.rest.get(start..).unwrap_or_default();
-            let stop = text.iter().position(|byte| matches!(byte, b'>' | b'<' | b'"' | b'(' | b'['))?;
+            let stop = text.iter().position(|byte| matches!(byte, b'>' | b'"' | b'(' | b'['))?;
             match text.get(stop) {
                 Some(b'>') => {
                     self.rest = text.get(stop + 1..).unwrap_or_default();
@@ -43,7 +44,6 @@ impl<'a> Iterator for MessageIds<'a> {
                         return Some(without_white_space(id));
                     }
                 }
-                Some(b'<') => self.rest = text.get(stop..).unwrap_or_default(),
                 _ => match quoted_id(text) {
                     Some((id, len)) => {
                         self.rest = text.get(len..).unwrap_or_default();
@@ -105,7 +105,7 @@ mod tests {
             ("<no-at> <a@b>", "a@b"),
             ("<a(comment)@b>", "a@b"),
             ("<a@[1.2.3.4]>", "a@[1.2.3.4]"),
-            ("<<a@b>>", "a@b"),
+            ("<<a@b>>", "<a@b"),
             ("<a@b", ""),
             ("a@b", ""),
             ("<\"open@b> <c@d>", "c@d"),

@@ -17,8 +17,10 @@ pub mod mbox;
 pub mod memory;
 pub mod sdbox;
 pub mod search;
+pub mod sort;
 mod storage_error;
 pub mod store;
+pub mod thread;
 pub mod traits;
 
 pub use mailbox_list::{RecoveredMailbox, RecoveryReport};
