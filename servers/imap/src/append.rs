@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use culver_runtime::METRICS;
 use imap_proto::{AppendMessage, FlagList, Mailbox as WireMailbox, Tag, write::Code};
 use mailstore::{Batch, BatchItem, Mailbox, Result as StorageResult, Save, SaveMeta, Saved, StorageError};
 use mailtypes::UidSet;
@@ -50,6 +51,7 @@ enum Over {
 impl Session {
     pub(crate) async fn append(&mut self, tag: Tag, mailbox: WireMailbox) -> Result<(), End> {
         self.counts.commands += 1;
+        METRICS.imap.commands.increment();
         if self.state.account().is_none() {
             return self.refuse_append(&tag, "Please login first.").await;
         }

@@ -53,7 +53,7 @@ impl Session {
         let opened = pool.run(&user, move || storages.storage_for(&owner)).await;
         match opened.map_err(|error| End::Internal(error.to_string()))? {
             Ok(storage) => {
-                self.state = State::Authenticated(Account { user, storage, _permit: permit });
+                self.state = State::Authenticated(Account { user, storage, permit });
                 self.set_limits_of_user();
                 self.ok_with(tag, Some(Code::Capability(capability::AFTER_LOGIN)), "Logged in");
                 Ok(())

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use culver_runtime::{Counted, METRICS};
 use imap_proto::write::{self, Code, FetchWriter, Status, Vanished};
 use mailstore::{Columns, Cursor, Expunges, Freshness, Mailbox, Result, Row, Rows, ScanBudget, View};
 use mailtypes::{Flags, Keyword, SeqNum, Uid, UidSet};
@@ -29,6 +30,7 @@ pub(crate) struct Selected {
     owed: UidSet,
     /// `$` (RFC 5182), those expunged since included.
     saved_result: UidSet,
+    _counted: Counted,
 }
 
 #[derive(Default)]
@@ -90,6 +92,7 @@ impl Selected {
             holds: false,
             owed: UidSet::new(),
             saved_result: UidSet::new(),
+            _counted: METRICS.selected_mailboxes.count(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, mem, sync::Arc, time::Instant};
 
-use culver_runtime::UserName;
+use culver_runtime::{METRICS, TooMuchMemory, UserName};
 use imap_proto::{
     AppendMessage, Command, CommandError, Decoder, ErrorKind, Event, Limits, Mailbox as WireMailbox, Tag,
     write::{self, Code, Status},
@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) counts: Counts,
     pub(crate) failed_logins: u32,
     bad_commands: u32,
+    /// Commands carried out since the answers were last sent.
+    unsent_commands: u32,
     began: Instant,
 }
 
@@ -92,6 +94,7 @@ impl Session {
             counts: Counts::default(),
             failed_logins: 0,
             bad_commands: 0,
+            unsent_commands: 0,
             began: Instant::now(),
             ctx,
         }
@@ -113,8 +116,12 @@ impl Session {
         let capabilities = self.capabilities();
         write::greeting(&mut self.wire.output, &capabilities, "Culver ready.");
         loop {
-            if self.wire.output.len() >= self.ctx.limits.output_step_len {
+            let limits = &self.ctx.limits;
+            if self.wire.output.len() >= limits.output_step_len
+                || self.unsent_commands >= limits.pipelined_commands_max
+            {
                 self.wire.flush().await?;
+                self.unsent_commands = 0;
             }
             match self.next_event(&mut Vec::new()).await? {
                 // Boxed, so that a connection that waits pays for none of the commands' futures.
@@ -139,10 +146,13 @@ impl Session {
     /// `literal`.
     pub(crate) async fn next_event(&mut self, literal: &mut Vec<u8>) -> Result<Incoming, End> {
         loop {
-            if let Some(incoming) = self.decode(literal) {
+            let decoded = self.decode(literal);
+            self.count_memory(literal.capacity())?;
+            if let Some(incoming) = decoded {
                 return Ok(incoming);
             }
             self.wire.flush().await?;
+            self.unsent_commands = 0;
             let limits = &self.ctx.limits;
             let between = self.decoder.is_between_commands();
             let (time, end) = match &self.state {
@@ -157,6 +167,18 @@ impl Session {
                 return Err(end);
             }
         }
+    }
+
+    /// Counts what the session holds, and `more`, as its user's; a limit of memory ends it.
+    fn count_memory(&mut self, more: usize) -> Result<(), End> {
+        let bytes = self.wire.input().len() + self.wire.output.capacity() + self.decoder.buffered_len() + more;
+        let Some(account) = self.state.account_mut() else { return Ok(()) };
+        account.permit.hold(bytes).map_err(|limit| {
+            End::Refused(match limit {
+                TooMuchMemory::Session => "Too much memory for one session (limits.session_memory_max).",
+                TooMuchMemory::User => "Too much memory for one user's sessions (limits.user_memory_max).",
+            })
+        })
     }
 
     /// What is in the input already.
@@ -194,6 +216,8 @@ impl Session {
             return Err(End::Stopping);
         }
         self.counts.commands += 1;
+        self.unsent_commands += 1;
+        METRICS.imap.commands.increment();
         match command {
             Command::Capability => {
                 let capabilities = self.capabilities();
@@ -449,8 +473,12 @@ impl Session {
 /// Lets a commit go on without a thread. To be called on the pool: the backend may begin with the work here.
 pub(crate) fn in_flight(ticket: Ticket) -> Commit {
     let (tell, told) = oneshot::channel();
+    let began = Instant::now();
     // Nobody hears it when the session is gone.
-    ticket.on_done(move |outcome| drop(tell.send(outcome)));
+    ticket.on_done(move |outcome| {
+        METRICS.commit.observe(began.elapsed());
+        drop(tell.send(outcome));
+    });
     told
 }
 

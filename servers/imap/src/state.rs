@@ -20,11 +20,18 @@ pub(crate) struct Account {
     pub(crate) user: UserName,
     pub(crate) storage: Arc<dyn MailStorage>,
     /// His place among the connections.
-    pub(crate) _permit: UserPermit,
+    pub(crate) permit: UserPermit,
 }
 
 impl State {
     pub(crate) fn account(&self) -> Option<&Account> {
+        match self {
+            Self::Authenticated(account) | Self::Selected(account, _) => Some(account),
+            Self::NotAuthenticated | Self::Broken => None,
+        }
+    }
+
+    pub(crate) fn account_mut(&mut self) -> Option<&mut Account> {
         match self {
             Self::Authenticated(account) | Self::Selected(account, _) => Some(account),
             Self::NotAuthenticated | Self::Broken => None,

@@ -27,7 +27,7 @@ pub use auth::{
     AuthError, Authenticator, HashError, InvalidUserName, NewUser, Password, PasswordError, PasswordFile,
     PasswordFileError, Scheme, ScramSha256, ScramUser, Secret, User, UserName, sasl,
 };
-pub use connections::{ConnectionPermit, Connections, TooManyConnections, UserPermit};
+pub use connections::{ConnectionPermit, Connections, TooManyConnections, TooMuchMemory, UserPermit};
 pub use current::CurrentLimits;
 pub use limits::Limits;
 pub use lines::{Gone, Line, Lines};

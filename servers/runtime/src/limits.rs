@@ -42,6 +42,13 @@ pub struct Limits {
     pub failed_login_delay: Duration,
     /// How long sessions may take to end when the server stops.
     pub stop_timeout: Duration,
+    /// Memory of one session after login, in bytes: what it read and has not used, what it made and the client has not
+    /// taken. Above it the session ends.
+    pub session_memory_max: usize,
+    /// The same of all sessions of one user to one protocol's server.
+    pub user_memory_max: usize,
+    /// Commands of a client that sends ahead which are carried out before the answers so far are sent and taken.
+    pub pipelined_commands_max: u32,
     /// Recipients of one message.
     pub recipients_max: usize,
     /// Users whose stores are kept open without a session.
@@ -69,6 +76,9 @@ impl Default for Limits {
             failed_logins_max: 5,
             failed_login_delay: Duration::from_secs(2),
             stop_timeout: Duration::from_secs(10),
+            session_memory_max: 16 * 1024 * 1024,
+            user_memory_max: 256 * 1024 * 1024,
+            pipelined_commands_max: 1_000,
             recipients_max: 1_000,
             open_storages_max: 1_000,
         }

@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant, sleep, sleep_until};
 use tracing::debug;
 
 use crate::{
-    AuthError, Authenticator, Limits, StoragePool, TlsInfo, User, UserName,
+    AuthError, Authenticator, Limits, METRICS, StoragePool, TlsInfo, User, UserName,
     penalty::{Penalties, PenaltyOptions},
 };
 
@@ -174,9 +174,18 @@ impl Logins {
         let password = Arc::new(password);
         let outcome = self.check(client, name, &password).await;
         match &outcome {
-            Ok(Some(_)) => self.shared.penalties.forget(client.address),
-            Ok(None) => self.failed(client, name, &password, began).await,
-            Err(_) => sleep_until(began + self.shared.failed_delay).await,
+            Ok(Some(_)) => {
+                METRICS.logins_ok.increment();
+                self.shared.penalties.forget(client.address);
+            }
+            Ok(None) => {
+                METRICS.logins_failed.increment();
+                self.failed(client, name, &password, began).await;
+            }
+            Err(_) => {
+                METRICS.logins_error.increment();
+                sleep_until(began + self.shared.failed_delay).await;
+            }
         }
         outcome
     }
@@ -285,10 +294,12 @@ impl Exchange {
         let Client { address, .. } = self.client;
         match user.filter(|user| user.may_log_in_from(address)) {
             Some(user) => {
+                METRICS.logins_ok.increment();
                 self.logins.shared.penalties.forget(address);
                 Ok(SaslStep::Done(user))
             }
             None => {
+                METRICS.logins_failed.increment();
                 let name = self.name.as_deref().unwrap_or_default();
                 self.logins.failed(&self.client, name, &[], began).await;
                 Ok(SaslStep::Failed)

@@ -59,15 +59,14 @@ impl Check<'_> {
 
     fn listener(&mut self, listener: &Listener) {
         let key = Listener::full_name;
-        let Some(protocol) = *listener.protocol else {
-            let wrong = Wrong::new("a listener without a protocol");
-            let wrong = wrong.meant("it can be \"imap\", \"pop3\", \"lmtp\" or \"metrics\"");
-            return self.error(listener.place(), &key("protocol"), wrong);
-        };
+        // Said already, where it was read.
+        let Some(protocol) = *listener.protocol else { return };
         match (*listener.address, &*listener.socket) {
+            // One that could not be read was said already.
+            (None, None) if self.problems.mention(&key("address")) || self.problems.mention(&key("socket")) => {}
             (None, None) => {
                 let wrong = Wrong::new(format!("the listener for {} has no place to listen", protocol.word()));
-                self.error(listener.place(), "listener", wrong.meant("give it an address or a socket"));
+                self.error(listener.protocol.place.as_ref(), "listener", wrong.meant("give it an address or a socket"));
             }
             (Some(_), Some(_)) => {
                 let wrong = Wrong::new("a listener has either an address or a socket, not both");

@@ -182,7 +182,17 @@ impl Config {
         for (key, value) in root {
             let name: &str = key.get_ref();
             match (name, value.get_ref()) {
-                ("listener", _) => self.listeners.extend(read_list(value, documents, problems)),
+                ("listener", list) => {
+                    self.listeners.extend(read_list(value, documents, problems));
+                    for table in list.as_array().into_iter().flatten() {
+                        if table.get_ref().as_table().is_some_and(|keys| !keys.contains_key(PROTOCOL)) {
+                            let wrong = Wrong::new("a listener without a protocol");
+                            let wrong = wrong.meant("it can be \"imap\", \"pop3\", \"lmtp\" or \"metrics\"");
+                            let key = Listener::full_name(PROTOCOL);
+                            problems.at(documents.current(), table.span(), &key, Severity::Error, wrong);
+                        }
+                    }
+                }
                 (_, DeValue::Table(table)) if names.contains(&name) => {
                     self.read_section(name, table, documents, problems);
                 }
@@ -230,6 +240,9 @@ impl Config {
         }
     }
 }
+
+/// What every listener needs.
+const PROTOCOL: &str = "protocol";
 
 /// Within `[tls]`, further tables.
 const TLS_NAME: &str = "name";

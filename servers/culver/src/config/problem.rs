@@ -178,6 +178,11 @@ impl Problems {
         self.errors().next().is_some()
     }
 
+    /// Whether anything was noted of a key.
+    pub(crate) fn mention(&self, key: &str) -> bool {
+        self.list.iter().any(|problem| problem.key == key)
+    }
+
     /// The errors, without the warnings.
     pub(crate) fn errors(&self) -> impl Iterator<Item = &Problem> {
         self.list.iter().filter(|problem| problem.severity == Severity::Error)

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
-    section::{Key, Place, Section, section},
+    section::{Key, Section, section},
     template::Template,
     value::{ByteSize, Mode, Time, choice},
 };
@@ -374,6 +374,13 @@ section! {
         failed_login_delay: Time = "2 s", Restart;
         /// How long sessions may take to end when the server stops.
         stop_timeout: Time = "10 s", Now;
+        /// Memory of one IMAP session after login: what it read and has not used, what it made and the client has not taken.
+        /// Above it the session ends.
+        session_memory_max: ByteSize = "16 MiB", Now;
+        /// The same of all IMAP sessions of one user.
+        user_memory_max: ByteSize = "256 MiB", Now;
+        /// Commands of an IMAP client that sends ahead which are carried out before it has taken the answers so far.
+        pipelined_commands_max: usize = 1_000, Sessions;
         /// Recipients of one message by LMTP.
         recipients_max: usize = 1_000, Sessions;
         /// Users whose stores are kept open without a session.
@@ -402,12 +409,6 @@ impl Listener {
             (None, Some(Protocol::Metrics), _) | (None, _, false) => ListenerTls::None,
             (None, _, true) => ListenerTls::StartTls,
         }
-    }
-
-    /// Something of it that stands in a document.
-    pub(crate) fn place(&self) -> Option<&Place> {
-        let keys = Self::keys();
-        keys.iter().find_map(|key| self.place_of(key.name))
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) fn limits(of: &tables::Limits) -> Limits {
         failed_logins_max: count(*of.failed_logins_max),
         failed_login_delay: of.failed_login_delay.0,
         stop_timeout: of.stop_timeout.0,
+        session_memory_max: bytes(&of.session_memory_max),
+        user_memory_max: bytes(&of.user_memory_max),
+        pipelined_commands_max: count(*of.pipelined_commands_max),
         recipients_max: *of.recipients_max,
         open_storages_max: *of.open_storages_max,
     }
