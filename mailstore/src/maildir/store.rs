@@ -143,7 +143,12 @@ impl MessageStore for MaildirFiles {
                 match self.write_one(&mut known, uid, asked, more) {
                     Ok(()) => {}
                     Err(e) if e.is_not_found() => lost.insert(uid),
-                    Err(e) => mark_dirty(uid, &e, more),
+                    Err(e) => {
+                        mark_dirty(uid, &e, more);
+                        if let Some(entry) = known.table().get_mut(uid) {
+                            entry.synced = None;
+                        }
+                    }
                 }
             }
             // Somebody has renamed or removed them.

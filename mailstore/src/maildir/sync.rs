@@ -218,13 +218,24 @@ struct Sync<'a> {
     whole: bool,
     fresh: Vec<Fresh>,
     fresh_bases: HashMap<Vec<u8>, usize>,
+    /// Where messages were before that were found elsewhere.
+    moved: HashMap<Uid, Place>,
     gone: UidSet,
 }
 
 impl<'a> Sync<'a> {
     fn new(files: &'a MaildirFiles, known: &'a mut Known, state: &'a State, whole: bool) -> Self {
         known.scan = known.scan.wrapping_add(1);
-        Self { files, known, state, whole, fresh: Vec::new(), fresh_bases: HashMap::new(), gone: UidSet::new() }
+        Self {
+            files,
+            known,
+            state,
+            whole,
+            fresh: Vec::new(),
+            fresh_bases: HashMap::new(),
+            moved: HashMap::new(),
+            gone: UidSet::new(),
+        }
     }
 
     fn read_folders(&mut self) -> mailfs::Result<()> {
@@ -270,18 +281,23 @@ impl<'a> Sync<'a> {
             (entry.scan == scan || unread) && *old != place
         });
         entry.scan = scan;
+        let base = Arc::clone(&entry.base);
         let place = match elsewhere {
-            Some(other) => {
-                let base = Arc::clone(&entry.base);
-                match resolve(self.files, &base, &other, &place)? {
-                    Some(place) => place,
-                    None => return Ok(()),
-                }
+            // Of two files the one is the message that was there before.
+            Some(other) if self.moved.get(&uid) == Some(&place) => {
+                resolve(self.files, &base, &place, &other)?.unwrap_or(place)
             }
+            Some(other) => match resolve(self.files, &base, &other, &place)? {
+                Some(place) => place,
+                None => return Ok(()),
+            },
             None => place,
         };
-        if let Some(entry) = self.known.table().get_mut(uid) {
-            entry.place = Some(place);
+        if let Some(entry) = self.known.table().get_mut(uid)
+            && let Some(before) = entry.place.replace(place)
+            && entry.place.as_ref() != Some(&before)
+        {
+            self.moved.entry(uid).or_insert(before);
         }
         Ok(())
     }
