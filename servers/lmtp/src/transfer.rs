@@ -83,7 +83,12 @@ impl Session {
             Ok(delivery) => delivery,
             Err(reply) => {
                 self.skip_chunk(len).await?;
-                return self.refuse(reply);
+                // The rest of a message that a client sent ahead is no error of its own.
+                if reply != Reply::CHUNK_FAILED {
+                    return self.refuse(reply);
+                }
+                self.reply(reply);
+                return Ok(());
             }
         };
         if delivery.len().saturating_add(len) > self.context.limits.message_len_max {

@@ -24,12 +24,15 @@ pub(crate) enum Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// Of a line without its end. Arguments of commands that take none are passed over, as Dovecot does.
+    /// Of a line without its end. Arguments of commands that take none are passed over, and so are spaces before numbers,
+    /// as Dovecot does.
     pub(crate) fn parse(line: &'a [u8]) -> Self {
         let (keyword, arguments) = match memchr::memchr(b' ', line) {
             Some(at) => (line.get(..at).unwrap_or_default(), line.get(at + 1..).unwrap_or_default()),
             None => (line, &[][..]),
         };
+        let spaces = arguments.iter().take_while(|&&byte| byte == b' ').count();
+        let numbers = arguments.get(spaces..).unwrap_or_default();
         let mut upper = [0; 4];
         let Some(name) = upper.get_mut(..keyword.len()) else { return Self::Unknown };
         name.copy_from_slice(keyword);
@@ -41,11 +44,11 @@ impl<'a> Command<'a> {
             b"PASS" => Self::Pass(arguments),
             b"AUTH" => Self::Auth(arguments),
             b"STAT" => Self::Stat,
-            b"LIST" => Self::List(arguments),
-            b"UIDL" => Self::Uidl(arguments),
-            b"RETR" => Self::Retr(arguments),
-            b"TOP" => Self::Top(arguments),
-            b"DELE" => Self::Dele(arguments),
+            b"LIST" => Self::List(numbers),
+            b"UIDL" => Self::Uidl(numbers),
+            b"RETR" => Self::Retr(numbers),
+            b"TOP" => Self::Top(numbers),
+            b"DELE" => Self::Dele(numbers),
             b"RSET" => Self::Rset,
             b"NOOP" => Self::Noop,
             b"LAST" => Self::Last,
@@ -66,7 +69,8 @@ pub(crate) fn number(arguments: &[u8]) -> Result<u64, Refusal> {
 /// A message number and a number of lines.
 pub(crate) fn number_and_lines(arguments: &[u8]) -> Result<(u64, u64), Refusal> {
     let Some((number, [b' ', rest @ ..])) = digits(arguments) else { return Err(Refusal::BAD_NUMBER) };
-    match digits(rest) {
+    let spaces = rest.iter().take_while(|&&byte| byte == b' ').count();
+    match digits(rest.get(spaces..).unwrap_or_default()) {
         Some((lines, [])) => Ok((number, lines)),
         _ => Err(Refusal::BAD_LINES),
     }
@@ -91,6 +95,8 @@ mod tests {
         assert_eq!(Command::parse(b"top 1 2"), Command::Top(b"1 2"));
         assert_eq!(Command::parse(b"PASS a  b "), Command::Pass(b"a  b "));
         assert_eq!(Command::parse(b"LIST"), Command::List(b""));
+        assert_eq!(Command::parse(b"LIST  "), Command::List(b""));
+        assert_eq!(Command::parse(b"RETR  1"), Command::Retr(b"1"));
         for line in [&b""[..], b" STAT", b"STATX", b"ST\0T", b"\xff", b"STAT\t", b"XCLIENT"] {
             assert_eq!(Command::parse(line), Command::Unknown);
         }
@@ -107,7 +113,8 @@ mod tests {
         for text in [&b"1"[..], b"", b"x 1"] {
             assert_eq!(number_and_lines(text), Err(Refusal::BAD_NUMBER));
         }
-        for text in [&b"1 "[..], b"1 x", b"1 1 1", b"1  1"] {
+        assert_eq!(number_and_lines(b"1  2"), Ok((1, 2)));
+        for text in [&b"1 "[..], b"1 x", b"1 1 1", b"1 1 "] {
             assert_eq!(number_and_lines(text), Err(Refusal::BAD_LINES));
         }
     }

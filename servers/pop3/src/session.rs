@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use culver_runtime::{Line, Lines, METRICS};
+use culver_runtime::{Gone, Line, Lines, METRICS};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{info, warn};
 
@@ -99,7 +99,14 @@ impl Session {
     pub(crate) async fn read_line(&mut self) -> Result<bool, End> {
         let limits = &self.ctx.limits;
         let time = match self.state {
-            State::Authorization => limits.login_timeout.saturating_sub(self.began.elapsed()),
+            State::Authorization => {
+                let left = limits.login_timeout.saturating_sub(self.began.elapsed());
+                // However busy the client is: what has come already would be served first.
+                if left.is_zero() {
+                    return Err(Gone::Silent.into());
+                }
+                left
+            }
             _ => limits.idle_timeout,
         };
         match self.lines.line(LINE_LEN_MAX, time).await? {

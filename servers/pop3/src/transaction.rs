@@ -1,8 +1,8 @@
 //! The commands of a user who has logged in (RFC 1939 §5, §6).
 
-use std::mem;
+use std::{mem, time::Instant};
 
-use culver_runtime::{UserName, UserPermit};
+use culver_runtime::{METRICS, UserName, UserPermit};
 use mailstore::StorageError;
 use tokio::sync::oneshot;
 use tracing::warn;
@@ -242,11 +242,14 @@ impl Session {
             maildrop.mailbox.submit(batch)?.on_done(move |outcome| drop(tell.send(outcome)));
             Ok(Some(told))
         });
+        let began = Instant::now();
         let outcome = match submitted.await? {
-            Ok(Some(commit)) => commit
-                .await
-                .unwrap_or_else(|_| Err(StorageError::Unavailable("the commit was given up".to_owned())))
-                .map(|_| ()),
+            Ok(Some(commit)) => {
+                let committed = commit.await;
+                METRICS.commit.observe(began.elapsed());
+                let given_up = || StorageError::Unavailable("the commit was given up".to_owned());
+                committed.unwrap_or_else(|_| Err(given_up())).map(|_| ())
+            }
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };

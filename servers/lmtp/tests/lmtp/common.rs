@@ -67,7 +67,7 @@ pub(crate) struct Client {
     pub(crate) read: BufReader<ReadHalf<DuplexStream>>,
     pub(crate) write: WriteHalf<DuplexStream>,
     pub(crate) stores: Arc<Stores>,
-    _stopper: Stopper,
+    pub(crate) _stopper: Stopper,
 }
 
 impl Client {
@@ -135,20 +135,7 @@ impl Client {
     }
 
     pub(crate) fn mailbox(&self, user: &str, mailbox: &str) -> Vec<String> {
-        let view = self
-            .stores
-            .of(user)
-            .mailbox(&MailboxName::new(mailbox).unwrap())
-            .unwrap()
-            .view(&ViewAs::default())
-            .unwrap();
-        let message = |seq| {
-            let mut body = view.body(view.uid_at(SeqNum::new(seq).unwrap()).unwrap()).unwrap();
-            let mut bytes = vec![0; body.size() as usize];
-            let len = body.read_at(Section::WHOLE, 0, &mut bytes).unwrap();
-            String::from_utf8(bytes[..len].to_vec()).unwrap()
-        };
-        (1..=view.message_count()).map(message).collect()
+        messages_of(&self.stores.of(user), mailbox)
     }
 
     /// Everything up to the end of the stream.
@@ -158,4 +145,17 @@ impl Client {
         tokio::time::timeout(Duration::from_secs(20), read).await.expect("the server closes").unwrap();
         rest
     }
+}
+
+/// All messages of a mailbox.
+pub(crate) fn messages_of(storage: &MemoryStorage, mailbox: &str) -> Vec<String> {
+    let mailbox = storage.mailbox(&MailboxName::new(mailbox).unwrap()).unwrap();
+    let view = mailbox.view(&ViewAs::default()).unwrap();
+    let message = |seq| {
+        let mut body = view.body(view.uid_at(SeqNum::new(seq).unwrap()).unwrap()).unwrap();
+        let mut bytes = vec![0; body.size() as usize];
+        let len = body.read_at(Section::WHOLE, 0, &mut bytes).unwrap();
+        String::from_utf8(bytes[..len].to_vec()).unwrap()
+    };
+    (1..=view.message_count()).map(message).collect()
 }

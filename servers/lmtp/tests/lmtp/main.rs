@@ -8,3 +8,4 @@ mod envelope;
 mod hostile;
 mod large;
 mod session;
+mod tls;
