@@ -46,6 +46,8 @@ pub struct Start<'a> {
     pub pop3: bool,
     /// The certificate and its key, in PEM: then it has listeners within TLS too.
     pub tls: Option<(&'a Path, &'a Path)>,
+    /// Settings such as `storage.format=maildir`.
+    pub settings: &'a [&'a str],
 }
 
 /// The program that is tested: `CULVER_BIN`, else the release build, else the debug build beside this crate.
@@ -119,6 +121,7 @@ impl Culver {
         fs::write(&file, configuration)?;
         let mut command = Command::new(program);
         command.args(["serve", "--config"]).arg(file);
+        command.args(start.settings.iter().flat_map(|setting| ["--set", setting]));
         Self::spawn(command, data, owner, imap, lmtp, more)
     }
 

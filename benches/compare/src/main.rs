@@ -6,6 +6,7 @@
 
 mod jobs;
 mod measure;
+mod secured;
 mod servers;
 
 use std::{collections::BTreeSet, time::Instant};
@@ -13,15 +14,17 @@ use std::{collections::BTreeSet, time::Instant};
 use anyhow::{Context, ensure};
 use jobs::Job;
 use measure::{Sample, median};
-use servers::{Kind, Pair};
+use servers::{Format, Kind, Pair};
 
 /// Rounds of each job, Culver and Dovecot by turns.
 const ROUNDS: usize = 5;
 
 fn main() -> anyhow::Result<()> {
-    let wanted: BTreeSet<String> = std::env::args().skip(1).collect();
+    let mut wanted: BTreeSet<String> = std::env::args().skip(1).collect();
+    let formats: Vec<String> = wanted.extract_if(.., |word| word.starts_with("--format=")).collect();
+    let format = formats.last().and_then(|word| word.strip_prefix("--format=")).unwrap_or("sdbox");
     ensure!(testkit::dovecot::is_installed(), "Dovecot is not installed: there is nothing to compare with");
-    let pair = Pair::start()?;
+    let pair = Pair::start(Format::named(format)?)?;
     println!("{}", pair.describe()?);
     println!(
         "{:<46} {:>10} {:>10} {:>7}   {:>10} {:>10} {:>7}",

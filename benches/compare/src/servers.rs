@@ -7,12 +7,13 @@ use std::{
     process::Command,
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use testkit::{
-    culver::{self, Culver},
+    culver::{self, Culver, Start},
     dovecot::{Dovecot, PASSWORD, Setup},
     imap::Imap,
-    place::{MailUser, Place, copy_tree},
+    place::{MailUser, Place, copy_tree, free_port},
+    pop3::Pop3,
 };
 
 use crate::measure::cpu_seconds;
@@ -24,16 +25,45 @@ pub(crate) enum Kind {
     Dovecot,
 }
 
+/// The format of all stores.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Format {
+    Sdbox,
+    Maildir,
+}
+
+impl Format {
+    /// By its name on the command line.
+    pub(crate) fn named(name: &str) -> anyhow::Result<Self> {
+        match name {
+            "sdbox" => Ok(Self::Sdbox),
+            "maildir" => Ok(Self::Maildir),
+            other => anyhow::bail!("{other} is no format; there are sdbox and maildir"),
+        }
+    }
+
+    /// As both servers call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sdbox => "sdbox",
+            Self::Maildir => "maildir",
+        }
+    }
+}
+
 /// One user for each connection of the deliveries, and one for each large store.
-pub(crate) const USERS: [&str; 20] = [
+pub(crate) const USERS: [&str; 22] = [
     "u0", "u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8", "u9", "u10", "u11", "u12", "u13", "u14", "u15", "large",
-    "plain", "idle", "shared",
+    "plain", "changed", "many", "idle", "shared",
 ];
 
 /// Both, running. `shared` is on one store of the two; the other users have a store at each.
 pub(crate) struct Pair {
     pub(crate) culver: Culver,
     pub(crate) dovecot: Dovecot,
+    format: Format,
+    dovecot_imaps: SocketAddr,
+    dovecot_pop3: SocketAddr,
     culver_mail: PathBuf,
     dovecot_mail: PathBuf,
     owner: MailUser,
@@ -41,14 +71,24 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub(crate) fn start() -> anyhow::Result<Self> {
+    pub(crate) fn start(format: Format) -> anyhow::Result<Self> {
         let place = Place::new("compare")?;
         let owner = MailUser::for_tests()?;
+        let certificate = certificate(place.path(), &owner)?;
         let data = place.folder_of(&owner, "culver")?;
         Culver::prepare(&data, &owner, &USERS)?;
-        let culver = Culver::start(&culver::program()?, &data, &owner)?;
+        let setting = format!("storage.format={}", format.name());
+        let (public, key) = &certificate;
+        let start = Start { pop3: true, tls: Some((public, key)), settings: &[&setting] };
+        let culver = Culver::start_with(&culver::program()?, &data, &owner, start)?;
         let dovecot_mail = place.folder_of(&owner, "dovecot-mail")?;
-        let setup = Setup { mail_location: format!("sdbox:{}/%u", dovecot_mail.display()), users: &USERS, extra: "" };
+        let local = || -> anyhow::Result<SocketAddr> { Ok(([127, 0, 0, 1], free_port()?).into()) };
+        let (dovecot_imaps, dovecot_pop3) = (local()?, local()?);
+        let setup = Setup {
+            mail_location: format!("{}:{}/%u", format.name(), dovecot_mail.display()),
+            users: &USERS,
+            extra: &dovecot_extra(&certificate, dovecot_imaps, dovecot_pop3),
+        };
         let dovecot = Dovecot::start(place.path(), &owner, &setup)?;
         let culver_mail = data.join("mail");
         // One user's mail is the same folder for both: what Dovecot delivers there, Culver must notice.
@@ -56,7 +96,17 @@ impl Pair {
         fs::create_dir_all(&shared)?;
         owner.own(&shared)?;
         std::os::unix::fs::symlink(&shared, dovecot_mail.join("shared"))?;
-        Ok(Self { culver, dovecot, culver_mail, dovecot_mail, owner, _place: place })
+        Ok(Self {
+            culver,
+            dovecot,
+            format,
+            dovecot_imaps,
+            dovecot_pop3,
+            culver_mail,
+            dovecot_mail,
+            owner,
+            _place: place,
+        })
     }
 
     pub(crate) fn describe(&self) -> anyhow::Result<String> {
@@ -68,7 +118,8 @@ impl Pair {
             cpu.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown processor").to_owned();
         let cores = std::thread::available_parallelism()?;
         Ok(format!(
-            "culver {}, dovecot {}, {cores} cores ({model}); ratio = dovecot / culver, above 1 Culver is ahead",
+            "{} stores, culver {}, dovecot {}, {cores} cores ({model}); ratio = dovecot / culver, above 1 Culver is ahead",
+            self.format.name(),
             version(&culver::program()?, "--version")?,
             version(Path::new("/usr/sbin/dovecot"), "--version")?,
         ))
@@ -99,6 +150,22 @@ impl Pair {
         }
     }
 
+    /// IMAP within TLS.
+    pub(crate) fn imaps(&self, kind: Kind) -> anyhow::Result<SocketAddr> {
+        match kind {
+            Kind::Culver => self.culver.more.imaps.context("no listener within TLS"),
+            Kind::Dovecot => Ok(self.dovecot_imaps),
+        }
+    }
+
+    pub(crate) fn pop3(&self, kind: Kind, user: &str) -> anyhow::Result<Pop3> {
+        let address = match kind {
+            Kind::Culver => self.culver.more.pop3.context("no POP3")?,
+            Kind::Dovecot => self.dovecot_pop3,
+        };
+        Pop3::login(address, user, PASSWORD)
+    }
+
     pub(crate) fn login(&self, kind: Kind, user: &str) -> anyhow::Result<Imap> {
         Imap::login(self.imap(kind), user, PASSWORD)
     }
@@ -108,6 +175,15 @@ impl Pair {
         match kind {
             Kind::Culver => self.culver_mail.join(user),
             Kind::Dovecot => self.dovecot_mail.join(user),
+        }
+    }
+
+    /// Where the index of a user's INBOX lies.
+    pub(crate) fn inbox(&self, kind: Kind, user: &str) -> PathBuf {
+        let mail = self.mail(kind, user);
+        match self.format {
+            Format::Sdbox => mail.join("mailboxes/INBOX/dbox-Mails"),
+            Format::Maildir => mail,
         }
     }
 
@@ -121,4 +197,52 @@ impl Pair {
         ensure!(to.is_dir(), "copy of {user}");
         Ok(())
     }
+}
+
+/// A certificate for loopback and its key, made for this run.
+fn certificate(folder: &Path, owner: &MailUser) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    let output = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .arg("-out")
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .context("openssl")?;
+    ensure!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+    owner.own(&certificate)?;
+    owner.own(&key)?;
+    Ok((certificate, key))
+}
+
+/// What Dovecot needs beyond IMAP and LMTP: POP3, TLS, COMPRESS.
+fn dovecot_extra((certificate, key): &(PathBuf, PathBuf), imaps: SocketAddr, pop3: SocketAddr) -> String {
+    let (certificate, key, imaps, pop3) = (certificate.display(), key.display(), imaps.port(), pop3.port());
+    format!(
+        "protocols = imap lmtp pop3
+ssl = yes
+ssl_cert = <{certificate}
+ssl_key = <{key}
+service imap-login {{
+  inet_listener imaps {{
+    port = {imaps}
+    ssl = yes
+  }}
+}}
+service pop3-login {{
+  inet_listener pop3 {{
+    port = {pop3}
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+  chroot =
+}}
+protocol imap {{
+  mail_plugins = $mail_plugins imap_zlib
+}}
+"
+    )
 }

@@ -36,7 +36,7 @@ impl Stage {
 
     /// The same, with POP3 too.
     pub fn with_pop3(what: &str, program: &Path, users: &[&str]) -> anyhow::Result<Self> {
-        let start = Start { pop3: true, tls: None };
+        let start = Start { pop3: true, ..Start::default() };
         Self::build(what, users, |data, owner| Culver::start_with(program, data, owner, start))
     }
 
@@ -47,7 +47,7 @@ impl Stage {
             fs::create_dir_all(&folder)?;
             let (certificate, key) = make_certificate(&folder)?;
             owner.own(&folder)?;
-            let start = Start { pop3: true, tls: Some((&certificate, &key)) };
+            let start = Start { pop3: true, tls: Some((&certificate, &key)), ..Start::default() };
             Culver::start_with(program, data, owner, start)
         })
     }
