@@ -33,7 +33,26 @@ const USERS_MAX: u32 = 2000;
 /// Longer than any answer takes; a server that waits for more input is found out by it.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// So that failed logins cost no time, and messages given by hand keep their dates.
-const EXTRA: &str = "auth_failure_delay = 0\nmail_max_keyword_length = 50\n";
+const EXTRA: &str = "auth_failure_delay = 0
+mail_max_keyword_length = 50
+namespace inbox {
+  mailbox Drafts {
+    special_use = \\Drafts
+  }
+  mailbox Sent {
+    special_use = \\Sent
+  }
+  mailbox Junk {
+    special_use = \\Junk
+  }
+  mailbox Trash {
+    special_use = \\Trash
+  }
+  mailbox Archive {
+    special_use = \\Archive
+  }
+}
+";
 
 /// What a run did.
 #[derive(Clone, Debug, Default)]

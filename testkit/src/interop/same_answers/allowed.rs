@@ -1,5 +1,7 @@
 //! The differences that are known and left as they are; `docs/dovecot-compat.md` tells them to users.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 /// A kind of difference that is left as it is.
 #[derive(Debug)]
 pub struct Allowed {
@@ -117,6 +119,45 @@ pub const ALLOWED: &[Allowed] = &[
         },
     },
     Allowed {
+        name: "how mod-sequences of changed flags are told",
+        why: "RFC 7162 §3.2.4 wants UID and MODSEQ with flags that changed unasked; Dovecot tells them apart, or leaves out UID",
+        goes_on: true,
+        applies: |_, ours, theirs| {
+            let tells = |lines: &[String]| lines.iter().any(|line| line.contains(MOD_SEQ));
+            tells(ours) && tells(theirs) && by_message(ours) == by_message(theirs)
+        },
+    },
+    Allowed {
+        name: "conditional STORE that changes nothing",
+        why: "RFC 7162 §3.1.3: every message that passes is told with its mod-sequence; Dovecot tells of those that changed",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            let is_conditional = command.windows(14).any(|word| word == b"UNCHANGEDSINCE");
+            let (ours, theirs) = (by_message(ours), by_message(theirs));
+            is_conditional
+                && theirs.iter().all(|(message, told)| ours.get(message).is_some_and(|more| told.is_subset(more)))
+                && ours.keys().all(|head| theirs.contains_key(head) || head.bytes().all(|b| b.is_ascii_digit()))
+        },
+    },
+    Allowed {
+        name: "ENABLE of nothing",
+        why: "RFC 5161 wants one capability at least",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            command.eq_ignore_ascii_case(b"ENABLE") && last(ours) == "BAD" && last(theirs) == "OK"
+        },
+    },
+    Allowed {
+        name: "SELECT with parameters that are wrong",
+        why: "what is no command leaves the session as it is; Dovecot has closed the mailbox before by then",
+        goes_on: false,
+        applies: |command, ours, theirs| {
+            let name = command.get(..7).unwrap_or_default().to_ascii_uppercase();
+            let selects = name.starts_with(b"SELECT") || name.starts_with(b"EXAMINE");
+            selects && last(ours) == "BAD" && ["BAD", "NO [CANNOT ]", "NO [NONEXISTENT ]", "NO"].contains(&last(theirs))
+        },
+    },
+    Allowed {
         name: "base64 that is none",
         why: "RFC 3501 says BAD",
         goes_on: true,
@@ -157,10 +198,54 @@ fn last(lines: &[String]) -> &str {
     lines.last().map_or("", String::as_str)
 }
 
+/// As a normal line has it.
+const MOD_SEQ: &str = " MODSEQ some";
+
+/// FETCH responses put together by message, without UID and MODSEQ; the others as they are.
+fn by_message(lines: &[String]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut messages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in lines {
+        let (head, rest) = match line.split_once(" FETCH") {
+            Some((seq, rest)) if seq.bytes().all(|b| b.is_ascii_digit()) => (seq.to_owned(), rest.replace(MOD_SEQ, "")),
+            _ => (line.clone(), String::new()),
+        };
+        let told = messages.entry(head).or_default();
+        let (flags, rest) = without_flags(&rest);
+        let rest = match rest.rsplit_once(" UID ") {
+            Some((before, uid)) if uid.bytes().all(|b| b.is_ascii_digit()) => before.to_owned(),
+            _ => rest,
+        };
+        told.extend([flags, rest].into_iter().filter(|part| !part.is_empty()));
+    }
+    messages
+}
+
+/// Takes ` FLAGS (...)` out of a line.
+fn without_flags(line: &str) -> (String, String) {
+    let Some((before, rest)) = line.split_once(" FLAGS (") else { return (String::new(), line.to_owned()) };
+    let Some((flags, behind)) = rest.split_once(')') else { return (String::new(), line.to_owned()) };
+    (format!("FLAGS ({flags})"), format!("{before}{behind}"))
+}
+
 /// The codes that Culver gives where Dovecot gives none.
 const CODES: [&str; 3] = ["NO [NONEXISTENT ]", "NO [CANNOT ]", "NO [ALREADYEXISTS ]"];
 
 /// The rule that lets this command's answers (Culver's, Dovecot's) differ.
 pub fn rule(command: &[u8], ours: &[String], theirs: &[String]) -> Option<&'static Allowed> {
     ALLOWED.iter().find(|rule| (rule.applies)(command, ours, theirs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn responses_put_together() {
+        let lines = |lines: &[&str]| by_message(&lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>());
+        let ours = lines(&["9 FETCH BODY[1] \"x\" UID 10", "9 FETCH FLAGS (\\Seen a) MODSEQ some UID 10", "OK"]);
+        let theirs = lines(&["9 FETCH BODY[1] \"x\" FLAGS (\\Seen a) UID 10", "9 FETCH MODSEQ some", "OK"]);
+        assert_eq!(ours, theirs);
+        assert_ne!(ours, lines(&["9 FETCH BODY[1] \"x\" FLAGS (a) UID 10", "9 FETCH MODSEQ some", "OK"]));
+        assert_ne!(ours, lines(&["9 FETCH BODY[1] \"x\" FLAGS (\\Seen a) UID 10", "9 FETCH MODSEQ some", "NO"]));
+    }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Mailboxes of the store, and some that may come and go.
-const MAILBOXES: [&str; 17] = [
+const MAILBOXES: [&str; 19] = [
     "INBOX",
     "INBOX",
     "Kinds",
@@ -29,6 +29,8 @@ const MAILBOXES: [&str; 17] = [
     "new/a/b",
     "new",
     "Other",
+    "Drafts",
+    "Trash",
 ];
 /// Names that are not there, cannot be there, or are no names.
 const ODD_NAMES: [&str; 23] = [
@@ -83,7 +85,39 @@ const PATTERNS: [&str; 24] = [
     "*/*/*",
 ];
 const REFERENCES: [&str; 12] = ["", "", "", "", "", "", "Work", "Work/", "new/", "Work/Pro", "nothing/", "/"];
-const STATUS_ITEMS: [&str; 6] = ["MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "messages"];
+const STATUS_ITEMS: [&str; 8] =
+    ["MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "messages", "SIZE", "HIGHESTMODSEQ"];
+/// LIST with options (RFC 5258, RFC 5819, RFC 6154).
+const SELECTIONS: [&str; 11] = [
+    "",
+    "",
+    "() ",
+    "(SUBSCRIBED) ",
+    "(subscribed) ",
+    "(SPECIAL-USE) ",
+    "(REMOTE) ",
+    "(SUBSCRIBED RECURSIVEMATCH) ",
+    "(SUBSCRIBED REMOTE RECURSIVEMATCH) ",
+    "(RECURSIVEMATCH) ",
+    "(NONSENSE) ",
+];
+const RETURNS: [&str; 13] = [
+    "",
+    "",
+    " RETURN ()",
+    " RETURN (CHILDREN)",
+    " RETURN (SUBSCRIBED)",
+    " RETURN (SPECIAL-USE)",
+    " RETURN (CHILDREN SUBSCRIBED)",
+    " return (subscribed children special-use)",
+    " RETURN (STATUS (MESSAGES))",
+    " RETURN (STATUS (UIDNEXT UNSEEN) CHILDREN)",
+    " RETURN (NONSENSE)",
+    " RETURN (STATUS ())",
+    " RETURN",
+];
+const ENABLES: [&str; 6] =
+    ["ENABLE CONDSTORE", "ENABLE QRESYNC", "ENABLE CONDSTORE QRESYNC", "enable qresync", "ENABLE NONSENSE", "ENABLE"];
 
 /// Commands to a server that does not know the user yet.
 const BEFORE_LOGIN: [&str; 12] = [
@@ -136,6 +170,20 @@ pub(super) fn mentioned_keywords(command: &[u8]) -> Vec<String> {
     if names_some { words.collect() } else { Vec::new() }
 }
 
+/// How many messages a response says are gone.
+fn expunged_by(line: &[u8]) -> usize {
+    let line = String::from_utf8_lossy(line);
+    if line.ends_with(" EXPUNGE") {
+        return 1;
+    }
+    let Some(uids) = line.strip_prefix("VANISHED ").filter(|rest| !rest.starts_with('(')) else { return 0 };
+    let count = |range: &str| {
+        let (first, last) = range.split_once(':').unwrap_or((range, range));
+        last.parse::<usize>().unwrap_or(0).saturating_sub(first.parse().unwrap_or(0)) + 1
+    };
+    uids.split(',').map(count).sum()
+}
+
 impl Grammar {
     pub(super) fn new(rng: Rng, user: &str) -> Self {
         Self {
@@ -167,7 +215,7 @@ impl Grammar {
         if let Some(exists) = answer.number("EXISTS") {
             self.exists = exists;
         }
-        let expunged = answer.untagged.iter().filter(|line| line.ends_with(b" EXPUNGE")).count();
+        let expunged: usize = answer.untagged.iter().map(|line| expunged_by(line)).sum();
         self.exists = self.exists.saturating_sub(if answer.number("EXISTS").is_some() { 0 } else { expunged as u32 });
     }
 
@@ -238,7 +286,8 @@ impl Grammar {
             94..96 => self
                 .one(&["NOOP", "NOOP", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "CAPABILITY", "NAMESPACE", "LOGOUT"])
                 .into(),
-            96 => b"IDLE\r\n\0DONE".to_vec(),
+            96 if self.rarely(2) => b"IDLE\r\n\0DONE".to_vec(),
+            96 => self.one(&ENABLES).into(),
             _ => self.wrong().into(),
         }
     }
@@ -248,6 +297,14 @@ impl Grammar {
         let mut line = format!("{command} ").into_bytes();
         let name = self.mailbox(12);
         line.extend(name);
+        let parameter = match self.rng.u8(..14) {
+            0 => " (CONDSTORE)".to_owned(),
+            1 => " (condstore)".to_owned(),
+            2 => format!(" (QRESYNC (1 {}))", self.one(&["1", "9", "0"])),
+            3 => self.one(&[" ()", " (NONSENSE)", " (QRESYNC)", " (QRESYNC (1))", " (QRESYNC (1 2 *))"]).to_owned(),
+            _ => String::new(),
+        };
+        line.extend_from_slice(parameter.as_bytes());
         line
     }
 
@@ -274,11 +331,18 @@ impl Grammar {
         let (reference, pattern) = (self.one(&REFERENCES), self.one(&PATTERNS));
         let is_atom = !pattern.is_empty() && !pattern.contains(' ') && self.rng.bool();
         let pattern = if is_atom { pattern.to_owned() } else { quote(pattern) };
-        let mut line = format!("{command} {} {pattern}", quote(reference));
-        if command == "LIST" && self.rarely(8) {
-            line += " RETURN (CHILDREN)";
+        if command == "LSUB" {
+            return format!("{command} {} {pattern}", quote(reference)).into_bytes();
         }
-        line.into_bytes()
+        let patterns = match self.rarely(6) {
+            true => format!("({pattern} {})", quote(self.one(&PATTERNS))),
+            false => pattern,
+        };
+        let (selection, returns) = match self.rarely(2) {
+            true => (self.one(&SELECTIONS), self.one(&RETURNS)),
+            false => ("", ""),
+        };
+        format!("{command} {selection}{} {patterns}{returns}", quote(reference)).into_bytes()
     }
 
     fn mailbox_command(&mut self) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use super::grammar::Grammar;
 
-const ITEMS: [&str; 13] = [
+const ITEMS: [&str; 14] = [
     "FLAGS",
     "UID",
     "INTERNALDATE",
@@ -16,6 +16,7 @@ const ITEMS: [&str; 13] = [
     "BODY[]",
     "BODY.PEEK[]",
     "body.peek[header]",
+    "MODSEQ",
 ];
 const PARTS: [&str; 16] =
     ["1", "2", "3", "1.1", "2.1", "2.2", "1.2", "2.1.1", "1.1.1", "2.2.1", "4", "5", "9", "1.1.1.1", "3.1", "2.3"];
@@ -139,7 +140,12 @@ pub(super) fn set(g: &mut Grammar, uid: bool) -> String {
         let first = number(g);
         ranges.push(if g.rarely(3) { format!("{first}:{}", number(g)) } else { first });
     }
-    if g.rarely(12) { "1:*".to_owned() } else { ranges.join(",") }
+    match g.rng.u8(..36) {
+        0..3 => "1:*".to_owned(),
+        3 | 4 => "$".to_owned(),
+        5 => g.one(&["$,1", "1,$", "$:1"]).to_owned(),
+        _ => ranges.join(","),
+    }
 }
 
 pub(super) fn flags(g: &mut Grammar) -> String {
@@ -161,7 +167,16 @@ pub(super) fn fetch(g: &mut Grammar) -> String {
             format!("({})", items.join(" "))
         }
     };
-    format!("{command} {set} {what}")
+    // Dovecot does not find the end of a lone section that a modifier follows.
+    let modifier = match g.rng.u8(..30) {
+        _ if what.ends_with(['>', ']']) => "",
+        // Every message has at least 1, and none so many.
+        0 => " (CHANGEDSINCE 9000000000000)",
+        1 => " (changedsince 9000000000000)",
+        2 => g.one(&[" (CHANGEDSINCE)", " (NONSENSE 1)", " (CHANGEDSINCE x)", " (CHANGEDSINCE 1 VANISHED)", " ()"]),
+        _ => "",
+    };
+    format!("{command} {set} {what}{modifier}")
 }
 
 fn item(g: &mut Grammar) -> String {
@@ -205,6 +220,12 @@ pub(super) fn store(g: &mut Grammar) -> String {
     // Dovecot makes keywords known even where it stores nothing.
     let flags = if g.is_read_only { "\\Seen \\Deleted".to_owned() } else { flags(g) };
     let bare = !flags.is_empty() && g.rarely(4);
+    let set = match g.rng.u8(..24) {
+        0 => format!("{set} (UNCHANGEDSINCE 9000000000000)"),
+        1 => format!("{set} (UNCHANGEDSINCE 0)"),
+        2 if g.rarely(3) => format!("{set} (UNCHANGEDSINCE x)"),
+        _ => set,
+    };
     if bare { format!("{command} {set} {action} {flags}") } else { format!("{command} {set} {action} ({flags})") }
 }
 
@@ -213,6 +234,12 @@ pub(super) fn search(g: &mut Grammar) -> Vec<u8> {
     let options = match g.rng.u8(..12) {
         0 => format!(" RETURN ({})", g.one(&["", "MIN", "MAX", "COUNT", "ALL", "MIN MAX COUNT", "ALL COUNT", "min"])),
         1 => " CHARSET UTF-8".to_owned(),
+        2 => {
+            let returns =
+                ["SAVE", "SAVE", "SAVE MIN", "SAVE MAX", "MIN SAVE MAX", "ALL SAVE", "COUNT SAVE MIN", "save"];
+            format!(" RETURN ({})", g.one(&returns))
+        }
+        3 if g.rarely(4) => format!(" CHARSET {}", g.one(&["ISO-8859-1", "koi8-r", "KLINGON", "\"utf-8\"", "ASCII"])),
         _ => String::new(),
     };
     let mut line = format!("{command}{options}");
@@ -236,6 +263,7 @@ fn key(g: &mut Grammar, depth: u8) -> String {
             let one = key(g, depth + 1);
             format!("({one} {})", key(g, depth + 1))
         }
+        8 if g.rarely(4) => format!("MODSEQ {}", g.one(&["1", "9000000000000", "\"/flags/\\\\draft\" all 1"])),
         8 => format!("UID {}", set(g, true)),
         9 => set(g, false),
         10 => format!(

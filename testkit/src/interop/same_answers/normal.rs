@@ -29,8 +29,7 @@ impl<'a> Normal<'a> {
     pub(super) fn lines(&self, command: &str, answer: &Answer) -> Vec<String> {
         let untagged = answer.untagged.iter().map(|line| self.untagged(line));
         // Dovecot tells it as soon as something has asked for mod-sequences once, Culver always.
-        let mut lines: Vec<String> =
-            untagged.filter(|line| !line.is_empty() && !line.starts_with("* OK [HIGHESTMODSEQ")).collect();
+        let mut lines: Vec<String> = untagged.filter(|line| !line.is_empty() && !is_of_extension(line)).collect();
         if command.ends_with("MOVE") {
             // Dovecot does not tell that there are fewer recent messages now.
             lines.retain(|line| !line.ends_with(" RECENT"));
@@ -70,12 +69,15 @@ impl<'a> Normal<'a> {
                 format!("* {}{}", word.escape_ascii(), self.code(&rest))
             }
             [Token::Atom(word), ..] if word == b"CAPABILITY" => String::new(),
+            [Token::Atom(word), found @ .., Token::List(_)] if word == b"SEARCH" => {
+                let found: Vec<String> = found.iter().map(shown).collect();
+                format!("SEARCH {} (MODSEQ some)", found.join(" "))
+            }
             [Token::Atom(word), results @ ..] if word == b"ESEARCH" => {
                 // The tag, UID perhaps, then pairs.
                 let is_lone = |token: &Token| matches!(token, Token::List(_)) || token.bytes() == b"UID";
                 let (lone, pairs): (Vec<&Token>, Vec<&Token>) = results.iter().partition(|token| is_lone(token));
-                let pairs: BTreeSet<String> =
-                    pairs.chunks(2).map(|pair| pair.iter().map(|token| shown(token) + " ").collect()).collect();
+                let pairs: BTreeSet<String> = pairs.chunks(2).map(result).collect();
                 format!("ESEARCH {lone:?} {pairs:?}")
             }
             tokens => tokens.iter().map(shown).collect::<Vec<_>>().join(" "),
@@ -95,7 +97,11 @@ impl<'a> Normal<'a> {
             "CAPABILITY" => return String::new(),
             // What Dovecot thinks of a STATUS of the selected mailbox.
             "CLIENTBUG" => return String::new(),
-            "HIGHESTMODSEQ" | "BADCHARSET" => String::new(),
+            // Dovecot does not know it.
+            "MAILBOXID" => return String::new(),
+            // Dovecot tells it whenever it told of something expunged, Culver after EXPUNGE and MOVE.
+            "HIGHESTMODSEQ" => return String::new(),
+            "BADCHARSET" => String::new(),
             "UIDVALIDITY" => self.uid_validity(arguments),
             "APPENDUID" | "COPYUID" => {
                 let (uid_validity, uids) = arguments.split_once(' ').unwrap_or((arguments, ""));
@@ -142,6 +148,19 @@ impl<'a> Normal<'a> {
     fn uid_validity(&self, text: &str) -> String {
         let is_old = text.parse().is_ok_and(|number: u32| self.uid_validities.contains(&number));
         if is_old { text.to_owned() } else { "new".to_owned() }
+    }
+}
+
+/// Told by Culver always, and by Dovecot if something asks for mod-sequences, or not at all.
+fn is_of_extension(line: &str) -> bool {
+    line.starts_with("* OK [HIGHESTMODSEQ") || line == "* OK [MAILBOXID]" || line == "* OK"
+}
+
+/// A name and what ESEARCH has for it.
+fn result(pair: &[&Token]) -> String {
+    match pair {
+        [name, _] if name.bytes() == b"MODSEQ" => "MODSEQ some ".to_owned(),
+        pair => pair.iter().map(|token| shown(token) + " ").collect(),
     }
 }
 
