@@ -130,7 +130,7 @@ pub fn namespace(out: &mut Vec<u8>, prefix: &str, separator: char) {
     end(out);
 }
 
-/// Writes `* LIST`. No name answers an empty pattern: it tells the separator.
+/// Writes `* LIST`, the name's levels separated so. No name answers an empty pattern: it tells the separator.
 pub fn list(out: &mut Vec<u8>, attributes: &[ListAttribute], separator: Option<char>, name: Option<&MailboxName>) {
     list_line(out, b"* LIST (", attributes, separator, name);
     end(out);
@@ -176,15 +176,20 @@ fn list_line(
     }
     out.push(b' ');
     match name {
-        Some(name) => mailbox(out, name),
+        Some(name) => mailbox(out, name, separator.unwrap_or(MailboxName::SEPARATOR)),
         None => out.extend_from_slice(b"\"\""),
     }
 }
 
 /// Writes `* STATUS` with the items and their values.
-pub fn status(out: &mut Vec<u8>, name: &MailboxName, items: impl IntoIterator<Item = (StatusItem, StatusValue)>) {
+pub fn status(
+    out: &mut Vec<u8>,
+    name: &MailboxName,
+    separator: char,
+    items: impl IntoIterator<Item = (StatusItem, StatusValue)>,
+) {
     out.extend_from_slice(b"* STATUS ");
-    mailbox(out, name);
+    mailbox(out, name, separator);
     out.extend_from_slice(b" (");
     for (i, (item, value)) in items.into_iter().enumerate() {
         if i > 0 {
@@ -367,14 +372,14 @@ mod tests {
         assert_eq!(written(|out| lsub(out, &[], Some('\\'), Some(&name))), "* LSUB () \"\\\\\" \"a b\"\r\n");
         let number = StatusValue::Number;
         let items = [(StatusItem::Messages, number(231)), (StatusItem::UidNext, number(44292))];
-        assert_eq!(written(|out| status(out, &name, items)), "* STATUS \"a b\" (MESSAGES 231 UIDNEXT 44292)\r\n");
+        assert_eq!(written(|out| status(out, &name, '/', items)), "* STATUS \"a b\" (MESSAGES 231 UIDNEXT 44292)\r\n");
         assert_eq!(
             written(|out| list_with_child_info(out, &[ListAttribute::NonExistent], Some('/'), &name)),
             "* LIST (\\NonExistent) \"/\" \"a b\" (CHILDINFO (\"SUBSCRIBED\"))\r\n"
         );
         let mailbox_id = StatusValue::Id(mailtypes::Guid([0x0f; 16]));
         assert_eq!(
-            written(|out| status(out, &name, [(StatusItem::MailboxId, mailbox_id)])),
+            written(|out| status(out, &name, '/', [(StatusItem::MailboxId, mailbox_id)])),
             "* STATUS \"a b\" (MAILBOXID (0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f))\r\n"
         );
         assert_eq!(written(|out| namespace(out, "", '/')), "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");

@@ -1,5 +1,7 @@
 //! Numbers and strings.
 
+use std::borrow::Cow;
+
 use mailtypes::{Flags, Guid, Keyword, MailboxName, UidSet, mutf7};
 
 use crate::parse::chars;
@@ -84,13 +86,16 @@ pub fn astring(out: &mut Vec<u8>, bytes: &[u8]) {
     if is_plain_astring(bytes) { out.extend_from_slice(bytes) } else { string(out, bytes) }
 }
 
-/// Writes a `mailbox`, in modified UTF-7.
-pub fn mailbox(out: &mut Vec<u8>, name: &MailboxName) {
-    let name = name.as_str();
+/// Writes a `mailbox`, in modified UTF-7, its levels separated by this character.
+pub fn mailbox(out: &mut Vec<u8>, name: &MailboxName, separator: char) {
+    let name: Cow<'_, str> = match separator {
+        MailboxName::SEPARATOR => name.as_str().into(),
+        separator => name.as_str().replace(MailboxName::SEPARATOR, separator.encode_utf8(&mut [0; 4])).into(),
+    };
     if name.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'&') {
         astring(out, name.as_bytes());
     } else {
-        astring(out, mutf7::encode(name).as_bytes());
+        astring(out, mutf7::encode(&name).as_bytes());
     }
 }
 
@@ -179,10 +184,11 @@ mod tests {
 
     #[test]
     fn mailboxes_are_written_in_modified_utf7() {
-        let of = |name: &str| written(|out| mailbox(out, &MailboxName::new(name).unwrap()));
+        let of = |name: &str| written(|out| mailbox(out, &MailboxName::new(name).unwrap(), '/'));
         assert_eq!(of("Entwürfe"), "Entw&APw-rfe");
         assert_eq!(of("a & b"), "\"a &- b\"");
         assert_eq!(of("inbox/Sub"), "INBOX/Sub");
+        assert_eq!(written(|out| mailbox(out, &MailboxName::new("ü/b").unwrap(), '.')), "&APw-.b");
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Session {
         if self.state.account().is_none() {
             return self.refuse_append(&tag, "Please login first.").await;
         }
-        let opened = match mailbox.name() {
+        let opened = match mailbox.name(self.separator()) {
             Ok(name) => match self.on_storage(move |storage| storage.mailbox(&name)).await? {
                 Ok(mailbox) => Ok(mailbox),
                 Err(error) => Err(Failure::Storage(error)),

@@ -11,9 +11,6 @@ use mailtypes::MailboxName;
 
 use crate::{SpecialUses, codes::Target, end::End, mailboxes::status_line, session::Session, sync::Sync};
 
-/// Between levels, as written.
-const SEPARATOR: Option<char> = Some(MailboxName::SEPARATOR);
-
 /// What a LIST asks for, made ready for the pool.
 struct Listing {
     patterns: Vec<ListPattern>,
@@ -28,11 +25,13 @@ struct Listing {
     tell_special: bool,
     status: Vec<StatusItem>,
     special_uses: Arc<SpecialUses>,
+    /// Between levels, as clients see it.
+    separator: char,
 }
 
 impl Listing {
     /// As from Dovecot, a plain LIST tells of children and special uses, an extended one only if it is asked to.
-    fn new(list: &List, special_uses: Arc<SpecialUses>) -> Self {
+    fn new(list: &List, special_uses: Arc<SpecialUses>, separator: char) -> Self {
         let is_plain = list.returns.is_none() && list.selection.is_empty() && list.patterns.len() == 1;
         let selects = |option| list.selection.contains(&option);
         let returns = |option| list.returns.iter().flatten().any(|returned| *returned == option);
@@ -41,7 +40,7 @@ impl Listing {
             _ => None,
         });
         Self {
-            patterns: list.patterns.iter().filter_map(|pattern| joined(&list.reference, pattern)).collect(),
+            patterns: list.patterns.iter().filter_map(|pattern| joined(&list.reference, pattern, separator)).collect(),
             subscribed_only: selects(ListSelection::Subscribed),
             special_only: selects(ListSelection::SpecialUse),
             recursive: selects(ListSelection::RecursiveMatch),
@@ -50,20 +49,22 @@ impl Listing {
             tell_special: is_plain || selects(ListSelection::SpecialUse) || returns(ListReturn::SpecialUse),
             status: status.unwrap_or_default(),
             special_uses,
+            separator,
         }
     }
 }
 
 impl Session {
     pub(crate) async fn list(&mut self, tag: &Tag, list: &List) -> Result<(), End> {
+        let separator = self.separator();
         let is_extended = list.returns.is_some() || !list.selection.is_empty();
         if let ([pattern], false) = (list.patterns.as_slice(), is_extended)
             && pattern.is_empty()
         {
-            write::list(&mut self.wire.output, &[ListAttribute::NoSelect], SEPARATOR, None);
+            write::list(&mut self.wire.output, &[ListAttribute::NoSelect], Some(separator), None);
             return self.finish(tag, Sync::ALL, "List completed.").await;
         }
-        let listing = Listing::new(list, Arc::clone(&self.ctx.special_uses));
+        let listing = Listing::new(list, Arc::clone(&self.ctx.special_uses), separator);
         if listing.status.contains(&StatusItem::HighestModSeq) {
             self.enable_condstore();
         }
@@ -73,7 +74,7 @@ impl Session {
 
     pub(crate) async fn lsub(&mut self, tag: &Tag, reference: &ListMailbox, pattern: &ListMailbox) -> Result<(), End> {
         let ends_with_percent = pattern.as_wire().ends_with(b"%");
-        let listed = match joined(reference, pattern) {
+        let listed = match joined(reference, pattern, self.separator()) {
             Some(pattern) => {
                 let step = move |storage: &dyn MailStorage| lsub_lines(storage, &pattern, ends_with_percent);
                 self.on_storage(step).await?
@@ -101,9 +102,9 @@ impl Session {
 }
 
 /// Reference and pattern as one. `None` for what matches no name.
-fn joined(reference: &ListMailbox, pattern: &ListMailbox) -> Option<ListPattern> {
-    let mut text = reference.pattern().ok()?;
-    text.push_str(&pattern.pattern().ok()?);
+fn joined(reference: &ListMailbox, pattern: &ListMailbox, separator: char) -> Option<ListPattern> {
+    let mut text = reference.pattern(separator)?;
+    text.push_str(&pattern.pattern(separator)?);
     ListPattern::new(&text)
 }
 
@@ -159,8 +160,8 @@ impl Listing {
         ];
         let attributes: Vec<_> = attributes.into_iter().flatten().collect();
         match child_info {
-            true => write::list_with_child_info(lines, &attributes, SEPARATOR, &info.name),
-            false => write::list(lines, &attributes, SEPARATOR, Some(&info.name)),
+            true => write::list_with_child_info(lines, &attributes, Some(self.separator), &info.name),
+            false => write::list(lines, &attributes, Some(self.separator), Some(&info.name)),
         }
     }
 
@@ -189,8 +190,8 @@ impl Listing {
                 false => &[ListAttribute::NonExistent],
             };
             match child_info {
-                true => write::list_with_child_info(lines, attributes, SEPARATOR, name),
-                false => write::list(lines, attributes, SEPARATOR, Some(name)),
+                true => write::list_with_child_info(lines, attributes, Some(self.separator), name),
+                false => write::list(lines, attributes, Some(self.separator), Some(name)),
             }
         }
     }
@@ -222,7 +223,7 @@ fn lsub_lines(storage: &dyn MailStorage, pattern: &ListPattern, ends_with_percen
     let mut lines = Vec::new();
     for name in &told {
         let attributes: &[_] = if subscribed.contains(name) { &[] } else { &[ListAttribute::NoSelect] };
-        write::lsub(&mut lines, attributes, SEPARATOR, Some(name));
+        write::lsub(&mut lines, attributes, Some(storage.separator()), Some(name));
     }
     Ok(lines)
 }

@@ -28,7 +28,7 @@ impl Session {
     /// are a matter of configuration.
     pub(crate) async fn create(&mut self, tag: &Tag, mailbox: &Mailbox, uses: &[SpecialUse]) -> Result<(), End> {
         // A separator at the end says that mailboxes are to come below it; such a mailbox can hold messages too.
-        let Ok((name, _)) = mailbox.name_to_create() else {
+        let Ok((name, _)) = mailbox.name_to_create(self.separator()) else {
             return self.name_of(tag, mailbox).map(drop);
         };
         if uses.iter().any(|&named| self.ctx.special_uses.of(&name) != Some(named)) {
@@ -124,6 +124,6 @@ pub(crate) fn status_line(
         Some((item, StatusValue::Number(number)))
     });
     let mut line = Vec::new();
-    write::status(&mut line, name, values);
+    write::status(&mut line, name, storage.separator(), values);
     Ok(line)
 }

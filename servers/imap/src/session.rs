@@ -259,7 +259,8 @@ impl Session {
             Command::List(list) => self.list(&tag, &list).await,
             Command::Lsub { reference, pattern } => self.lsub(&tag, &reference, &pattern).await,
             Command::Namespace => {
-                write::namespace(&mut self.wire.output, "", MailboxName::SEPARATOR);
+                let separator = self.separator();
+                write::namespace(&mut self.wire.output, "", separator);
                 self.finish(&tag, Sync::ALL, "Namespace completed.").await
             }
             Command::Status { mailbox, items } => self.status(&tag, &mailbox, items).await,
@@ -376,10 +377,15 @@ impl Session {
 
     /// The name of a mailbox that a command gave; `None` if it named none and was answered.
     pub(crate) fn name_of(&mut self, tag: &Tag, mailbox: &WireMailbox) -> Result<Option<MailboxName>, End> {
-        match mailbox.name() {
+        match mailbox.name(self.separator()) {
             Ok(name) => Ok(Some(name)),
             Err(_) => self.no(tag, Some(Code::Cannot), "Invalid mailbox name").map(|()| None),
         }
+    }
+
+    /// What the client sees between the levels of a name.
+    pub(crate) fn separator(&self) -> char {
+        self.state.account().map_or(MailboxName::SEPARATOR, |account| account.storage.separator())
     }
 
     pub(crate) fn user_for_log(&self) -> String {

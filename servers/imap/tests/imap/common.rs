@@ -19,6 +19,7 @@ use culver_runtime::{
 use imap_proto::response::{Response, ResponseDecoder, ResponseLimits};
 use mailstore::{
     Batch, MailStorage, SaveMeta,
+    maildir::{MaildirOptions, MaildirPlaces, MaildirStorage},
     mailfs::sim::SimDisk,
     mailindex::engine::{Env, EnvOptions, Fsync},
     memory::{MemoryOptions, MemoryStorage},
@@ -78,6 +79,15 @@ impl Host {
         let env =
             Env::new(SimDisk::new().as_file_system(), EnvOptions { fsync: Fsync::Never, ..EnvOptions::default() });
         let storage = SdboxStorage::create(&env, Path::new("/mail"), SdboxOptions::default()).unwrap();
+        Self::on(Limits::default(), Arc::new(storage))
+    }
+
+    /// On Maildir++, whose names have no `/`.
+    pub(crate) fn on_maildir() -> Self {
+        let env =
+            Env::new(SimDisk::new().as_file_system(), EnvOptions { fsync: Fsync::Never, ..EnvOptions::default() });
+        let options = MaildirOptions::default();
+        let storage = MaildirStorage::create(&env, Path::new("/mail"), &MaildirPlaces::default(), options).unwrap();
         Self::on(Limits::default(), Arc::new(storage))
     }
 
@@ -215,6 +225,11 @@ impl Client {
         let last = answer.lines().last().unwrap_or_default();
         assert!(last.starts_with("tag OK"), "{} -> {answer}", String::from_utf8_lossy(command.as_ref()));
         answer
+    }
+
+    /// Between the levels of names.
+    pub(crate) async fn separator(&mut self) -> &'static str {
+        if self.ok("LIST \"\" \"\"").await.contains("\".\"") { "." } else { "/" }
     }
 
     /// Everything up to the end of the stream.

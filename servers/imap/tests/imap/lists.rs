@@ -141,3 +141,21 @@ async fn identities() {
     let copy = client.ok("FETCH 1 EMAILID").await;
     assert!(ids.iter().any(|id| copy.contains(id)), "a copy keeps it: {copy} {ids:?}");
 }
+
+#[tokio::test]
+async fn another_separator() {
+    let host = Host::on_maildir();
+    let mut client = host.log_in().await;
+    assert!(client.ok("NAMESPACE").await.starts_with("* NAMESPACE ((\"\" \".\")) NIL NIL\r\n"));
+    assert!(client.ok("LIST \"\" \"\"").await.starts_with("* LIST (\\Noselect) \".\" \"\"\r\n"));
+    client.ok("CREATE a.b").await;
+    client.ok("SUBSCRIBE a.b").await;
+    assert_eq!(client.ok("LIST \"\" a.%").await, "* LIST (\\HasNoChildren) \".\" a.b\r\ntag OK List completed.\r\n");
+    assert_eq!(client.ok("LSUB a. *").await, "* LSUB () \".\" a.b\r\ntag OK Lsub completed.\r\n");
+    assert_eq!(client.ok("LIST \"\" a/%").await, "tag OK List completed.\r\n");
+    client.ok("RENAME a.b c.d.e").await;
+    assert!(client.ok("STATUS c.d.e (MESSAGES)").await.starts_with("* STATUS c.d.e (MESSAGES 0)\r\n"));
+    assert!(client.command("CREATE c/d").await.starts_with("tag NO [CANNOT] Invalid mailbox name"));
+    client.ok("APPEND c.d.e {12+}\r\nSubject: y\r\n").await;
+    assert!(client.ok("SELECT c.d.e").await.contains("* 1 EXISTS\r\n"));
+}

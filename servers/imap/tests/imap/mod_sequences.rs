@@ -223,10 +223,7 @@ async fn quick_resynchronization() {
     // Without known UIDs: all that was.
     let told = client.ok(format!("SELECT INBOX (QRESYNC ({validity} {known}))")).await;
     assert!(told.starts_with("* OK [CLOSED]"), "{told}");
-    assert!(
-        told.contains("* 5 FETCH (UID 7 FLAGS (\\Flagged"),
-        "{told}"
-    );
+    assert!(told.contains("* 5 FETCH (UID 7 FLAGS (\\Flagged"), "{told}");
     assert!(told.contains("* VANISHED (EARLIER) 2,5\r\n"), "{told}");
     // What the client knows by its place needs not be told: message 2 has UID 3, so 2 is known to be gone.
     let told = client.ok(format!("SELECT INBOX (QRESYNC ({validity} {known} 1:6 (1:2,4 1,3,5)))")).await;

@@ -16,8 +16,8 @@ impl Draws {
     }
 }
 
-fn hosts() -> [Host; 2] {
-    [Host::new(), Host::on_sdbox()]
+fn hosts() -> [Host; 3] {
+    [Host::new(), Host::on_sdbox(), Host::on_maildir()]
 }
 
 async fn all(mut tasks: JoinSet<()>) {
@@ -34,10 +34,11 @@ async fn a_storm_of_create_rename_and_delete() {
         for n in 0..8 {
             let mut client = host.log_in().await;
             tasks.spawn(async move {
+                let separator = client.separator().await;
                 let mut draws = Draws(n);
                 for _ in 0..60 {
                     let names = ["a", "a/b", "a/b/c", "b", "b/a", "c/a/b"];
-                    let mut name = || names[draws.below(names.len() as u64) as usize];
+                    let mut name = || names[draws.below(names.len() as u64) as usize].replace('/', separator);
                     let (one, two) = (name(), name());
                     let command = match draws.below(5) {
                         0 | 1 => format!("CREATE {one}"),
@@ -62,7 +63,7 @@ async fn a_storm_of_create_rename_and_delete() {
             listed.lines().filter_map(|line| line.strip_prefix("* LIST ")?.split(' ').next_back()).collect();
         assert_eq!(names.len(), names.iter().collect::<BTreeSet<_>>().len(), "{listed}");
         for name in &names {
-            if let Some((parent, _)) = name.rsplit_once('/') {
+            if let Some((parent, _)) = name.rsplit_once(['/', '.']) {
                 assert!(names.contains(&parent), "{name} without {parent}: {listed}");
             }
         }

@@ -120,11 +120,11 @@ pub const ALLOWED: &[Allowed] = &[
     },
     Allowed {
         name: "how mod-sequences of changed flags are told",
-        why: "RFC 7162 §3.2.4 wants UID and MODSEQ with flags that changed unasked; Dovecot tells them apart, or leaves out UID",
+        why: "RFC 7162 §3.2.4 wants UID and MODSEQ with flags that changed unasked; Dovecot tells them apart, or leaves out one of them",
         goes_on: true,
         applies: |_, ours, theirs| {
             let tells = |lines: &[String]| lines.iter().any(|line| line.contains(MOD_SEQ));
-            tells(ours) && tells(theirs) && by_message(ours) == by_message(theirs)
+            (tells(ours) || tells(theirs)) && by_message(ours) == by_message(theirs)
         },
     },
     Allowed {
@@ -140,11 +140,14 @@ pub const ALLOWED: &[Allowed] = &[
         },
     },
     Allowed {
-        name: "ENABLE of nothing",
-        why: "RFC 5161 wants one capability at least",
+        name: "ENABLE of nothing that is known",
+        why: "RFC 5161 wants one capability at least, and an ENABLED even if none was enabled",
         goes_on: true,
         applies: |command, ours, theirs| {
-            command.eq_ignore_ascii_case(b"ENABLE") && last(ours) == "BAD" && last(theirs) == "OK"
+            let told_none = ours.iter().any(|line| line == "ENABLED") && last(ours) == "OK";
+            command.to_ascii_uppercase().starts_with(b"ENABLE")
+                && (last(ours) == "BAD" || told_none)
+                && last(theirs) == "OK"
         },
     },
     Allowed {
