@@ -8,10 +8,10 @@ pub fn names(data: &[u8]) {
     if let Ok(name) = mutf7::decode(data) {
         assert_eq!(mutf7::encode(&name).as_bytes(), data, "only the canonical form is read");
     }
-    if let Ok(name) = Mailbox::from_wire(data).name() {
+    if let Ok(name) = Mailbox::from_wire(data).name('/') {
         check_name(&name);
     }
-    if let Ok((name, _)) = Mailbox::from_wire(data).name_to_create() {
+    if let Ok((name, _)) = Mailbox::from_wire(data).name_to_create('/') {
         check_name(&name);
     }
     dates(data);
@@ -30,7 +30,7 @@ pub fn names(data: &[u8]) {
 
 fn check_name(name: &MailboxName) {
     assert_eq!(MailboxName::new(name.as_str()).as_ref(), Ok(name), "a name is a name again");
-    assert_eq!(Mailbox::from(name).name().as_ref(), Ok(name), "a name survives the wire");
+    assert_eq!(Mailbox::from(name).name('/').as_ref(), Ok(name), "a name survives the wire");
     let good = |level: &str| !level.is_empty() && level != "." && level != ".." && !level.contains(['/', '\0', '\n']);
     assert!(name.levels().all(good), "no name climbs or breaks a line");
     assert_eq!(name.levels().collect::<Vec<_>>().join("/"), name.as_str(), "the levels are the name");

@@ -131,7 +131,7 @@ proptest! {
         write::list(&mut out, &[write::ListAttribute::HasChildren], Some('/'), Some(&name));
         let response = one(&out).expect("a LIST");
         let wire = response.data("LIST").and_then(|words| words.get(2)).and_then(Token::bytes).expect("a name");
-        prop_assert_eq!(imap_proto::Mailbox::from_wire(wire).name(), Ok(name));
+        prop_assert_eq!(imap_proto::Mailbox::from_wire(wire).name('/'), Ok(name));
     }
 
     #[test]

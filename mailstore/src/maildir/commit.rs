@@ -131,7 +131,9 @@ impl CommitOp for BatchOp {
                     made.modified = made.modified.union(&left_alone);
                 }
                 Item::Expunge(uids) => {
-                    made.expunged = made.expunged.union(&uids.intersection(&at.state().uids()));
+                    // What another operation of this append asked to expunge is that one's.
+                    let there = at.state().uids().difference(&at.state().requested_expunges());
+                    made.expunged = made.expunged.union(&uids.intersection(&there));
                     at.expunge(uids);
                 }
             }

@@ -7,6 +7,8 @@ use imap_proto::{
 use mailstore::{MailStorage, Result as StorageResult, StorageError};
 use mailtypes::{Guid, MailboxName};
 
+use tracing::debug;
+
 use crate::{codes::Target, end::End, session::Session, sync::Sync};
 
 impl Session {
@@ -59,7 +61,21 @@ impl Session {
     pub(crate) async fn rename(&mut self, tag: &Tag, from: &Mailbox, to: &Mailbox) -> Result<(), End> {
         let Some(from) = self.name_of(tag, from)? else { return Ok(()) };
         let Some(to) = self.name_of(tag, to)? else { return Ok(()) };
-        self.change_list(tag, "RENAME", "Rename completed.", move |storage| storage.rename(&from, &to)).await
+        let selected = self.state.selected().map(|selected| selected.mailbox.name().clone());
+        let moved = selected.and_then(|selected| under_new_name(&selected, &from, &to));
+        let renamed = self.on_storage(move |storage| storage.rename(&from, &to)).await?;
+        if let Err(error) = renamed {
+            return self.storage_error(tag, "RENAME", &error, Target::Other);
+        }
+        if let Some(name) = moved {
+            let (_, storage) = self.account()?;
+            let followed = self.on_selected(move |selected, _| selected.follow(storage.mailbox(&name)?)).await?;
+            if let Err(error) = followed {
+                // Another session may have renamed it again; the sync will find out.
+                debug!(user = %self.user_for_log(), %error, "the selected mailbox cannot be followed");
+            }
+        }
+        self.finish(tag, Sync::ALL, "Rename completed.").await
     }
 
     pub(crate) async fn subscribe(&mut self, tag: &Tag, mailbox: &Mailbox) -> Result<(), End> {
@@ -79,10 +95,10 @@ impl Session {
     }
 
     pub(crate) async fn status(&mut self, tag: &Tag, mailbox: &Mailbox, items: Vec<StatusItem>) -> Result<(), End> {
-        let Some(name) = self.name_of(tag, mailbox)? else { return Ok(()) };
         if items.contains(&StatusItem::HighestModSeq) {
             self.enable_condstore();
         }
+        let Some(name) = self.name_of(tag, mailbox)? else { return Ok(()) };
         // What is recent to this session is so for the mailbox that it has selected.
         let selected = self.state.selected().filter(|selected| *selected.mailbox.name() == name);
         let recent = selected.map(|selected| selected.view.recent_count());
@@ -126,4 +142,14 @@ pub(crate) fn status_line(
     let mut line = Vec::new();
     write::status(&mut line, name, storage.separator(), values);
     Ok(line)
+}
+
+/// The name of a mailbox after a rename that takes it along. INBOX stays (RFC 3501 §6.3.5).
+fn under_new_name(name: &MailboxName, from: &MailboxName, to: &MailboxName) -> Option<MailboxName> {
+    if *from == MailboxName::inbox() {
+        return None;
+    }
+    let rest = name.as_str().strip_prefix(from.as_str())?;
+    (rest.is_empty() || rest.starts_with(MailboxName::SEPARATOR)).then_some(())?;
+    MailboxName::new(&format!("{to}{rest}")).ok()
 }

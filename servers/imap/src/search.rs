@@ -177,7 +177,8 @@ fn tell_esearch(
     asks_modseq: bool,
 ) {
     let SearchReturn { min, max, all, count, .. } = returns;
-    if !(min || max || all || count) {
+    let mod_seq = found.highest_modseq.filter(|_| asks_modseq);
+    if !(min || max || all || count || mod_seq.is_some()) {
         return;
     }
     let seqs = (!uid).then(|| seqs_of(view, &found.uids));
@@ -188,7 +189,7 @@ fn tell_esearch(
         max: numbers.last().filter(|_| max).map(Uid::value),
         all: all.then_some(numbers),
         count: count.then(|| u32::try_from(numbers.count()).unwrap_or(u32::MAX)),
-        mod_seq: found.highest_modseq.filter(|_| asks_modseq),
+        mod_seq,
         ..EsearchResult::default()
     };
     write::esearch(out, tag, &result);

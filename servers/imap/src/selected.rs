@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use culver_runtime::{Counted, METRICS};
 use imap_proto::write::{self, Code, FetchWriter, Status, Vanished};
-use mailstore::{Columns, Cursor, Expunges, Freshness, Mailbox, Result, Row, Rows, ScanBudget, View};
+use mailstore::{
+    Columns, Cursor, Expunges, Freshness, Mailbox, Result, Row, Rows, ScanBudget, StorageError, View, ViewAs,
+};
 use mailtypes::{Flags, Keyword, SeqNum, Uid, UidSet};
 
 use crate::features::Features;
@@ -155,6 +157,36 @@ impl Selected {
             flags_at: (!flags.is_empty()).then_some(Cursor::START),
             flags,
         };
+        Ok(())
+    }
+
+    /// Goes on with the same mailbox under its new name; what happened meanwhile is noted to be told. What was recent is
+    /// not any more.
+    pub(crate) fn follow(&mut self, mailbox: Arc<dyn Mailbox>) -> Result<()> {
+        let view = mailbox.view(&ViewAs { takes_recent: false })?;
+        if view.uid_validity() != self.view.uid_validity() {
+            return Err(StorageError::Moved(mailbox.name().clone()));
+        }
+        let (before, now) = (self.view.uids(), view.uids());
+        let (gone, highest) = (before.difference(&now), self.view.highest_modseq());
+        let mut expunged: Vec<SeqNum> = gone.iter().filter_map(|uid| self.view.seq_of(uid)).collect();
+        expunged.reverse();
+        let (mut flags, mut rows, mut at) = (UidSet::new(), Rows::new(), Some(Cursor::START));
+        while let Some(from) = at {
+            rows.clear();
+            let there = before.intersection(&now);
+            at = view.scan(&there, from, &Columns::flags(), ScanBudget::default(), &mut rows)?;
+            flags.extend(rows.rows.iter().filter(|row| row.modseq > highest).map(|row| row.uid));
+        }
+        let keywords = view.keywords() != self.view.keywords();
+        self.untold = Untold {
+            expunged: expunged.into_iter(),
+            vanished: gone,
+            keywords,
+            flags_at: (!flags.is_empty()).then_some(Cursor::START),
+            flags,
+        };
+        (self.mailbox, self.view, self.holds) = (mailbox, view, false);
         Ok(())
     }
 

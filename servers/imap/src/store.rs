@@ -20,12 +20,12 @@ pub(crate) const BAD_SEQUENCE: &str = "Invalid messageset.";
 impl Session {
     pub(crate) async fn store(&mut self, tag: &Tag, store: Store) -> Result<(), End> {
         let uid = store.uid;
-        let Some(uids) = self.here(|selected, _| uids_of(selected, uid, &store.set))? else {
-            return self.bad(tag, BAD_SEQUENCE);
-        };
         if store.unchanged_since.is_some() {
             self.enable_condstore();
         }
+        let Some(uids) = self.here(|selected, _| uids_of(selected, uid, &store.set))? else {
+            return self.bad(tag, BAD_SEQUENCE);
+        };
         if self.here(|selected, _| selected.read_only)? {
             return self.no(tag, Some(Code::ReadOnly), READ_ONLY);
         }

@@ -46,19 +46,18 @@ impl Session {
         if vanished && !self.features.qresync {
             return self.bad(tag, "QRESYNC is not enabled.");
         }
-        let Some(mut uids) = self.here(|selected, _| uids_of(selected, uid, &set))? else {
-            return self.bad(tag, BAD_SEQUENCE);
-        };
         if changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
             items.push(FetchItem::ModSeq);
         }
-        let wants_mod_seqs = items.contains(&FetchItem::ModSeq);
+        if items.contains(&FetchItem::ModSeq) {
+            self.enable_condstore();
+        }
+        let Some(mut uids) = self.here(|selected, _| uids_of(selected, uid, &set))? else {
+            return self.bad(tag, BAD_SEQUENCE);
+        };
         let Some(plan) = Plan::new(uid, items) else {
             return self.bad(tag, "Item is not supported.");
         };
-        if wants_mod_seqs {
-            self.enable_condstore();
-        }
         if let Some(since) = changed_since {
             let among = vanished.then(|| self.here(|selected, _| used_uids_of(selected, &set))).transpose()?;
             match self.changed(since, among, uids).await? {

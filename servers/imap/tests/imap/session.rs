@@ -218,3 +218,21 @@ async fn deleting_the_selected_mailbox() {
     let said = other.rest().await;
     assert!(said.starts_with("b OK [APPENDUID ") && said.ends_with("* BYE Mailbox was deleted\r\n"), "{said}");
 }
+
+#[tokio::test]
+async fn renaming_the_selected_mailbox() {
+    for host in [Host::new(), Host::on_sdbox(), Host::on_maildir()] {
+        let mut client = host.log_in().await;
+        client.ok("CREATE x").await;
+        for n in 0..3 {
+            host.put("x", format!("Subject: {n}\n\n").as_bytes(), Flags::NONE);
+        }
+        client.ok("SELECT x").await;
+        client.ok("RENAME x y").await;
+        host.put("y", b"Subject: new\n\n", Flags::NONE);
+        assert!(client.ok("NOOP").await.contains("* 4 EXISTS\r\n"), "the same mailbox under its new name");
+        client.ok("STORE 1 +FLAGS (\\Deleted)").await;
+        assert!(client.ok("EXPUNGE").await.contains("* 1 EXPUNGE\r\n"));
+        assert!(client.ok("STATUS y (MESSAGES)").await.contains("MESSAGES 3"));
+    }
+}

@@ -124,7 +124,7 @@ pub const ALLOWED: &[Allowed] = &[
         goes_on: true,
         applies: |_, ours, theirs| {
             let tells = |lines: &[String]| lines.iter().any(|line| line.contains(MOD_SEQ));
-            (tells(ours) || tells(theirs)) && by_message(ours) == by_message(theirs)
+            tells(ours) && by_message(ours) == by_message(theirs)
         },
     },
     Allowed {
@@ -148,6 +148,15 @@ pub const ALLOWED: &[Allowed] = &[
             command.to_ascii_uppercase().starts_with(b"ENABLE")
                 && (last(ours) == "BAD" || told_none)
                 && last(theirs) == "OK"
+        },
+    },
+    Allowed {
+        name: "mod-sequences under NOT and OR",
+        why: "Dovecot takes MODSEQ for a condition of the whole search wherever it stands",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            let key = String::from_utf8_lossy(command).to_uppercase();
+            key.contains("MODSEQ") && (key.contains("NOT ") || key.contains("OR ")) && last(ours) == last(theirs)
         },
     },
     Allowed {

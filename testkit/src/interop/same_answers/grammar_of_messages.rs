@@ -173,7 +173,7 @@ pub(super) fn fetch(g: &mut Grammar) -> String {
         // Every message has at least 1, and none so many.
         0 => " (CHANGEDSINCE 9000000000000)",
         1 => " (changedsince 9000000000000)",
-        2 => g.one(&[" (CHANGEDSINCE)", " (NONSENSE 1)", " (CHANGEDSINCE x)", " (CHANGEDSINCE 1 VANISHED)", " ()"]),
+        2 => g.one(&[" (CHANGEDSINCE)", " (NONSENSE 1)", " (CHANGEDSINCE x)", " ()"]),
         _ => "",
     };
     format!("{command} {set} {what}{modifier}")
