@@ -21,8 +21,10 @@ const NO_MAIL: i32 = 1;
 pub(crate) fn fetch(stage: &Stage, home: &Path, protocol: &str, port: u16, options: &str, code: i32) -> Vec<u32> {
     let got = home.join("got");
     fs::create_dir_all(&got).unwrap();
+    // Its own memory of what it has seen; IMAP has flags for that.
+    let memory = if protocol == "POP3" { "uidl" } else { "" };
     let configuration = format!(
-        "poll localhost protocol {protocol} port {port} auth password no dns\n\
+        "poll localhost protocol {protocol} port {port} auth password no dns {memory}\n\
          user ann password {PASSWORD} no rewrite {options}\n\
          mda \"cat >{}/$$\"\n",
         got.display()

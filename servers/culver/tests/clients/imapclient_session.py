@@ -37,8 +37,8 @@ assert fetched[3][b"ENVELOPE"].subject == b"number 3" and fetched[4][b"ENVELOPE"
 assert fetched[3][b"BODYSTRUCTURE"][:2] == (b"text", b"plain"), fetched[3][b"BODYSTRUCTURE"]
 assert b"message 4." in fetched[4][b"BODY[TEXT]"]
 assert isinstance(fetched[3][b"INTERNALDATE"], datetime)
-partial = client.fetch([3], ["BODY.PEEK[]<0.10>"])
-assert partial[3][b"BODY[]<0>"] == b"Message-ID", partial
+partial = client.fetch([3], ["BODY.PEEK[TEXT]<5.7>"])
+assert partial[3][b"BODY[TEXT]<5>"] == b"is the ", partial
 
 
 def same(answer, expected):

@@ -47,7 +47,7 @@ async function main() {
     assert.equal(messages[2].envelope.subject, 'number 3');
     assert.equal(messages[3].envelope.from[0].address, 'sender4@test.example');
     assert.equal(messages[4].bodyStructure.type, 'text/plain');
-    assert.match(messages[5].source.toString(), /^Message-ID: <6@test.example>\r\n[^]*body of message 6\.\r\n\.a dot\r\n/);
+    assert.match(messages[5].source.toString(), /(^|\n)Message-ID: <6@test.example>\r\n[^]*body of message 6\.\r\n\.a dot\r\n/);
     const { content } = await client.download('7', '1', { uid: true });
     const chunks = await all(content);
     assert.match(Buffer.concat(chunks).toString(), /body of message 7/);

@@ -12,6 +12,7 @@ mod imaplib;
 mod isync;
 mod mutt;
 mod offlineimap;
+mod pop3;
 mod postfix;
 mod tls;
 
@@ -76,4 +77,17 @@ fn numbers_of(messages: &[Vec<u8>]) -> Vec<u32> {
     let mut numbers: Vec<u32> = messages.iter().map(number_of).collect();
     numbers.sort_unstable();
     numbers
+}
+
+/// The message behind the trace fields that MTA and server put before it.
+fn without_added_headers(mut message: &[u8]) -> &[u8] {
+    let added = ["Return-Path:", "Delivered-To:", "Received:"];
+    while added.iter().any(|name| message.starts_with(name.as_bytes())) {
+        let mut lines = message.split_inclusive(|&b| b == b'\n');
+        let mut len = lines.next().map_or(0, <[u8]>::len);
+        len +=
+            lines.take_while(|line| line.starts_with(b" ") || line.starts_with(b"\t")).map(<[u8]>::len).sum::<usize>();
+        message = &message[len..];
+    }
+    message
 }

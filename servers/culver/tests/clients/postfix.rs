@@ -9,7 +9,7 @@ use testkit::{
     messages::{large, varied},
 };
 
-use crate::stage;
+use crate::{stage, without_added_headers};
 
 const COUNT: u64 = 1000;
 /// Two 5 MB messages, and a handful of those that make a server's buffers overflow.
@@ -20,13 +20,14 @@ const PLAIN_USERS: usize = 20;
 /// Users whose names need not look like a word. Mail to them comes with a domain.
 const ODD_USERS: [&str; 10] =
     ["o'neil", "a=b", "{curly}", "$dollar", "~tilde", "a&b", "50", "x_-.y", "q?m!", "whole@address.example"];
-const ODD_SENDERS: [&str; 6] = [
+const ODD_SENDERS: [&str; 7] = [
     "",
     "\"john doe\"@test.example",
     "!#$%&'*+-/=?^_`{|}~@test.example",
     "bounce+ann=test.example@lists.example",
     "0123456789012345678901234567890123456789012345678901234567890123@long.example",
     "\"a\\\"b\"@test.example",
+    "x@[192.0.2.1]",
 ];
 
 /// Messages with their envelopes, always the same.
@@ -108,17 +109,4 @@ fn bodies(imap: &mut Imap) -> Vec<Vec<u8>> {
     imap.ok("EXAMINE INBOX").unwrap();
     let fetches = imap.ok("FETCH 1:* (BODY.PEEK[])").unwrap().fetches().unwrap();
     fetches.iter().map(|(_, attributes)| attributes[0].1.bytes().to_vec()).collect()
-}
-
-/// The message behind the trace fields that MTA and server put before it.
-fn without_added_headers(mut message: &[u8]) -> &[u8] {
-    let added = ["Return-Path:", "Delivered-To:", "Received:"];
-    while added.iter().any(|name| message.starts_with(name.as_bytes())) {
-        let mut lines = message.split_inclusive(|&b| b == b'\n');
-        let mut len = lines.next().map_or(0, <[u8]>::len);
-        len +=
-            lines.take_while(|line| line.starts_with(b" ") || line.starts_with(b"\t")).map(<[u8]>::len).sum::<usize>();
-        message = &message[len..];
-    }
-    message
 }
