@@ -131,7 +131,8 @@ fn open_index(name: &MailboxName, files: &Arc<MaildirFiles>) -> Result<Opened> {
         let files = shared_files.filter(|other| other.dirs == *dirs).unwrap_or_else(|| Arc::clone(files));
         let state = index.state();
         match (files.identity()?, state.uid_validity()) {
-            ((Some(list), Some(guid)), in_index) if in_index.is_none_or(|index| index == list) => {
+            ((Some(list), Some(_)), None) => give_uid_validity(name, &index, list)?,
+            ((Some(list), Some(guid)), Some(in_index)) if in_index == list => {
                 return Ok(Opened { files, index, guid, uid_validity: list });
             }
             ((Some(list), Some(_)), _) => {
@@ -145,6 +146,36 @@ fn open_index(name: &MailboxName, files: &Arc<MaildirFiles>) -> Result<Opened> {
         }
     }
     Err(StorageError::Unavailable(format!("the index of {name} changes faster than it can be opened")))
+}
+
+/// Dovecot's index of a mailbox that nobody has opened yet has none. Before there are messages in it there must be one:
+/// Dovecot takes an index with messages and no UIDVALIDITY for damaged.
+fn give_uid_validity(name: &MailboxName, index: &Arc<MailboxIndex>, uid_validity: UidValidity) -> Result<()> {
+    let (completer, completion) = completion(index);
+    index.enqueue(Box::new(GiveUidValidity { name: name.clone(), uid_validity, completer: Some(completer) }));
+    completion.wait().unwrap_or_else(|| Err(lost()))
+}
+
+struct GiveUidValidity {
+    name: MailboxName,
+    uid_validity: UidValidity,
+    completer: Option<engine::Completer<Result<()>>>,
+}
+
+impl CommitOp for GiveUidValidity {
+    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
+        if at.state().uid_validity().is_none() {
+            let value = self.uid_validity.value().to_le_bytes();
+            at.transaction().header_update_before(RawIndexHeader::UID_VALIDITY, &value);
+        }
+        Ok(())
+    }
+
+    fn done(mut self: Box<Self>, outcome: std::result::Result<&CommitOutcome, Arc<CommitError>>) {
+        if let Some(completer) = self.completer.take() {
+            completer.complete(outcome.map(|_| ()).map_err(|e| from_commit(&self.name, &e)));
+        }
+    }
 }
 
 /// What the log of a new mailbox begins with.
