@@ -239,6 +239,11 @@ impl MailboxIndex {
         Ok(stop)
     }
 
+    /// Device and inode of the folder that was opened: what stays of it when it is renamed.
+    pub fn folder(&self) -> (u64, u64) {
+        (self.key.device, self.key.inode)
+    }
+
     /// Whether the path still leads to the folder that was opened.
     pub(super) fn is_in_its_folder(&self) -> Result<bool> {
         let there = self.env.fs().metadata(&self.paths.dir)?;

@@ -40,6 +40,11 @@ impl Indexed {
         self.index.refresh().map_err(|e| from_index(&self.name, &e))
     }
 
+    /// Whether another handle stands for the same mailbox, under whatever name.
+    pub(crate) fn is_same_mailbox(&self, other: &Self) -> bool {
+        self.guid == other.guid && self.uid_validity == other.uid_validity
+    }
+
     pub(super) fn freshness(&self, state: &State) -> Freshness {
         let Some(position) = state.position() else { return Freshness::Unknown };
         match self.index.freshness(position) {

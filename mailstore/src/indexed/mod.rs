@@ -20,7 +20,7 @@ mod scan;
 mod source;
 mod view;
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use mailindex::state::State;
 use mailtypes::{Guid, Uid};
@@ -35,7 +35,18 @@ pub(crate) use self::{
     mailbox::{Indexed, committing, lost},
     saving::{TempFile, Unsynced, new_guid, unix_now},
 };
-use crate::traits::{FileIdentity, Freshness, Result, Wake, Watch};
+use crate::{
+    maildir::MaildirMailbox,
+    sdbox::SdboxMailbox,
+    traits::{FileIdentity, Freshness, Mailbox, Result, Wake, Watch},
+};
+
+/// What a handle of one of our own backends stands on.
+pub(crate) fn indexed_of(mailbox: &dyn Mailbox) -> Option<&Arc<Indexed>> {
+    let any = mailbox.as_any();
+    let sdbox = any.downcast_ref::<SdboxMailbox>().map(SdboxMailbox::indexed);
+    sdbox.or_else(|| any.downcast_ref::<MaildirMailbox>().map(|mailbox| &mailbox.indexed))
+}
 
 /// What the names of index files begin with.
 pub(crate) const PREFIX: &str = "dovecot.index";

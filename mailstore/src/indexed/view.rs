@@ -12,10 +12,10 @@ use std::sync::Arc;
 use mailindex::state::{State, diff};
 use mailtypes::{Keyword, ModSeq, SeqNum, Uid, UidSet, UidValidity};
 
-use super::{Indexed, body::IndexedBody, scan};
+use super::{Indexed, body::IndexedBody, indexed_of, scan};
 use crate::traits::{
-    Body, Changes, Columns, Cursor, Expunges, FileIdentity, Freshness, Result, Rows, ScanBudget, StorageError, View,
-    ViewAs,
+    Body, Changes, Columns, Cursor, Expunges, FileIdentity, Freshness, Mailbox, Result, Rows, ScanBudget, StorageError,
+    View, ViewAs,
 };
 
 /// A snapshot of a mailbox.
@@ -196,6 +196,17 @@ impl View for IndexedView {
             self.note_recent(Some(first_new))?;
         }
         Ok(changes)
+    }
+
+    fn follow(&mut self, mailbox: &dyn Mailbox) -> bool {
+        let same = |other: &&Arc<Indexed>| other.is_same_mailbox(&self.mailbox);
+        match indexed_of(mailbox).filter(same) {
+            Some(other) => {
+                self.mailbox = Arc::clone(other);
+                true
+            }
+            None => false,
+        }
     }
 
     fn scan(

@@ -26,6 +26,7 @@
 //! 4. Whoever changes the list marks Dovecot's own cache of it as stale.
 
 mod change;
+mod follow;
 mod format;
 mod layout;
 mod list_index;
@@ -39,6 +40,7 @@ mod uid_validity;
 mod walk;
 
 pub(crate) use change::{create, delete, find, list, rename};
+pub(crate) use follow::follow;
 pub(crate) use format::Format;
 pub(crate) use layout::{Layout, MailboxDirs, Shape};
 pub(crate) use list_index::mark_stale;

@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// See the module.
-pub(super) struct MaildirMailbox {
+pub(crate) struct MaildirMailbox {
     pub(super) files: Arc<MaildirFiles>,
-    pub(super) indexed: Arc<Indexed>,
+    pub(crate) indexed: Arc<Indexed>,
 }
 
 fn own_message(message: Saved) -> Result<Box<MaildirSaved>> {

@@ -33,6 +33,7 @@ use std::{
 
 use mailindex::engine::{Env, Fsync};
 
+pub(crate) use self::mailbox::MaildirMailbox;
 pub use self::storage::{MaildirLayout, MaildirPlaces, MaildirSeparator, MaildirStorage};
 use crate::traits::NulPolicy;
 

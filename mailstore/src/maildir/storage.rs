@@ -184,6 +184,10 @@ impl MailStorage for MaildirStorage {
         mailbox_list::rename(self, &*self.store, from, to)
     }
 
+    fn follow(&self, mailbox: &dyn Mailbox) -> Result<Option<Arc<dyn Mailbox>>> {
+        mailbox_list::follow(self, &*self.store, mailbox)
+    }
+
     fn subscribe(&self, name: &MailboxName) -> Result<()> {
         self.store.subscriptions.change(name, true)
     }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A handle to an sdbox mailbox.
-pub(super) struct SdboxMailbox {
+pub(crate) struct SdboxMailbox {
     pub(super) open: Arc<OpenMailbox>,
 }
 
@@ -43,6 +43,10 @@ pub(super) fn own_message(message: Saved) -> Result<Box<SdboxSaved>> {
 }
 
 impl SdboxMailbox {
+    pub(crate) fn indexed(&self) -> &Arc<Indexed> {
+        &self.open.indexed
+    }
+
     fn item(&self, item: BatchItem, items: &mut Vec<Item>) -> Result<()> {
         let open = &self.open;
         match item {

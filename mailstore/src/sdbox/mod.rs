@@ -28,6 +28,7 @@ use std::{
 use mailfs::FileSystem;
 use mailindex::engine::Env;
 
+pub(crate) use self::mailbox::SdboxMailbox;
 pub use self::storage::SdboxStorage;
 pub use crate::mailbox_list::{RecoveredMailbox, RecoveryReport};
 use crate::{

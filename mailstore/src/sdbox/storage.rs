@@ -140,6 +140,10 @@ impl MailStorage for SdboxStorage {
         mailbox_list::rename(self, &*self.shared, from, to)
     }
 
+    fn follow(&self, mailbox: &dyn Mailbox) -> Result<Option<Arc<dyn Mailbox>>> {
+        mailbox_list::follow(self, &*self.shared, mailbox)
+    }
+
     fn subscribe(&self, name: &MailboxName) -> Result<()> {
         self.shared.subscriptions.change(name, true)
     }

@@ -24,6 +24,11 @@ pub trait MailStorage: Send + Sync + fmt::Debug {
     fn unsubscribe(&self, name: &MailboxName) -> Result<()>;
     /// The subscribed names in order of subscribing.
     fn subscriptions(&self) -> Result<Vec<MailboxName>>;
+    /// A handle to the same mailbox under the name that it has now, when somebody, whoever it was, renamed it since it was
+    /// opened; for [`View::follow`](crate::View::follow). Costs a `stat` for each mailbox. `None`: it is gone.
+    fn follow(&self, _mailbox: &dyn Mailbox) -> Result<Option<Arc<dyn Mailbox>>> {
+        Ok(None)
+    }
     /// What clients are to see between the levels of a name, where [`MailboxName`] has `/`. No level of a name of this
     /// storage has this character in it.
     fn separator(&self) -> char {

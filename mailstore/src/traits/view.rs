@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mailtypes::{Keyword, ModSeq, SeqNum, Uid, UidSet, UidValidity};
 
-use super::{Columns, Result, Rows};
+use super::{Columns, Mailbox, Result, Rows};
 
 /// A snapshot of a mailbox. Only [`View::sync`] changes what it shows.
 pub trait View: Send {
@@ -44,6 +44,11 @@ pub trait View: Send {
     fn freshness(&self) -> Freshness;
     /// Looks for changes and moves the view on.
     fn sync(&mut self, expunges: Expunges) -> Result<Changes>;
+    /// Goes on with the same mailbox by another handle, which [`MailStorage::follow`](crate::MailStorage::follow) gave:
+    /// what it shows stays as it is, and the next sync tells what changed. Tells whether it is the same mailbox.
+    fn follow(&mut self, _mailbox: &dyn Mailbox) -> bool {
+        false
+    }
 
     /// Brings the messages `uids` from `at` on, in batches: stops when the budget is used up and says where to go on;
     /// `None` when all are brought. Messages that the view does not show are passed over; at least one message is
