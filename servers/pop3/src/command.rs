@@ -71,7 +71,8 @@ pub(crate) fn number_and_lines(arguments: &[u8]) -> Result<(u64, u64), Refusal> 
     let Some((number, [b' ', rest @ ..])) = digits(arguments) else { return Err(Refusal::BAD_NUMBER) };
     let spaces = rest.iter().take_while(|&&byte| byte == b' ').count();
     match digits(rest.get(spaces..).unwrap_or_default()) {
-        Some((lines, [])) => Ok((number, lines)),
+        // More than can be counted is no number of lines, as with Dovecot.
+        Some((lines, [])) if lines < u64::MAX => Ok((number, lines)),
         _ => Err(Refusal::BAD_LINES),
     }
 }
@@ -114,7 +115,7 @@ mod tests {
             assert_eq!(number_and_lines(text), Err(Refusal::BAD_NUMBER));
         }
         assert_eq!(number_and_lines(b"1  2"), Ok((1, 2)));
-        for text in [&b"1 "[..], b"1 x", b"1 1 1", b"1 1 "] {
+        for text in [&b"1 "[..], b"1 x", b"1 1 1", b"1 1 ", b"1 99999999999999999999"] {
             assert_eq!(number_and_lines(text), Err(Refusal::BAD_LINES));
         }
     }

@@ -122,21 +122,23 @@ impl Ids {
         for index in 0..maildrop.len() {
             let mut id = String::new();
             self.write(index, format, maildrop, &mut id);
-            if !counts.contains_key(&id) {
-                counts.insert(id, 1);
+            let count = counts.entry(id.clone()).or_insert(0);
+            *count += 1;
+            let mut number = *count;
+            if number == 1 {
                 continue;
             }
             let renamed = loop {
-                let count = counts.entry(id.clone()).or_insert(1);
-                *count += 1;
-                let suffix = format!("-{count}");
+                let suffix = format!("-{number}");
                 // The number counts; it may not be cut off by the limit of a unique id's length.
                 let kept = id.len().min(UidlFormat::LEN_MAX - suffix.len());
                 let renamed = id.get(..kept).unwrap_or_default().to_owned() + &suffix;
                 if !counts.contains_key(&renamed) {
                     break renamed;
                 }
+                number += 1;
             };
+            counts.insert(id, number);
             counts.insert(renamed.clone(), 1);
             self.special.insert(index, renamed);
         }

@@ -177,6 +177,14 @@ impl Client {
         }
     }
 
+    /// Answers that come without being asked for again.
+    pub(crate) async fn check_lines(&mut self, expected: &[&str]) {
+        for expected in expected {
+            let answer = self.line().await;
+            assert!(answer.starts_with(expected), "{answer}, not {expected}");
+        }
+    }
+
     /// The lines of a multi-line answer whose first line is still to come, dots as sent.
     pub(crate) async fn lines(&mut self) -> Vec<String> {
         let first = self.line().await;

@@ -58,9 +58,9 @@ async fn an_idle_session_ends_and_deletes_nothing() {
     let limits = Limits { idle_timeout: Duration::from_millis(200), ..Limits::default() };
     let host = Host::with(limits, Options::default());
     host.put_many(1);
-    let mut client = host.log_in().await;
-    client.check(&[("DELE 1", "+OK")]).await;
-    client.send("QUI").await;
+    let mut client = host.connect().await;
+    client.send("USER ann\r\nPASS secret word\r\nDELE 1\r\nQUI").await;
+    client.check_lines(&["+OK", "+OK Logged in.", "+OK Marked"]).await;
     assert_eq!(client.rest().await, "-ERR Disconnected for inactivity.\r\n");
     assert_eq!(host.uids(), [1]);
 }

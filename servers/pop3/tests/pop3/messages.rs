@@ -30,7 +30,7 @@ async fn messages_as_they_are_with_dots_doubled() {
     assert_eq!(client.list("RETR 2").await, ["A: b", "", "\0", "bare\rcr", "no end"]);
     assert_eq!(client.list("TOP 1 0").await, ["A: b", ""]);
     assert_eq!(client.list("TOP 1 2").await, ["A: b", "", "lf", ".."]);
-    assert_eq!(client.list("TOP 1 999999999999999999999").await, ["A: b", "", "lf", "..", "...x"]);
+    assert_eq!(client.list("TOP 1 999999999999").await, ["A: b", "", "lf", "..", "...x"]);
     client.check(&[("TOP 1", "-ERR"), ("TOP", "-ERR"), ("TOP 1 x", "-ERR"), ("TOP 1 1 1", "-ERR")]).await;
     client.check(&[("RETR", "-ERR"), ("RETR 3", "-ERR"), ("RETR 1 1", "-ERR")]).await;
 }
