@@ -124,9 +124,12 @@ fn mutt_reads_within_tls(name: &str, peer: Peer) {
     for begin in BOTH {
         let home = stage.home(&format!("{name}-{begin:?}")).unwrap();
         let scheme = if begin == Begin::Implicit { "imaps" } else { "imap" };
+        // mutt would fall back to a password if SCRAM did not work; so ask for nothing else.
+        let authenticator = if begin == Begin::Implicit && peer == Peer::Mutt { "scram-sha-256" } else { "login" };
         let (port, certificate, message) = (port(&stage, begin), stage.certificate(), home.join("message"));
         let configuration = format!(
             "set folder={scheme}://ann@localhost:{port}/ spoolfile=+INBOX imap_pass={PASSWORD}\n\
+             set imap_authenticators={authenticator}\n\
              set ssl_starttls=yes ssl_force_tls=yes certificate_file={}\n\
              set wait_key=no pipe_decode=no move=no quit=yes\n\
              push \"<search>~s 'number 2'<enter><pipe-message>cat >{}<enter><quit>\"\n",
