@@ -8,6 +8,7 @@ mod dovecot_shown;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -166,7 +167,7 @@ fn by_dovecot(imap: &mut Imap, mailbox: &str, numbers: &mut Numbers, n: usize) -
         }
         _ => {
             imap.run("UNSELECT");
-            imap.append(mailbox, if n % 2 == 0 { "\\Seen" } else { "" }, &all[n % all.len()]);
+            imap.append(mailbox, if n.is_multiple_of(2) { "\\Seen" } else { "" }, &all[n % all.len()]);
             return format!("Dovecot appended to {mailbox}");
         }
     };
@@ -208,6 +209,8 @@ fn by_us(store: &MaildirStorage, mailbox: &str, numbers: &mut Numbers, n: usize)
 
 /// What mail programs and shell scripts do to the files.
 fn by_others(root: &Path, mailbox: &str, numbers: &mut Numbers, n: usize) -> String {
+    // A change in one step of the kernel's clock with one of ours is seen a second later only.
+    std::thread::sleep(std::time::Duration::from_millis(25));
     let dir = if mailbox == "INBOX" { root.to_owned() } else { root.join(format!(".{mailbox}")) };
     let mut files: Vec<PathBuf> = ["new", "cur"]
         .iter()
@@ -249,5 +252,116 @@ fn by_others(root: &Path, mailbox: &str, numbers: &mut Numbers, n: usize) -> Str
             fs::rename(&temp, &path).unwrap();
             format!("others delivered {}", path.display())
         }
+    }
+}
+
+/// Messages that each party of [`all_at_once`] puts in.
+const EACH: usize = 40;
+
+fn numbered(party: &str, n: usize) -> Vec<u8> {
+    format!("Subject: {party} {n}\r\n\r\nbody of {party} {n}\r\n").into_bytes()
+}
+
+/// Two sessions of ours, two of Dovecot's and a delivery agent work on one mailbox at once: nothing is lost, nothing is
+/// there twice, and at the end all see the same.
+#[test]
+fn all_at_once() {
+    if !dovecot::is_installed() {
+        return;
+    }
+    let shared = shared_maildir();
+    let root = shared.root();
+    drop(open(&shared).mailbox(&name("INBOX")).unwrap());
+    shared.own();
+    // Dovecot runs as somebody else where the tests run as root: files are to be for all.
+    for dir in ["", "tmp", "new", "cur"] {
+        fs::set_permissions(root.join(dir), fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).for_each(|path| {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+    });
+    std::thread::scope(|scope| {
+        for party in ["ours0", "ours1"] {
+            // Each as another process would be.
+            let store = open(&shared);
+            scope.spawn(move || we_work(&store, party));
+        }
+        for party in ["dovecot0", "dovecot1"] {
+            let mut imap = shared.imap();
+            scope.spawn(move || dovecot_works(&mut imap, party));
+        }
+        let root = &root;
+        scope.spawn(move || others_work(root));
+    });
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let store = open(&shared);
+    shared.own();
+    let mut imap = shared.imap();
+    compare(&shared, &store, &mut imap, "after all at once", true);
+    let ours = shown_by_us(&store);
+    let mut subjects: Vec<String> =
+        ours["INBOX"].values().map(|m| String::from_utf8_lossy(&m.body).into_owned()).collect();
+    subjects.sort();
+    let parties = ["ours0", "ours1", "dovecot0", "dovecot1", "others"];
+    // Each of them has expunged one message of its own in four, but the delivery agent, who cannot.
+    let kept = |party: &str, n: usize| party == "others" || n % 4 != 3;
+    let mut expect: Vec<String> = parties
+        .iter()
+        .flat_map(|party| (0..EACH).filter(|n| kept(party, *n)).map(|n| numbered(party, n)))
+        .map(|message| String::from_utf8(message).unwrap())
+        .collect();
+    expect.sort();
+    assert_eq!(subjects, expect);
+    assert_eq!(shared.complaints(), [""; 0]);
+}
+
+fn we_work(store: &MaildirStorage, party: &str) {
+    let inbox = store.mailbox(&name("INBOX")).unwrap();
+    let mut view = inbox.view(&ViewAs { takes_recent: true }).unwrap();
+    for n in 0..EACH {
+        let mut save = inbox.begin_save(SaveMeta::default(), None).unwrap();
+        save.write(&numbered(party, n)).unwrap();
+        let batch = Batch::new().save(save.finish().unwrap(), Flags::NONE, Vec::new());
+        let uid = inbox.submit(batch).unwrap().wait().unwrap().saved[0];
+        view.sync(mailstore::Expunges::Apply).unwrap();
+        let change = FlagChange {
+            uids: one(uid),
+            action: FlagAction::Add,
+            flags: Flag::Seen.into(),
+            keywords: vec![Keyword::new(party).unwrap()],
+            unchanged_since: None,
+        };
+        inbox.submit(Batch::new().flags(change)).unwrap().wait().unwrap();
+        if n % 4 == 3 {
+            inbox.submit(Batch::new().expunge(one(uid))).unwrap().wait().unwrap();
+        }
+    }
+}
+
+fn dovecot_works(imap: &mut Imap, party: &str) {
+    imap.run("SELECT INBOX");
+    for n in 0..EACH {
+        imap.append("INBOX", "", &numbered(party, n));
+        imap.run("NOOP");
+        let found = imap.run(format!("UID SEARCH SUBJECT \"{party} {n}\""));
+        let found = found.iter().map(|line| String::from_utf8_lossy(line).into_owned());
+        let line = found.filter(|line| line.starts_with("* SEARCH ")).last().unwrap();
+        // Whatever else begins so came before.
+        let uid = line.rsplit(' ').next().unwrap().to_owned();
+        imap.run(format!("UID STORE {uid} +FLAGS ({party})"));
+        if n % 4 == 3 {
+            imap.run(format!("UID STORE {uid} +FLAGS (\\Deleted)"));
+            imap.run(format!("UID EXPUNGE {uid}"));
+        }
+    }
+}
+
+fn others_work(root: &Path) {
+    for n in 0..EACH {
+        let file = format!("{}.M{n}P1.others", 1_400_000_000 + n);
+        let text = String::from_utf8(numbered("others", n)).unwrap().replace("\r\n", "\n");
+        fs::write(root.join("tmp").join(&file), text).unwrap();
+        fs::rename(root.join("tmp").join(&file), root.join("new").join(&file)).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }

@@ -48,10 +48,12 @@ impl Place {
     }
 
     fn put(&self, name: &str) {
+        after_a_step();
         fs::write(self.root().join(name), format!("Subject: {name}\n\nbody\n")).unwrap();
     }
 
     fn rename(&self, from: &str, to: &str) {
+        after_a_step();
         fs::rename(self.root().join(from), self.root().join(to)).unwrap();
     }
 
@@ -65,6 +67,11 @@ impl Place {
     fn text(&self, name: &str) -> String {
         fs::read_to_string(self.root().join(name)).unwrap()
     }
+}
+
+/// A change of others that comes in one step of the kernel's clock with one of ours is seen a second later only.
+fn after_a_step() {
+    std::thread::sleep(Duration::from_millis(25));
 }
 
 fn select(mailbox: &Arc<dyn Mailbox>) -> Box<dyn View> {
@@ -143,6 +150,7 @@ fn files_come_change_and_go() {
     assert_eq!(shown_in(&*view)[&2], (flags(&[Flag::Answered, Flag::Seen]), vec!["unknown-4".to_owned()]));
     assert_eq!(place.text("dovecot-keywords"), "4 unknown-4\n");
 
+    after_a_step();
     fs::remove_file(place.root().join("cur/1.c.host:2,FS")).unwrap();
     let changes = view.sync(Expunges::Apply).unwrap();
     assert_eq!(changes.expunged_uids, one(1));
@@ -243,6 +251,7 @@ fn one_base_name_twice() {
     // A second name of one file is no second message.
     let cur = place.root().join("cur");
     let first = place.names("cur")[0].clone();
+    after_a_step();
     fs::hard_link(cur.join(&first), cur.join(format!("{}FT", first.trim_end_matches(['S', 'F'])))).unwrap();
     assert_eq!(uids(&inbox), [1, 2, 3]);
 }

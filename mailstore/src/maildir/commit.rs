@@ -115,6 +115,7 @@ impl CommitOp for BatchOp {
         if adds {
             files.catch_up(at)?;
         }
+        let before = files.cur_time();
         for item in items {
             match item {
                 Item::Save { message, flags, keywords } => {
@@ -144,6 +145,9 @@ impl CommitOp for BatchOp {
                 at.sync_file(file);
             }
             made.folders.iter().for_each(|folder| at.sync_dir(files.folder(*folder)));
+            if made.folders.contains(&Folder::Cur) {
+                files.changed_cur(&mut files.known(), before);
+            }
             at.require_sync();
         }
         Ok(())

@@ -320,10 +320,10 @@ impl MaildirFiles {
         let table = known.table();
         for Listed { folder, name } in &listed {
             let (base, info) = name::split(name);
-            let Some(entry) = table.uid_of(base).and_then(|uid| table.get_mut(uid)) else { continue };
-            let place = Place { folder: *folder, info: info.into() };
-            if entry.scan != scan && entry.place.as_ref() != Some(&place) {
-                entry.place = Some(place);
+            let Some(entry) = table.by_base_mut(base) else { continue };
+            let is_there = |place: &Place| place.folder == *folder && *place.info == *info;
+            if entry.scan != scan && !entry.place.as_ref().is_some_and(is_there) {
+                entry.place = Some(Place { folder: *folder, info: info.into() });
             }
             entry.scan = scan;
         }
@@ -383,6 +383,18 @@ impl MaildirFiles {
         let mut letters = Letters::default();
         names.filter_map(|name| known.keywords.letter(name)).for_each(|letter| letters.insert(letter));
         NameFlags { flags: record.flags(), letters }
+    }
+
+    /// When `cur` was changed last, to be asked before changes of our own.
+    pub(super) fn cur_time(&self) -> Option<SystemTime> {
+        self.fs().metadata(&self.cur).ok()?.map(|there| there.modified)
+    }
+
+    /// To be called after changes of our own in `cur`, with what [`Self::cur_time`] said before them.
+    pub(super) fn changed_cur(&self, known: &mut Known, before: Option<SystemTime>) {
+        if let (Some(seen), Some(before), Some(after)) = (&mut known.seen, before, self.cur_time()) {
+            seen.cur = seen.cur.after_own(before, after, self.fs().now());
+        }
     }
 
     /// The letters of keywords; those that have none get one as long as there are any. With the lock held.

@@ -16,6 +16,10 @@ const TIME_STEP: Duration = Duration::from_millis(20);
 /// The same where times are kept in seconds.
 const TIME_STEP_COARSE: Duration = Duration::from_secs(1);
 
+/// How long a folder need not be read again after changes of our own. Somebody else's change that came between the looks
+/// before and after ours, or in one step of the clock with it, is seen then.
+const OWN_CHANGES_MAX: Duration = Duration::from_secs(1);
+
 /// A folder as it was when it was read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct SeenDir {
@@ -24,6 +28,8 @@ pub(super) struct SeenDir {
     pub(super) checked: SystemTime,
     /// A later change has another time.
     settled: bool,
+    /// Since when changes of our own have given it the time that it has.
+    own_since: Option<SystemTime>,
 }
 
 /// Both folders.
@@ -38,12 +44,27 @@ impl SeenDir {
         let nanos = modified.duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
         let step = if nanos == 0 { TIME_STEP_COARSE } else { TIME_STEP };
         let settled = checked.duration_since(modified).is_ok_and(|age| age > step);
-        Self { modified, checked, settled }
+        Self { modified, checked, settled, own_since: None }
     }
 
-    /// Whether nothing can have changed, if its time is this now.
-    pub(super) fn is_still(&self, modified: SystemTime) -> bool {
-        self.settled && self.modified == modified
+    /// Whether nothing can have changed, if that is how it looks now.
+    pub(super) fn is_still(&self, now: &Self) -> bool {
+        let is_recent = |since| now.checked.duration_since(since).is_ok_and(|age| age < OWN_CHANGES_MAX);
+        self.modified == now.modified && (self.settled || self.own_since.is_some_and(is_recent))
+    }
+
+    /// Whether it is to be read again for nobody's changes but our own.
+    pub(super) fn is_own(&self) -> bool {
+        self.own_since.is_some()
+    }
+
+    /// After changes of our own, before which it looked like `before`, as it did when it was read.
+    pub(super) fn after_own(&self, before: SystemTime, modified: SystemTime, now: SystemTime) -> Self {
+        if self.modified != before {
+            // Somebody else was there first.
+            return *self;
+        }
+        Self { modified, checked: now, settled: false, own_since: self.own_since.or(Some(now)) }
     }
 }
 
@@ -97,7 +118,7 @@ impl SeenHeader {
         let dir = |check: u32, time: u32, nanos: u32| {
             let at = |seconds: u32, nanos: u32| UNIX_EPOCH.checked_add(Duration::new(seconds.into(), nanos));
             let settled = check > time.saturating_add(1);
-            Some(SeenDir { modified: at(time, nanos)?, checked: at(check, 0)?, settled })
+            Some(SeenDir { modified: at(time, nanos)?, checked: at(check, 0)?, settled, own_since: None })
         };
         Some(Seen { new: dir(new_check, new_time, new_nanos)?, cur: dir(cur_check, cur_time, cur_nanos)? })
     }
@@ -125,11 +146,26 @@ mod tests {
 
     #[test]
     fn a_folder_read_just_after_a_change_is_read_again() {
-        assert!(!SeenDir::new(at(5_001), at(5_010)).is_still(at(5_001)));
-        assert!(SeenDir::new(at(5_001), at(5_100)).is_still(at(5_001)));
-        assert!(!SeenDir::new(at(5_001), at(5_100)).is_still(at(5_002)));
-        assert!(!SeenDir::new(at(5_000), at(5_900)).is_still(at(5_000)));
-        assert!(SeenDir::new(at(5_000), at(6_001)).is_still(at(5_000)));
+        let check = |seen: SeenDir, modified| seen.is_still(&SeenDir::new(at(modified), at(9_000)));
+        assert!(!check(SeenDir::new(at(5_001), at(5_010)), 5_001));
+        assert!(check(SeenDir::new(at(5_001), at(5_100)), 5_001));
+        assert!(!check(SeenDir::new(at(5_001), at(5_100)), 5_002));
+        assert!(!check(SeenDir::new(at(5_000), at(5_900)), 5_000));
+        assert!(check(SeenDir::new(at(5_000), at(6_001)), 5_000));
+    }
+
+    #[test]
+    fn our_own_changes_are_not_looked_for_at_once() {
+        let seen = SeenDir::new(at(1_001), at(5_000));
+        let check = |seen: SeenDir, modified, now| seen.is_still(&SeenDir::new(at(modified), at(now)));
+        let once = seen.after_own(at(1_001), at(6_001), at(6_001));
+        assert!(check(once, 6_001, 6_500) && !check(once, 6_001, 7_100) && !check(once, 6_400, 6_500));
+        // However many: the first counts.
+        let twice = once.after_own(at(6_001), at(6_801), at(6_801));
+        assert!(check(twice, 6_801, 6_900) && !check(twice, 6_801, 7_100));
+        // Not after somebody else's.
+        let other = seen.after_own(at(1_500), at(6_001), at(6_001));
+        assert!(!check(other, 6_001, 6_100));
     }
 
     #[test]
@@ -137,7 +173,7 @@ mod tests {
         let seen = Seen { new: SeenDir::new(at(5_001), at(9_000)), cur: SeenDir::new(at(7_001), at(8_000)) };
         let header = SeenHeader::new(&seen, None);
         let read = header.seen().unwrap();
-        assert!(read.new.is_still(at(5_001)) && !read.cur.is_still(at(7_001)));
+        assert!(read.new.is_still(&seen.new) && !read.cur.is_still(&seen.cur));
         let later = Seen { cur: SeenDir::new(at(7_001), at(9_000)), ..seen };
         assert!(SeenHeader::new(&later, None).is_worth_more_than(&header));
         assert!(!header.is_worth_more_than(&header));

@@ -135,6 +135,7 @@ impl MessageStore for MaildirFiles {
         if uids.iter().any(|uid| unplaced(&mut known, uid)) {
             self.find_all(&mut known)?;
         }
+        let before = self.cur_time();
         let mut todo = uids;
         for turn in 0..2 {
             let mut lost = UidSet::new();
@@ -158,6 +159,7 @@ impl MessageStore for MaildirFiles {
             self.find_all(&mut known)?;
             todo = lost;
         }
+        self.changed_cur(&mut known, before);
         Ok(())
     }
 
@@ -165,6 +167,7 @@ impl MessageStore for MaildirFiles {
     fn remove(&self, uids: &UidSet) -> std::result::Result<(), StoreError> {
         let mut known = self.known();
         self.load(&mut known)?;
+        let before = self.cur_time();
         let mut left: Vec<Uid> = uids.iter().collect();
         for turn in 0..2 {
             let unplaced = |known: &mut Known, uid: &Uid| known.table().get(*uid).is_some_and(|e| e.place.is_none());
@@ -189,6 +192,7 @@ impl MessageStore for MaildirFiles {
                 break;
             }
         }
+        self.changed_cur(&mut known, before);
         Ok(())
     }
 

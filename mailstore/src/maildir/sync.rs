@@ -61,8 +61,8 @@ impl MaildirFiles {
         }
         let Some(seen) = known.seen else { return Stale { new: true, cur: true } };
         Stale {
-            new: !seen.new.is_still(now.new.modified) || takes_recent && known.left_in_new != Some(false),
-            cur: !seen.cur.is_still(now.cur.modified),
+            new: !seen.new.is_still(&now.new) || takes_recent && known.left_in_new != Some(false),
+            cur: !seen.cur.is_still(&now.cur),
         }
     }
 
@@ -70,7 +70,9 @@ impl MaildirFiles {
     pub(super) fn look_for_changes(&self, mailbox: &Indexed, takes_recent: bool) -> Result<()> {
         self.stir.looks();
         let looked = self.look_once(mailbox, takes_recent);
-        if looked.is_err() {
+        // What changes of our own may have hidden is still to be looked for.
+        let hidden = self.known().seen.is_none_or(|seen| seen.cur.is_own());
+        if looked.is_err() || hidden {
             self.stir.stir();
         }
         looked
@@ -178,6 +180,9 @@ impl MaildirFiles {
         }
         at.raise_next_uid(next_uid);
         known.seen = Some(now);
+        if changes.moved {
+            self.changed_cur(known, Some(now.cur.modified));
+        }
         known.left_in_new = Some(changes.left_in_new);
         let header = SeenHeader::new(&now, known.uidlist.as_ref());
         if SeenHeader::of(state).is_none_or(|old| header.is_worth_more_than(&old)) {
@@ -207,6 +212,8 @@ struct Changes {
     gone: UidSet,
     first_new: Option<Uid>,
     left_in_new: bool,
+    /// Messages went from `new` to `cur`.
+    moved: bool,
 }
 
 /// A synchronisation on its way.
@@ -221,11 +228,14 @@ struct Sync<'a> {
     /// Where messages were before that were found elsewhere.
     moved: HashMap<Uid, Place>,
     gone: UidSet,
+    /// UIDs whose messages were expunged, and whose names other messages have now.
+    reappeared: UidSet,
 }
 
 impl<'a> Sync<'a> {
     fn new(files: &'a MaildirFiles, known: &'a mut Known, state: &'a State, whole: bool) -> Self {
         known.scan = known.scan.wrapping_add(1);
+        known.table().mark_indexed(state.records_from(0).map(|record| record.uid()));
         Self {
             files,
             known,
@@ -235,6 +245,7 @@ impl<'a> Sync<'a> {
             fresh_bases: HashMap::new(),
             moved: HashMap::new(),
             gone: UidSet::new(),
+            reappeared: UidSet::new(),
         }
     }
 
@@ -260,44 +271,52 @@ impl<'a> Sync<'a> {
     fn is_any_missing_from_new(&mut self) -> bool {
         let scan = self.known.scan;
         let was_new = |entry: &Entry| entry.place.as_ref().is_some_and(|place| place.folder == Folder::New);
-        let state = self.state;
-        self.known.table().iter().any(|entry| entry.scan != scan && was_new(entry) && state.contains(entry.uid))
+        self.known.table().iter().any(|entry| entry.scan != scan && entry.indexed && was_new(entry))
     }
 
     /// A file was listed.
     fn note(&mut self, file: Listed) -> mailfs::Result<()> {
         let (base, info) = name::split(&file.name);
-        let place = Place { folder: file.folder, info: info.into() };
-        let (scan, whole, next_uid) = (self.known.scan, self.whole, self.state.next_uid());
-        let Some(uid) = self.known.table().uid_of(base) else { return self.note_fresh(base.to_vec(), place) };
-        if uid < next_uid && !self.state.contains(uid) {
+        let (scan, next_uid) = (self.known.scan, self.state.next_uid());
+        let place = || Place { folder: file.folder, info: info.into() };
+        let Some(entry) = self.known.table().by_base_mut(base) else { return self.note_fresh(base.to_vec(), place()) };
+        if entry.uid < next_uid && !entry.indexed {
             // It was expunged, and somebody has put it back: that is another message.
-            self.known.table().remove(uid);
-            return self.note_fresh(base.to_vec(), place);
+            let uid = entry.uid;
+            self.reappeared.insert(uid);
+            return self.note_fresh(base.to_vec(), place());
         }
-        let Some(entry) = self.known.table().get_mut(uid) else { return Ok(()) };
-        let elsewhere = entry.place.clone().filter(|old| {
-            let unread = !whole && old.folder == Folder::Cur;
-            (entry.scan == scan || unread) && *old != place
-        });
+        let is_seen = entry.scan == scan;
         entry.scan = scan;
-        let base = Arc::clone(&entry.base);
-        let place = match elsewhere {
-            // Of two files the one is the message that was there before.
-            Some(other) if self.moved.get(&uid) == Some(&place) => {
-                resolve(self.files, &base, &place, &other)?.unwrap_or(place)
+        match &entry.place {
+            Some(old) if old.folder == file.folder && *old.info == *info => Ok(()),
+            None => {
+                entry.place = Some(place());
+                Ok(())
             }
-            Some(other) => match resolve(self.files, &base, &other, &place)? {
+            Some(old) => {
+                // What was seen elsewhere before this scan, in a folder that it reads, has only moved.
+                let unread = !self.whole && old.folder == Folder::Cur;
+                let (uid, old, base) = (entry.uid, old.clone(), Arc::clone(&entry.base));
+                self.note_moved(uid, &base, old, place(), is_seen || unread)
+            }
+        }
+    }
+
+    /// A message was found elsewhere than before; `twice`: its file may be there too.
+    fn note_moved(&mut self, uid: Uid, base: &[u8], old: Place, found: Place, twice: bool) -> mailfs::Result<()> {
+        let place = match self.moved.get(&uid) {
+            _ if !twice => found,
+            // Of two files the one is the message that was there before.
+            Some(before) if *before == found => resolve(self.files, base, &found, &old)?.unwrap_or(found),
+            _ => match resolve(self.files, base, &old, &found)? {
                 Some(place) => place,
                 None => return Ok(()),
             },
-            None => place,
         };
-        if let Some(entry) = self.known.table().get_mut(uid)
-            && let Some(before) = entry.place.replace(place)
-            && entry.place.as_ref() != Some(&before)
-        {
-            self.moved.entry(uid).or_insert(before);
+        if let Some(entry) = self.known.table().get_mut(uid) {
+            entry.place = Some(place);
+            self.moved.entry(uid).or_insert(old);
         }
         Ok(())
     }
@@ -318,10 +337,14 @@ impl<'a> Sync<'a> {
         Ok(())
     }
 
+    /// Messages of the index that the scan has not seen.
     fn missing(&mut self) -> UidSet {
         let (scan, state) = (self.known.scan, self.state);
-        let table = self.known.table();
-        let is_missing = |uid: &Uid| table.get(*uid).is_none_or(|entry| entry.scan != scan);
+        let mut entries = self.known.table().iter().peekable();
+        let is_missing = |uid: &Uid| {
+            while entries.next_if(|entry| entry.uid < *uid).is_some() {}
+            entries.next_if(|entry| entry.uid == *uid).is_none_or(|entry| entry.scan != scan)
+        };
         state.records_from(0).map(|record| record.uid()).filter(is_missing).collect()
     }
 
@@ -358,7 +381,7 @@ impl<'a> Sync<'a> {
         let mut changes = Changes { gone: std::mem::take(&mut self.gone), ..Changes::default() };
         self.give_uids(&mut changes);
         if takes_recent {
-            self.move_to_cur();
+            changes.moved = self.move_to_cur();
         }
         changes.left_in_new = self.is_any_in_new();
         let (scan, next_uid) = (self.known.scan, self.state.next_uid());
@@ -385,6 +408,11 @@ impl<'a> Sync<'a> {
         fresh.sort_by(|a, b| name::arrival_order(&a.base).cmp(&name::arrival_order(&b.base)));
         let (scan, state) = (self.known.scan, self.state);
         let table = self.known.table();
+        if !self.reappeared.is_empty() {
+            // Their lines must not stand beside the new ones.
+            table.retain(|entry| !self.reappeared.contains(entry.uid));
+            table.needs_rewrite = true;
+        }
         let mut next = Some(table.next_uid().max(state.next_uid()));
         for Fresh { base, place } in fresh {
             let Some(uid) = next.filter(|uid| *uid <= Uid::MAX_ON_DISK) else {
@@ -403,13 +431,14 @@ impl<'a> Sync<'a> {
         self.known.table().iter().any(|entry| entry.scan == scan && entry.place.as_ref().is_some_and(is_new))
     }
 
-    /// A session that takes the recent messages has them moved.
-    fn move_to_cur(&mut self) {
+    /// A session that takes the recent messages has them moved; tells whether there were any.
+    fn move_to_cur(&mut self) -> bool {
         let scan = self.known.scan;
         let is_new = |place: &&Place| place.folder == Folder::New;
         let table = self.known.table();
         let moving = table.iter().filter(|e| e.scan == scan && e.place.as_ref().filter(is_new).is_some());
         let moving: Vec<Uid> = moving.map(|entry| entry.uid).collect();
+        let any = !moving.is_empty();
         for uid in moving {
             let Some(entry) = table.get_mut(uid) else { continue };
             let Some(place) = entry.place.clone() else { continue };
@@ -423,6 +452,7 @@ impl<'a> Sync<'a> {
                 Err(e) => tracing::warn!("a new message stays where it is: {e}"),
             }
         }
+        any
     }
 
     /// Compares what a name says with the index.

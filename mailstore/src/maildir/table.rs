@@ -42,6 +42,8 @@ pub(super) struct Entry {
     pub(super) place: Option<Place>,
     /// The flags in the name as the index knows them; `None`: never compared.
     pub(super) synced: Option<NameFlags>,
+    /// Whether the index has the message, as of the scan that is under way.
+    pub(super) indexed: bool,
     /// The number of the scan that saw it last.
     pub(super) scan: u32,
 }
@@ -83,7 +85,8 @@ impl Entry {
 pub(super) struct Table {
     pub(super) header: Header,
     entries: Vec<Entry>,
-    by_base: HashMap<Arc<[u8]>, Uid>,
+    /// Where in `entries`.
+    by_base: HashMap<Arc<[u8]>, usize>,
     pub(super) needs_rewrite: bool,
     /// Bytes of the file up to the end of its last whole line.
     pub(super) file_len: u64,
@@ -101,8 +104,8 @@ impl Table {
         let damaged = list.damaged_line.is_some();
         let mut entries: Vec<Entry> = Vec::with_capacity(list.records.len());
         entries.extend(list.records.into_iter().map(Entry::from));
-        table.by_base = entries.iter().map(|entry| (Arc::clone(&entry.base), entry.uid)).collect();
         table.entries = entries;
+        table.index();
         if let Some(before) = before {
             table.take_over(before, damaged);
         }
@@ -115,16 +118,16 @@ impl Table {
             let known = self.by_base.get(&old.base).copied();
             if known.is_none() && damaged && self.get(old.uid).is_none() {
                 lost.push(old);
-            } else if let Some(entry) = known.and_then(|uid| self.get_mut(uid)) {
+            } else if let Some(entry) = known.and_then(|at| self.entries.get_mut(at)) {
                 entry.synced = old.synced.filter(|_| entry.uid == old.uid);
                 (entry.place, entry.scan) = (old.place, old.scan);
             }
         }
         if !lost.is_empty() {
             self.needs_rewrite = true;
-            self.by_base.extend(lost.iter().map(|entry| (Arc::clone(&entry.base), entry.uid)));
             self.entries.extend(lost);
             self.entries.sort_unstable_by_key(|entry| entry.uid);
+            self.index();
         }
         if damaged {
             let known = before.header;
@@ -132,6 +135,11 @@ impl Table {
             self.header.guid = self.header.guid.or(known.guid);
             self.header.next_uid = self.header.next_uid.max(known.next_uid);
         }
+    }
+
+    fn index(&mut self) {
+        let bases = self.entries.iter().enumerate().map(|(at, entry)| (Arc::clone(&entry.base), at));
+        self.by_base = bases.collect();
     }
 
     fn index_of(&self, uid: Uid) -> Result<usize, usize> {
@@ -148,7 +156,21 @@ impl Table {
     }
 
     pub(super) fn uid_of(&self, base: &[u8]) -> Option<Uid> {
-        self.by_base.get(base).copied()
+        self.entries.get(*self.by_base.get(base)?).map(|entry| entry.uid)
+    }
+
+    /// The message of a base name.
+    pub(super) fn by_base_mut(&mut self, base: &[u8]) -> Option<&mut Entry> {
+        self.entries.get_mut(*self.by_base.get(base)?)
+    }
+
+    /// Notes of each message whether it is among these, which ascend.
+    pub(super) fn mark_indexed(&mut self, uids: impl Iterator<Item = Uid>) {
+        let mut uids = uids.peekable();
+        for entry in &mut self.entries {
+            while uids.next_if(|uid| *uid < entry.uid).is_some() {}
+            entry.indexed = uids.peek() == Some(&entry.uid);
+        }
     }
 
     /// All, by ascending UID.
@@ -172,35 +194,21 @@ impl Table {
     pub(super) fn push(&mut self, uid: Uid, base: &[u8], keys: &[u8], place: Place, scan: u32) {
         let (synced, place) = (Some(name::flags_of(&place.info)), Some(place));
         let base: Arc<[u8]> = base.into();
-        self.by_base.insert(Arc::clone(&base), uid);
-        self.entries.push(Entry { uid, base, keys: keys.into(), place, synced, scan });
+        self.by_base.insert(Arc::clone(&base), self.entries.len());
+        self.entries.push(Entry { uid, base, keys: keys.into(), place, synced, indexed: false, scan });
     }
 
-    /// Forgets the base of a message that is gone, because there is another of that name now.
-    pub(super) fn remove(&mut self, uid: Uid) {
-        if let Ok(at) = self.index_of(uid) {
-            let entry = self.entries.remove(at);
-            self.by_base.remove(&entry.base);
-            self.needs_rewrite = true;
-        }
-    }
-
-    /// Drops the entries that are not to be kept, and tells whether that is worth a new file.
+    /// Whether so many entries are live that the file need not be written anew.
     pub(super) fn is_mostly(&self, is_live: impl Fn(&Entry) -> bool) -> bool {
         let live = self.entries.iter().filter(|entry| is_live(entry)).count();
         let dead = self.entries.len() - live;
         dead < DEAD_MIN || live * 4 > self.entries.len() * 3
     }
 
+    /// Drops the others.
     pub(super) fn retain(&mut self, is_live: impl Fn(&Entry) -> bool) {
-        let by_base = &mut self.by_base;
-        self.entries.retain(|entry| {
-            let keep = is_live(entry);
-            if !keep {
-                by_base.remove(&entry.base);
-            }
-            keep
-        });
+        self.entries.retain(is_live);
+        self.index();
     }
 
     /// The file's content.
@@ -222,7 +230,7 @@ impl Table {
 impl From<Record> for Entry {
     fn from(record: Record) -> Self {
         let Record { uid, keys, base } = record;
-        Self { uid, base: base.into(), keys: keys.into(), place: None, synced: None, scan: 0 }
+        Self { uid, base: base.into(), keys: keys.into(), place: None, synced: None, indexed: false, scan: 0 }
     }
 }
 
