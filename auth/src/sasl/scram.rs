@@ -107,7 +107,8 @@ impl Scram {
         if nonce.is_empty() || nonce.len() > NONCE_LEN_MAX || !nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::Malformed);
         }
-        if !act_as.is_empty() && name_of(act_as.strip_prefix("a=").ok_or(Failure::Malformed)?)? != name {
+        // `a=` without a name is against the grammar; GNU SASL sends it for none.
+        if !matches!(act_as, "" | "a=") && name_of(act_as.strip_prefix("a=").ok_or(Failure::Malformed)?)? != name {
             return Err(Failure::Authorization);
         }
         Ok((name, First { binding_input, bare: bare.to_owned(), nonce: nonce.to_owned() }))
@@ -270,6 +271,7 @@ mod tests {
         };
         assert_eq!(name("n,,n=a=2Cb=3Dc,r=x,ext=1"), Ok("a,b=c".to_owned()));
         assert_eq!(name("n,a=ann,n=ann,r=x"), Ok("ann".to_owned()));
+        assert_eq!(name("n,a=,n=ann,r=x"), Ok("ann".to_owned()));
         assert_eq!(name("n,a=bob,n=ann,r=x"), Err(Failure::Authorization));
         assert_eq!(name("n,,m=1,n=ann,r=x"), Err(Failure::Extension));
         for message in

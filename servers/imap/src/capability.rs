@@ -6,7 +6,8 @@ use crate::SessionContext;
 const BEFORE_LOGIN: &str = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE";
 /// After login.
 pub(crate) const AFTER_LOGIN: &str = "IMAP4rev1 SASL-IR ID ENABLE IDLE MULTIAPPEND UNSELECT CHILDREN NAMESPACE UIDPLUS LIST-EXTENDED CONDSTORE QRESYNC \
-     ESEARCH SEARCHRES LIST-STATUS MOVE STATUS=SIZE LITERAL+ SPECIAL-USE";
+     ESEARCH SEARCHRES LIST-STATUS MOVE STATUS=SIZE LITERAL+ SPECIAL-USE \
+     COMPRESS=DEFLATE";
 
 /// Before login: how to get TLS, and how to log in.
 pub(crate) fn before_login(context: &SessionContext) -> String {

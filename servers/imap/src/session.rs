@@ -234,7 +234,7 @@ impl Session {
                 write::id(&mut self.wire.output, &[("name", Some("Culver"))]);
                 self.finish(&tag, Sync::ALL, "ID completed.").await
             }
-            Command::Compress { .. } => self.no(&tag, Some(Code::Cannot), "Compression is not available."),
+            Command::Compress { algorithm } => self.compress(&tag, &algorithm).await,
             Command::StartTls => self.starttls(&tag).await,
             Command::Authenticate { mechanism, initial } => self.authenticate(&tag, &mechanism, initial).await,
             Command::Login { user, password } => self.login(&tag, &user, password).await,

@@ -2,8 +2,11 @@
 //!
 //! Nothing is read while a command is carried out, and nothing is made while what was made before is not yet taken: a
 //! client's pace is the session's. Buffers shrink to almost nothing when the client has been silent for a moment.
+//!
+//! With COMPRESS, what is read is inflated no further than there is room in the input, and what is to be sent is deflated
+//! in steps, each of which the client takes before the next is made.
 
-use std::{mem, time::Duration};
+use std::{io, mem, time::Duration};
 
 use culver_runtime::{Limits, Stop, Stream, Tls, TlsInfo};
 use tokio::{
@@ -11,12 +14,19 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::end::End;
+use crate::{
+    deflate::{Deflater, Inflated, Inflater},
+    end::End,
+};
 
 /// Room for input while nothing is known of the client's pace.
 const INPUT_LEN_MIN: usize = 512;
 /// After so long a silence the buffers give their memory back.
 const SHRINK_DELAY: Duration = Duration::from_secs(1);
+/// Compressed bytes read at once.
+const COMPRESSED_INPUT_LEN: usize = 8 * 1024;
+/// Bytes that are deflated before what they became is sent.
+const DEFLATE_STEP_LEN: usize = 32 * 1024;
 /// How long the client may take to take the last words.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -30,12 +40,26 @@ pub(crate) struct Wire {
     /// The last read filled all the room: the client has more to say.
     filled: bool,
     stall_timeout: Duration,
+    /// Boxed: few sessions have it.
+    compression: Option<Box<Compression>>,
     /// What is to be sent. Steps append to it.
     pub(crate) output: Vec<u8>,
-    /// Bytes read from the client.
+    /// Bytes read from the client, compressed ones where they are.
     pub(crate) bytes_in: u64,
-    /// Bytes the client took.
+    /// Bytes the client took, compressed ones where they are.
     pub(crate) bytes_out: u64,
+}
+
+/// What lies between the buffers and the stream with COMPRESS.
+struct Compression {
+    inflater: Inflater,
+    /// What was read and not yet inflated.
+    unread: Vec<u8>,
+    /// The last call filled its room: there may be more even without input.
+    has_more: bool,
+    deflater: Deflater,
+    /// What was deflated and not yet taken.
+    unsent: Vec<u8>,
 }
 
 /// Why waiting for input ended.
@@ -61,6 +85,7 @@ impl Wire {
             input_len_max: limits.input_step_len.max(INPUT_LEN_MIN),
             filled: false,
             stall_timeout: limits.stall_timeout,
+            compression: None,
             output: Vec::new(),
             bytes_in: 0,
             bytes_out: 0,
@@ -105,18 +130,60 @@ impl Wire {
             let room = (self.input.capacity() * 4).clamp(INPUT_LEN_MIN, self.input_len_max);
             self.input.reserve_exact(room.max(self.input.len() + INPUT_LEN_MIN) - self.input.len());
         }
-        let read = tokio::select! {
-            biased;
-            () = self.stop.stopping() => return Err(End::Stopping),
-            read = self.stream.read_buf(&mut self.input) => read?,
-            () = tokio::time::sleep_until(deadline) => return Ok(Waited::TimedOut),
-        };
-        if read == 0 {
-            return Err(End::Disconnected);
+        loop {
+            if self.inflate().await? {
+                break;
+            }
+            let buffer = match &mut self.compression {
+                Some(compression) => compression.room(),
+                None => &mut self.input,
+            };
+            let read = tokio::select! {
+                biased;
+                () = self.stop.stopping() => return Err(End::Stopping),
+                read = self.stream.read_buf(buffer) => read?,
+                () = tokio::time::sleep_until(deadline) => return Ok(Waited::TimedOut),
+            };
+            if read == 0 {
+                return Err(End::Disconnected);
+            }
+            self.bytes_in += read as u64;
+            if self.compression.is_none() {
+                break;
+            }
         }
-        self.bytes_in += read as u64;
         self.filled = self.input.len() == self.input.capacity();
         Ok(Waited::Input)
+    }
+
+    /// Inflates what was read, as far as there is room. Whether there was something.
+    async fn inflate(&mut self) -> Result<bool, End> {
+        let Some(compression) = self.compression.as_mut().filter(|compression| compression.may_have_input()) else {
+            return Ok(false);
+        };
+        // A few bytes may be inflated for long, with no wait for the stream in between: others have their turn here.
+        tokio::task::consume_budget().await;
+        let room = self.input.capacity() - self.input.len();
+        compression.inflate(&mut self.input, room)
+    }
+
+    /// From now on both directions are compressed. What was to be sent must have been sent; what was read ahead is
+    /// compressed.
+    pub(crate) fn start_compression(&mut self) {
+        let unread = self.input().to_vec();
+        self.consume(unread.len());
+        self.compression = Some(Box::new(Compression {
+            inflater: Inflater::new(),
+            unread,
+            has_more: false,
+            deflater: Deflater::default(),
+            unsent: Vec::new(),
+        }));
+    }
+
+    /// Whether COMPRESS is in force.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.compression.is_some()
     }
 
     /// Goes on over TLS. The client must have been told, and have sent nothing ahead.
@@ -138,16 +205,45 @@ impl Wire {
         if self.input.is_empty() {
             self.input = Vec::new();
         }
+        if let Some(compression) = &mut self.compression {
+            compression.shrink();
+        }
     }
 
-    /// Sends what was made and waits until the client took it.
+    /// Sends what was made and waits until the client took it. Not to be dropped before its end.
     pub(crate) async fn flush(&mut self) -> Result<(), End> {
+        if let Some(mut compression) = self.compression.take() {
+            let flushed = self.flush_compressed(&mut compression).await;
+            self.compression = Some(compression);
+            flushed?;
+        } else {
+            let mut output = mem::take(&mut self.output);
+            let sent = self.send(&mut output).await;
+            self.output = output;
+            sent?;
+        }
+        timeout(self.stall_timeout, self.stream.flush()).await.map_err(|_| End::Stalled)??;
+        Ok(())
+    }
+
+    async fn flush_compressed(&mut self, compression: &mut Compression) -> Result<(), End> {
+        loop {
+            self.send(&mut compression.unsent).await?;
+            if self.output.is_empty() {
+                return Ok(());
+            }
+            compression.deflate(&mut self.output);
+        }
+    }
+
+    /// Sends and waits until the client took all of it; what it did not take stays.
+    async fn send(&mut self, bytes: &mut Vec<u8>) -> Result<(), End> {
         let mut sent = 0;
-        while let Some(rest) = self.output.get(sent..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             let taken = tokio::select! {
                 taken = timeout(self.stall_timeout, self.stream.write(rest)) => taken.map_err(|_| End::Stalled)??,
                 () = self.stop.stopping() => {
-                    self.output.drain(..sent);
+                    bytes.drain(..sent);
                     return Err(End::Stopping);
                 }
             };
@@ -157,21 +253,78 @@ impl Wire {
             sent += taken;
             self.bytes_out += taken as u64;
         }
-        self.output.clear();
-        timeout(self.stall_timeout, self.stream.flush()).await.map_err(|_| End::Stalled)??;
+        bytes.clear();
         Ok(())
     }
 
     /// Sends what can still be sent in a moment, and closes.
     pub(crate) async fn close(&mut self) {
-        let last_words = async {
-            let written = self.stream.write_all(&self.output).await;
-            if written.is_ok() {
-                self.bytes_out += self.output.len() as u64;
+        let last_words = match &mut self.compression {
+            Some(compression) => {
+                while !self.output.is_empty() {
+                    compression.deflate(&mut self.output);
+                }
+                &compression.unsent
             }
-            // Nobody is left to be told of a failure.
-            let _ = self.stream.shutdown().await;
+            None => &self.output,
         };
-        let _ = timeout(LAST_WORDS_TIMEOUT, last_words).await;
+        let stream = &mut self.stream;
+        let say = async {
+            let written = stream.write_all(last_words).await;
+            // Nobody is left to be told of a failure.
+            let _ = stream.shutdown().await;
+            written.is_ok()
+        };
+        if timeout(LAST_WORDS_TIMEOUT, say).await == Ok(true) {
+            self.bytes_out += last_words.len() as u64;
+        }
+    }
+}
+
+impl Compression {
+    /// Room for what is read.
+    fn room(&mut self) -> &mut Vec<u8> {
+        self.unread.reserve_exact(COMPRESSED_INPUT_LEN.saturating_sub(self.unread.len()));
+        &mut self.unread
+    }
+
+    fn may_have_input(&self) -> bool {
+        self.has_more || !self.unread.is_empty()
+    }
+
+    /// Inflates up to `room` bytes; whether there were any.
+    fn inflate(&mut self, input: &mut Vec<u8>, room: usize) -> Result<bool, End> {
+        let inflated = self.inflater.inflate(&self.unread, input, room);
+        let Inflated { consumed, made, filled, ended } =
+            inflated.map_err(|error| End::Lost(io::Error::other(error)))?;
+        self.unread.drain(..consumed);
+        self.has_more = filled;
+        match (made, ended) {
+            (0, true) => Err(End::Disconnected),
+            (made, _) => Ok(made > 0),
+        }
+    }
+
+    /// Deflates the next step of the output. The last one is flushed, so that the client can read all.
+    fn deflate(&mut self, output: &mut Vec<u8>) {
+        let len = output.len().min(DEFLATE_STEP_LEN);
+        let is_last = len == output.len();
+        self.deflater.deflate(output.get(..len).unwrap_or_default(), &mut self.unsent, is_last);
+        if is_last {
+            output.clear();
+        } else {
+            output.drain(..len);
+        }
+    }
+
+    fn shrink(&mut self) {
+        if self.unread.is_empty() {
+            self.unread = Vec::new();
+        }
+        self.inflater.shrink();
+        if self.unsent.is_empty() {
+            self.unsent = Vec::new();
+            self.deflater.shrink();
+        }
     }
 }

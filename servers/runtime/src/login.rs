@@ -141,7 +141,8 @@ impl Logins {
             None if offers_scram() => Mechanism::ALL.to_vec(),
             None => vec![Mechanism::Plain, Mechanism::Login],
         };
-        let can_bind = client.tls.as_ref().is_some_and(|tls| !tls.channel_binding.is_empty());
+        // Not with TLS 1.2: most clients that bind have no type there that would be safe, and would not try without.
+        let can_bind = client.tls.as_ref().is_some_and(|tls| tls.channel_binding.exporter.is_some());
         mechanisms.retain(|mechanism| match mechanism {
             Mechanism::ScramSha256Plus => can_bind,
             Mechanism::ScramSha256 => true,

@@ -214,3 +214,18 @@ async fn an_address_that_fails_waits() {
         assert_eq!(began.elapsed(), Duration::from_secs(seconds));
     }
 }
+
+/// With TLS 1.2 there is a binding that nobody is told of; who says that he could bind is right that we cannot.
+#[tokio::test(start_paused = true)]
+async fn old_tls_does_not_bind() {
+    let host = Host::new("ann:{PLAIN}secret\n");
+    let mut client = encrypted();
+    if let Some(tls) = &mut client.tls {
+        tls.version = TlsVersion::V1_2;
+        tls.channel_binding.exporter = None;
+    }
+    assert_eq!(host.names(&client), ["SCRAM-SHA-256", "PLAIN", "LOGIN"]);
+    assert!(matches!(host.logins.start("SCRAM-SHA-256-PLUS", &client), Err(CannotStart::Unknown)));
+    let mut exchange = host.logins.start("SCRAM-SHA-256", &client).unwrap();
+    assert!(is_done(&scram(&mut exchange, "y,,", b"", "ann", "secret").await, "ann"));
+}

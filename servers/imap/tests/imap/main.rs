@@ -13,6 +13,8 @@ mod mod_sequences;
 #[cfg(test)]
 mod saved_results;
 #[cfg(test)]
+mod secure;
+#[cfg(test)]
 mod session;
 #[cfg(test)]
 mod storms;
