@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use culver_runtime::{Counted, METRICS};
 use imap_proto::write::{self, Code, FetchWriter, Status, Vanished};
 use mailstore::{
-    Columns, Cursor, Expunges, Freshness, Mailbox, Result, Row, Rows, ScanBudget, StorageError, View, ViewAs,
+    Columns, Cursor, Expunges, Freshness, MailStorage, Mailbox, Result, Row, Rows, ScanBudget, StorageError, View,
+    ViewAs,
 };
 use mailtypes::{Flags, Keyword, SeqNum, Uid, UidSet};
 
@@ -158,6 +159,21 @@ impl Selected {
             flags,
         };
         Ok(())
+    }
+
+    /// Like [`Selected::sync`]; a mailbox that somebody has renamed is followed to its new name.
+    pub(crate) fn sync_following(&mut self, storage: &dyn MailStorage, expunges: Expunges) -> Result<()> {
+        let error = match self.sync(expunges) {
+            Err(error @ StorageError::Deleted(_)) => error,
+            other => return other,
+        };
+        match storage.follow(&*self.mailbox)? {
+            Some(mailbox) if self.view.follow(&*mailbox) => {
+                self.mailbox = mailbox;
+                self.sync(expunges)
+            }
+            _ => Err(error),
+        }
     }
 
     /// Goes on with the same mailbox under its new name; what happened meanwhile is noted to be told. What was recent is

@@ -1,5 +1,7 @@
 //! Telling a client what others did, at a command's end.
 
+use std::sync::Arc;
+
 use mailstore::{Expunges, StorageError};
 use tracing::warn;
 
@@ -38,13 +40,15 @@ impl Session {
         }
         let step_len = self.ctx.limits.output_step_len;
         let telling = Telling::new(what.with_uid, self.features);
+        let (_, storage) = self.account()?;
         let mut synced = false;
         loop {
+            let storage = Arc::clone(&storage);
             let step = move |selected: &mut Selected, out: &mut Vec<u8>| {
                 // What an earlier look brought is told first.
                 let looks = !synced && !selected.has_untold();
                 if looks {
-                    selected.sync(what.expunges)?;
+                    selected.sync_following(&*storage, what.expunges)?;
                 }
                 Ok((synced || looks, selected.tell(telling, step_len, out)?))
             };
