@@ -239,6 +239,8 @@ fn ids_in(imap: &mut Imap, mailbox: &str) -> anyhow::Result<Vec<String>> {
     let fetches = imap.ok("FETCH 1:* (BODY.PEEK[])")?.fetches()?;
     let id = |body: &[u8]| {
         let text = String::from_utf8_lossy(body).into_owned();
+        // What LMTP puts before a message.
+        let text = text.find("Message-ID: ").and_then(|at| text.get(at..)).unwrap_or_default();
         let id = text.strip_prefix("Message-ID: <").and_then(|rest| rest.split('>').next()).unwrap_or("?").to_owned();
         if text.as_bytes() == self::text(&id) { id } else { format!("{id} (damaged)") }
     };
