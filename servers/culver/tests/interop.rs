@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 
 use testkit::{
     dovecot,
-    interop::{StoreFormat, both_at_once, kill, model, turn_about},
+    interop::{StoreFormat, both_at_once, kill, model, same_answers, turn_about},
     skip,
 };
 
@@ -100,4 +100,16 @@ fn sessions_agree_with_their_models() {
 #[test]
 fn sessions_on_maildir_agree_with_their_models() {
     agree_with_their_models(StoreFormat::Maildir, 20_260_102);
+}
+
+/// The same commands in every run.
+#[test]
+fn the_same_answers_as_dovecot() {
+    if !dovecot::is_installed() {
+        return skip("answers compared with Dovecot's", "dovecot");
+    }
+    let report = same_answers::run(program(), 3, 400, 3).unwrap();
+    println!("{:?} {:?}", report.commands, report.allowed);
+    assert!(report.responses > 400, "hardly anything was answered: {report:?}");
+    assert!(report.differences.is_empty(), "{:#?}", report.differences);
 }
