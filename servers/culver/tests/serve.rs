@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod serve_program;
+
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
+use serve_program::{CULVER, LISTENERS, Program, http_get};
 use testkit::{
     dovecot::{self, Dovecot, PASSWORD, Setup},
     fixtures::unpack,
@@ -16,8 +19,6 @@ use testkit::{
     place::{MailUser, Place, copy_tree, free_port},
     skip,
 };
-
-const CULVER: &str = env!("CARGO_BIN_EXE_culver");
 
 struct Server {
     child: Child,
@@ -93,14 +94,161 @@ fn the_first_start_prints_a_user_and_mail_flows() {
     assert_eq!(rest, "");
 }
 
+/// Without a file there are all protocols, in TLS with a certificate of its own, and a certificate that is kept.
 #[test]
-fn addresses_beyond_loopback_are_refused() {
-    let place = Place::new("not-loopback").unwrap();
-    let output =
-        Command::new(CULVER).args(["serve", "--imap", "0.0.0.0:0"]).current_dir(place.path()).output().unwrap();
-    assert!(!output.status.success());
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(errors.contains("0.0.0.0:0 is not a loopback address"), "{errors}");
+fn the_first_start_has_tls() {
+    let place = Place::new("first-tls").unwrap();
+    let server = Server::start(&place, 2);
+    let certificate = place.path().join("culver-data/tls/self-made-certificate.pem");
+    let made = std::fs::read(&certificate).unwrap();
+    let mut imap = Imap::connect(server.imap).unwrap();
+    let capabilities = imap.ok("CAPABILITY").unwrap();
+    assert!(String::from_utf8_lossy(&capabilities.untagged[0]).contains(" STARTTLS"), "{capabilities:?}");
+    assert!(server.stop().success());
+    let again = Server::start(&place, 0);
+    assert_eq!(std::fs::read(&certificate).unwrap(), made);
+    drop(again);
+}
+
+/// What goes to Prometheus, before and after some mail.
+#[test]
+fn figures_are_counted() {
+    let place = Place::new("metrics").unwrap();
+    let metrics = "[[listener]]\nprotocol = \"metrics\"\naddress = \"127.0.0.1:0\"\n[login]\npenalty_first = \"0 s\"\n";
+    let mut program = Program::start(&place, &format!("{LISTENERS}{metrics}[limits]\nfailed_login_delay = \"1 ms\"\n"));
+    let address = program.address("metrics", "none");
+    let value = |name: &str| {
+        let (head, body) = http_get(address, "/metrics");
+        assert!(head.starts_with("HTTP/1.1 200 OK") && head.contains("version=0.0.4"), "{head}");
+        let line = body.lines().find(|line| line.rsplit_once(' ').is_some_and(|(series, _)| series == name));
+        line.unwrap_or_else(|| panic!("no {name} in\n{body}")).rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
+    };
+    assert_eq!(value("culver_sessions_total{protocol=\"imap\"}"), 0.0);
+    let replies = Lmtp::connect(program.lmtp()).unwrap().deliver(&["ann", "bob"], b"Subject: hello\r\n\r\n").unwrap();
+    assert!(replies.iter().all(|reply| reply.0 == 250), "{replies:?}");
+    let mut imap = Imap::login(program.imap(), "ann", "secret").unwrap();
+    imap.ok("SELECT INBOX").unwrap();
+    assert!(Imap::login(program.imap(), "ann", "wrong").is_err());
+    for (name, least) in [
+        ("culver_sessions_total{protocol=\"imap\"}", 2.0),
+        ("culver_sessions_total{protocol=\"lmtp\"}", 1.0),
+        ("culver_commands_total{protocol=\"imap\"}", 3.0),
+        ("culver_commands_total{protocol=\"lmtp\"}", 4.0),
+        ("culver_received_bytes_total{protocol=\"imap\"}", 40.0),
+        ("culver_sent_bytes_total{protocol=\"lmtp\"}", 40.0),
+        ("culver_connections{protocol=\"imap\"}", 1.0),
+        ("culver_selected_mailboxes", 1.0),
+        ("culver_commit_seconds_count", 2.0),
+        ("culver_pool_busy_threads{pool=\"storage\"}", 0.0),
+        ("process_resident_memory_bytes", 1e6),
+    ] {
+        assert!(value(name) >= least, "{name} is {}", value(name));
+    }
+    for (name, exactly) in [
+        ("culver_logins_total{outcome=\"ok\"}", 1.0),
+        ("culver_logins_total{outcome=\"failed\"}", 1.0),
+        ("culver_deliveries_total{outcome=\"ok\"}", 2.0),
+        ("culver_deliveries_total{outcome=\"failed\"}", 0.0),
+    ] {
+        assert_eq!(value(name), exactly, "{name}");
+    }
+    drop(imap);
+    program.wait_for("nothing is selected", |_| value("culver_selected_mailboxes") == 0.0);
+    assert!(http_get(address, "/").0.starts_with("HTTP/1.1 404 "));
+
+    // Every figure is documented, and nothing else is.
+    let body = http_get(address, "/metrics").1;
+    let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md")).unwrap();
+    let mut told: Vec<_> = body.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let mut documented: Vec<_> = docs.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    told.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(told, documented);
+}
+
+/// A line for each session and each delivery, and no password in any.
+#[test]
+fn the_log_has_a_line_for_each_session_and_delivery_and_no_secret() {
+    let place = Place::new("log").unwrap();
+    let mut program = Program::start(
+        &place,
+        &format!(
+            "{LISTENERS}[[listener]]\nprotocol = \"pop3\"\naddress = \"127.0.0.1:0\"\n[limits]\nfailed_login_delay = \"1 ms\"\n\
+         [log]\ntarget = \"log\"\nformat = \"json\"\nlevel = \"trace\"\n"
+        ),
+    );
+    Lmtp::connect(program.lmtp()).unwrap().deliver(&["ann"], b"Subject: hello\r\n\r\n").unwrap();
+    let mut imap = Imap::login(program.imap(), "ann", "secret").unwrap();
+    imap.ok("SELECT INBOX").unwrap();
+    imap.ok("FETCH 1 BODY[]").unwrap();
+    imap.ok("LOGOUT").unwrap();
+    assert!(Imap::login(program.imap(), "ann", "hidden-word").is_err());
+    let mut pop3 = std::net::TcpStream::connect(program.address("pop3", "starttls")).unwrap();
+    std::io::Write::write_all(&mut pop3, b"USER ann\r\nPASS secret\r\nSTAT\r\nQUIT\r\n").unwrap();
+    let mut said = String::new();
+    pop3.read_to_string(&mut said).unwrap();
+    assert!(said.contains("+OK 1 "), "{said}");
+    for message in ["IMAP session ended", "POP3 session ended", "LMTP session ended", "delivered"] {
+        program.wait_for(message, |program| program.said(message).is_some());
+    }
+    let line = |message: &str| program.log().into_iter().find(|line| line["message"] == message).unwrap();
+    let session = line("IMAP session ended");
+    assert_eq!((session["user"].as_str(), session["bodies"].as_u64()), (Some("ann"), Some(1)), "{session}");
+    for key in ["peer", "seconds", "bytes_in", "bytes_out", "commands", "timestamp", "level"] {
+        assert!(!session[key].is_null(), "no {key} in {session}");
+    }
+    let delivered = line("delivered");
+    for key in ["user", "peer", "mailbox", "uid", "size"] {
+        assert!(!delivered[key].is_null(), "no {key} in {delivered}");
+    }
+    for key in ["user", "peer", "seconds", "bytes_in", "bytes_out"] {
+        assert!(!line("POP3 session ended")[key].is_null(), "no {key} in {}", line("POP3 session ended"));
+    }
+    let log = program.log_text();
+    for secret in ["hidden-word", "secret", "c2VjcmV0"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
+
+/// Postfix delivers by a unix socket; what a dead server left there is replaced.
+#[test]
+fn unix_sockets_have_their_mode_and_outlive_a_kill() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new("unix").unwrap();
+    let listener = "[[listener]]\nprotocol = \"lmtp\"\nsocket = \"lmtp.socket\"\nmode = \"0660\"\n";
+    let path = place.path().join("data/lmtp.socket");
+    let mut program = Program::start(&place, listener);
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    program.signal(nix::sys::signal::Signal::SIGKILL);
+    program.ended();
+    assert!(path.exists());
+    let program = Program::start_by(&place, listener, |_| {
+        std::fs::remove_file(place.path().join("data/log")).unwrap();
+    });
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let talk = b"LHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<ann>\r\nDATA\r\nSubject: hello\r\n\r\n.\r\nQUIT\r\n";
+    std::io::Write::write_all(&mut stream, talk).unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.contains("\r\n250 2.0.0 "), "{said}");
+    assert!(program.stop().success());
+    assert!(!path.exists(), "the socket goes with the server");
+}
+
+/// `{domain}/{local}`, with folders that are made when the first mail comes.
+#[test]
+fn paths_follow_the_template() {
+    let place = Place::new("template").unwrap();
+    std::fs::create_dir_all(place.path().join("data")).unwrap();
+    std::fs::write(place.path().join("data/users"), "ann@example.org:{PLAIN}secret\ndot@..:{PLAIN}secret\n").unwrap();
+    let program = Program::start(&place, &format!("{LISTENERS}[storage]\npath = \"mail/{{domain}}/{{local}}\"\n"));
+    let mut lmtp = Lmtp::connect(program.lmtp()).unwrap();
+    let replies = lmtp.deliver(&["ann@example.org"], b"Subject: hello\r\n\r\n").unwrap();
+    assert_eq!(replies[0].0, 250, "{replies:?}");
+    assert!(place.path().join("data/mail/example.org/ann/mailboxes/INBOX").exists());
+    assert!(Imap::login(program.imap(), "dot@..", "secret").is_err());
+    assert!(!place.path().join("data/dot").exists());
 }
 
 #[test]

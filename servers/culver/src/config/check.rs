@@ -6,16 +6,16 @@ use std::{
     time::Duration,
 };
 
-use mailstore::mailtypes::Keyword;
+use mailstore::mailtypes::{Keyword, MailboxName};
 use tracing_subscriber::EnvFilter;
 
 use super::{
     Config,
     problem::{Problems, Severity, Wrong},
     section::{Place, Section as _, Setting},
-    tables::{Format, Limits, Listener, ListenerTls, Log, Pop3, Protocol, Storage, Tls, TlsName, Users},
+    tables::{Format, Limits, Listener, ListenerTls, Log, Pop3, Protocol, SpecialUse, Storage, Tls, TlsName, Users},
 };
-use crate::serve::tls;
+use crate::serve::{special_use, tls};
 
 /// RFC 9051 §5.4.
 const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(30 * 60);
@@ -30,6 +30,7 @@ pub(crate) fn check(config: &Config, problems: &mut Problems) {
     check.storage();
     check.users();
     check.tls();
+    check.special_use();
     check.pop3();
     check.limits();
     check.log();
@@ -216,6 +217,17 @@ impl Check<'_> {
         let is_keys = key.is_some() && error.to_string().contains(&files.key.display().to_string());
         let (place, name) = if is_keys { (&key.place, "key") } else { (&certificate.place, "certificate") };
         self.error(place.as_ref(), &format!("{path}.{name}"), Wrong::new(error.to_string()));
+    }
+
+    fn special_use(&mut self) {
+        for (key, names, _) in special_use::named(&self.config.special_use) {
+            for name in names.iter() {
+                if let Err(error) = MailboxName::new(name) {
+                    let wrong = Wrong::new(format!("{name:?} is no name of a mailbox: {error}"));
+                    self.error(names.place.as_ref(), &SpecialUse::full_name(key), wrong);
+                }
+            }
+        }
     }
 
     fn pop3(&mut self) {

@@ -28,7 +28,8 @@ use self::{
     problem::{Document, Problems, Severity, Wrong, did_you_mean},
     section::{Documents, Place, Section},
     tables::{
-        General, Limits, Listener, ListenerTls, Lmtp, Log, Login, Metrics, Pop3, Protocol, Storage, Tls, TlsName, Users,
+        General, Limits, Listener, ListenerTls, Lmtp, Log, Login, Metrics, Pop3, Protocol, SpecialUse, Storage, Tls,
+        TlsName, Users,
     },
 };
 
@@ -67,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) tls_names: Vec<TlsName>,
     /// Logging in.
     pub(crate) login: Login,
+    /// Names of mailboxes.
+    pub(crate) special_use: SpecialUse,
     /// POP3.
     pub(crate) pop3: Pop3,
     /// LMTP.
@@ -110,6 +113,7 @@ impl Config {
             tls: Tls::defaults(),
             tls_names: Vec::new(),
             login: Login::defaults(),
+            special_use: SpecialUse::defaults(),
             pop3: Pop3::defaults(),
             lmtp: Lmtp::defaults(),
             limits: Limits::defaults(),
@@ -231,6 +235,7 @@ impl Config {
                 }
             }
             Login::PATH => self.login.read(keys, &[], documents, problems),
+            SpecialUse::PATH => self.special_use.read(keys, &[], documents, problems),
             Pop3::PATH => self.pop3.read(keys, &[], documents, problems),
             Lmtp::PATH => self.lmtp.read(keys, &[], documents, problems),
             Limits::PATH => self.limits.read(keys, &[], documents, problems),

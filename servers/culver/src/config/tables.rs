@@ -285,6 +285,27 @@ section! {
 }
 
 section! {
+    /// Names of mailboxes that clients are told the use of (RFC 6154), so that they need not guess. Naming one here does not
+    /// make it; where a mailbox is named for two uses, the first one here counts.
+    SpecialUse = "special_use" {
+        /// Drafts.
+        drafts: Vec<String> = ["Drafts"], Sessions;
+        /// Copies of sent messages.
+        sent: Vec<String> = ["Sent"], Sessions;
+        /// Spam.
+        junk: Vec<String> = ["Junk"], Sessions;
+        /// Deleted messages.
+        trash: Vec<String> = ["Trash"], Sessions;
+        /// Messages put aside.
+        archive: Vec<String> = ["Archive"], Sessions;
+        /// All messages.
+        all: Vec<String> = [], Sessions;
+        /// Messages marked as important.
+        flagged: Vec<String> = [], Sessions;
+    }
+}
+
+section! {
     /// POP3. The names in parentheses are Dovecot's.
     Pop3 = "pop3" {
         /// How unique ids are made (`pop3_uidl_format`): of `%u`, the UID, `%v`, UIDVALIDITY, and `%g`, the GUID. A store that
@@ -446,6 +467,7 @@ pub(crate) fn all() -> Vec<Documented> {
         documented::<Tls>(false),
         documented::<TlsName>(true),
         documented::<Login>(false),
+        documented::<SpecialUse>(false),
         documented::<Pop3>(false),
         documented::<Lmtp>(false),
         documented::<Limits>(false),

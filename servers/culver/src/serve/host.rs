@@ -143,6 +143,7 @@ impl Host {
     }
 
     async fn imap(self, stream: Stream, peer: Peer, client: Client, starttls: Option<Tls>) {
+        let special_uses = super::special_use::special_uses(&self.config.load().special_use);
         let context = culver_imap::SessionContext {
             connections: self.connections(Protocol::Imap),
             logins: self.logins,
@@ -151,7 +152,7 @@ impl Host {
             limits: self.limits.load(),
             stop: self.stop,
             peer: peer.address(),
-            special_uses: Arc::default(),
+            special_uses: Arc::new(special_uses),
             client,
             starttls,
         };

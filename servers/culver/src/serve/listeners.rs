@@ -28,6 +28,8 @@ struct Open {
     place: Place,
     close: Stopper,
     tasks: Vec<JoinHandle<()>>,
+    /// Where it is, with the ports that the system chose.
+    addresses: Vec<ListenAddress>,
 }
 
 /// The listeners that are open.
@@ -70,7 +72,7 @@ impl Listeners {
             at.map(|at| wanted.remove(at)).is_some()
         });
         self.open = kept;
-        for Open { place, close, tasks } in gone {
+        for Open { place, close, tasks, .. } in gone {
             info!(protocol = place.protocol.word(), address = %place.address, "no longer listening");
             close.stop();
             self.closed.extend(tasks);
@@ -80,6 +82,18 @@ impl Listeners {
                 error!(error = format!("{error:#}"), "listener not opened");
             }
         }
+    }
+
+    /// What is open, for people.
+    pub(crate) fn open_ones(&self) -> impl Iterator<Item = String> {
+        self.open.iter().flat_map(|Open { place, addresses, .. }| {
+            let tls = match place.tls {
+                ListenerTls::None => "",
+                ListenerTls::StartTls => "  STARTTLS",
+                ListenerTls::Implicit => "  TLS",
+            };
+            addresses.iter().map(move |address| format!("{:8}{address}{tls}", place.protocol.word()))
+        })
     }
 
     /// Waits for the end of all of them, after a stop.
@@ -99,8 +113,9 @@ impl Listeners {
             sockets.push(BoundSocket::bind(&place.address).with_context(doing)?);
         }
         let (close, _) = Stopper::new();
+        let addresses = sockets.iter().map(BoundSocket::local_addr).collect::<Result<_, _>>()?;
         let tasks = sockets.into_iter().map(|socket| self.run(&place, socket, &close)).collect::<Result<_, _>>()?;
-        self.open.push(Open { place, close, tasks });
+        self.open.push(Open { place, close, tasks, addresses });
         Ok(())
     }
 

@@ -12,6 +12,7 @@ mod notify;
 mod open_files;
 mod pop3;
 mod reload;
+pub(crate) mod special_use;
 pub(crate) mod tls;
 
 use std::{io::Write as _, sync::Arc};
@@ -42,26 +43,48 @@ pub(crate) fn run(overlay: &Overlay) -> anyhow::Result<()> {
     let env = Env::new(Arc::new(RealDisk::new()), env_options(&config.storage));
     let stores = Stores::open(&config, env.clone())?;
     let users = PasswordFile::new(config.path(&config.users.passwd_file));
-    make_first_user(&config, &users)?;
+    let first_user = make_first_user(&config, &users)?;
     if *config.storage.check_at_start {
         stores.recover(&users.names()?);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let reloads = Reloads::new(overlay.clone(), config, logging);
-    runtime.block_on(serve(reloads, users, stores, passed))?;
+    runtime.block_on(serve(reloads, users, stores, passed, first_user))?;
     // What was acknowledged as flags and not yet synced is synced now.
     env.flush().context("syncing flags")?;
     Ok(())
 }
 
-fn make_first_user(config: &Config, users: &PasswordFile) -> anyhow::Result<()> {
-    let Some(name) = &*config.users.first_user else { return Ok(()) };
-    if let Some(user) = users.create_first_user(&UserName::new(name)?)? {
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "user: {}\npassword: {}", user.name, user.password)?;
-        out.flush()?;
+/// Makes the first user where there is none, and tells the password, which is written down nowhere else.
+fn make_first_user(config: &Config, users: &PasswordFile) -> anyhow::Result<Option<UserName>> {
+    let Some(name) = &*config.users.first_user else { return Ok(None) };
+    let Some(user) = users.create_first_user(&UserName::new(name)?)? else { return Ok(None) };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "user: {}\npassword: {}", user.name, user.password)?;
+    out.flush()?;
+    Ok(Some(user.name))
+}
+
+/// Tells whoever starts the program for the first time where to go from here. Nobody may be listening any more.
+fn welcome(config: &Config, listeners: &Listeners, user: &UserName) {
+    let mut out = std::io::stdout().lock();
+    let mut lines = vec![String::new(), format!("Mail of {user} is served here:")];
+    lines.extend(listeners.open_ones().map(|listener| format!("  {listener}")));
+    lines.push(String::new());
+    if config.tls.certificate.is_none() {
+        lines.push(format!(
+            "TLS has a self-made certificate in {}; clients will",
+            config.path("tls".as_ref()).display()
+        ));
+        lines.push("ask whether to trust it. `[tls]` in a configuration file names a real one.".to_owned());
     }
-    Ok(())
+    lines.push("`culver user add NAME` adds users, `culver config` shows all settings.".to_owned());
+    for line in lines {
+        if writeln!(out, "{line}").is_err() {
+            return;
+        }
+    }
+    let _ = out.flush();
 }
 
 /// The signals that the program hears.
@@ -93,15 +116,25 @@ impl Signals {
     }
 }
 
-async fn serve(mut reloads: Reloads, users: PasswordFile, stores: Stores, passed: Vec<Passed>) -> anyhow::Result<()> {
+async fn serve(
+    mut reloads: Reloads,
+    users: PasswordFile,
+    stores: Stores,
+    passed: Vec<Passed>,
+    first_user: Option<UserName>,
+) -> anyhow::Result<()> {
     let (stopper, stop) = Stopper::new();
     // Before anything listens, so that whoever finds it listening can stop it cleanly.
     let mut signals = Signals::new()?;
     let host = Host::new(reloads.config(), users, stores, stop.clone())?;
     let mut listeners = Listeners::new(host.clone(), passed);
     listeners.open(reloads.config())?;
+    if let Some(user) = first_user {
+        welcome(reloads.config(), &listeners, &user);
+    }
     let alive = tokio::spawn(notify::keep_alive(stop));
     notify::ready();
+    info!("ready");
     loop {
         match signals.next().await {
             Asked::Reload => {
