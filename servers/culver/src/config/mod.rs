@@ -81,6 +81,8 @@ pub(crate) struct Config {
     /// Figures.
     pub(crate) metrics: Metrics,
     documents: Vec<Document>,
+    /// It is no TOML, somewhere.
+    is_broken: bool,
 }
 
 impl Config {
@@ -99,7 +101,10 @@ impl Config {
         if config.listeners.is_empty() {
             config.listeners = default_listeners();
         }
-        check::check(&config, &mut problems);
+        // What a broken file seems to say is not worth looking at together.
+        if !config.is_broken {
+            check::check(&config, &mut problems);
+        }
         (config, problems)
     }
 
@@ -120,6 +125,7 @@ impl Config {
             log: Log::defaults(),
             metrics: Metrics::defaults(),
             documents: Vec::new(),
+            is_broken: false,
         }
     }
 
@@ -173,6 +179,7 @@ impl Config {
         let documents = std::mem::take(&mut self.documents);
         let reading = Documents::new(&documents, documents.len() - 1);
         let (table, errors) = DeTable::parse_recoverable(&reading.current().text);
+        self.is_broken |= !errors.is_empty();
         for error in &errors {
             let span = error.span().unwrap_or(0..0);
             problems.at(reading.current(), span, "", Severity::Error, Wrong::new(error.message()));
