@@ -11,6 +11,8 @@ mod messages;
 #[cfg(test)]
 mod mod_sequences;
 #[cfg(test)]
+mod pipelining;
+#[cfg(test)]
 mod saved_results;
 #[cfg(test)]
 mod secure;
