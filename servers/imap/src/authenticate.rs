@@ -76,7 +76,7 @@ impl Session {
     }
 
     pub(crate) fn login_impossible(&mut self, tag: &Tag, error: &AuthError) -> Result<(), End> {
-        tracing::warn!(peer = ?self.ctx.peer, %error, "login not possible");
+        tracing::warn!(peer = self.ctx.peer.map(tracing::field::display), %error, "login not possible");
         self.no(tag, Some(Code::Unavailable), "Temporary authentication failure.")
     }
 }

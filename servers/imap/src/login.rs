@@ -44,7 +44,7 @@ impl Session {
         let permit = match self.ctx.connections.log_in(&user) {
             Ok(permit) => permit,
             Err(error) => {
-                info!(%user, peer = ?self.ctx.peer, %error, "login refused");
+                info!(%user, peer = self.ctx.peer.map(tracing::field::display), %error, "login refused");
                 return self.no(tag, Some(Code::Limit), "Too many connections of this user.");
             }
         };
@@ -63,7 +63,7 @@ impl Session {
     }
 
     pub(crate) fn login_failed(&mut self, tag: &Tag, name: &str) -> Result<(), End> {
-        info!(name = %name.escape_debug(), peer = ?self.ctx.peer, "login failed");
+        info!(name = %name.escape_debug(), peer = self.ctx.peer.map(tracing::field::display), "login failed");
         self.no(tag, Some(Code::AuthenticationFailed), "Authentication failed.")?;
         self.failed_logins += 1;
         if self.failed_logins >= self.ctx.limits.failed_logins_max {
@@ -73,7 +73,7 @@ impl Session {
     }
 
     fn no_storage(&mut self, tag: &Tag, user: &culver_runtime::UserName, error: &StorageError) -> Result<(), End> {
-        warn!(%user, peer = ?self.ctx.peer, %error, "the user's mail cannot be opened");
+        warn!(%user, peer = self.ctx.peer.map(tracing::field::display), %error, "the user's mail cannot be opened");
         self.no(tag, code_of(error, Target::Other), error.client_text())
     }
 }

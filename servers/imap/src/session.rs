@@ -344,10 +344,10 @@ impl Session {
         }
         if error.is_fatal() {
             // BYE was said with the answer.
-            info!(peer = ?self.ctx.peer, %error, "input cannot be followed");
+            info!(peer = self.ctx.peer.map(tracing::field::display), %error, "input cannot be followed");
             return Err(End::Disconnected);
         }
-        debug!(peer = ?self.ctx.peer, %error, "bad command");
+        debug!(peer = self.ctx.peer.map(tracing::field::display), %error, "bad command");
         self.count_bad()
     }
 
@@ -370,7 +370,7 @@ impl Session {
         if is_ordinary(error) {
             debug!(user = %self.user_for_log(), %error, doing, "refused");
         } else {
-            warn!(user = %self.user_for_log(), peer = ?self.ctx.peer, %error, doing, "storage error");
+            warn!(user = %self.user_for_log(), peer = self.ctx.peer.map(tracing::field::display), %error, doing, "storage error");
         }
         self.no(tag, code_of(error, target), error.client_text())
     }
@@ -452,7 +452,7 @@ impl Session {
             write::bye(&mut self.wire.output, None, text);
         }
         if let End::Internal(error) = end {
-            warn!(user = %self.user_for_log(), peer = ?self.ctx.peer, %error, "session broken");
+            warn!(user = %self.user_for_log(), peer = self.ctx.peer.map(tracing::field::display), %error, "session broken");
         }
         if !matches!(end, End::Lost(_) | End::Stalled) {
             self.wire.close().await;
@@ -460,7 +460,7 @@ impl Session {
         let Counts { commands, bodies, fetched, appended, copied, expunged } = self.counts;
         info!(
             user = %self.user_for_log(),
-            peer = ?self.ctx.peer,
+            peer = self.ctx.peer.map(tracing::field::display),
             reason = %end,
             seconds = self.began.elapsed().as_secs_f64(),
             bytes_in = self.wire.bytes_in,

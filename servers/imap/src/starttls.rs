@@ -20,7 +20,7 @@ impl Session {
             return self.bad(tag, "TLS is not available.");
         };
         if !self.wire.input().is_empty() {
-            info!(peer = ?self.ctx.peer, "bytes in the clear behind STARTTLS");
+            info!(peer = self.ctx.peer.map(tracing::field::display), "bytes in the clear behind STARTTLS");
             return Err(End::Refused("Nothing may follow STARTTLS before the handshake."));
         }
         self.ok(tag, "Begin TLS negotiation now.");

@@ -169,7 +169,7 @@ impl Session {
     }
 
     fn login_failed(&mut self, name: &str) -> Result<(), End> {
-        info!(name = %name.escape_debug(), peer = ?self.ctx.peer, "login failed");
+        info!(name = %name.escape_debug(), peer = self.ctx.peer.map(tracing::field::display), "login failed");
         self.refuse(Refusal::AUTH_FAILED)?;
         self.failed_logins += 1;
         if self.failed_logins >= self.ctx.limits.failed_logins_max {
@@ -179,7 +179,7 @@ impl Session {
     }
 
     fn login_not_possible(&mut self, error: &culver_runtime::AuthError) -> Result<(), End> {
-        warn!(peer = ?self.ctx.peer, %error, "login not possible");
+        warn!(peer = self.ctx.peer.map(tracing::field::display), %error, "login not possible");
         self.refuse(Refusal::AUTH_UNAVAILABLE)
     }
 
@@ -189,14 +189,14 @@ impl Session {
         let permit = match self.ctx.connections.log_in(&user) {
             Ok(permit) => permit,
             Err(error) => {
-                info!(%user, peer = ?self.ctx.peer, %error, "login refused");
+                info!(%user, peer = self.ctx.peer.map(tracing::field::display), %error, "login refused");
                 return self.refuse(Refusal::TOO_MANY_SESSIONS);
             }
         };
         let lock = match self.ctx.locks.admit(&user, &self.ctx.options) {
             Ok(lock) => lock,
             Err(refusal) => {
-                info!(%user, peer = ?self.ctx.peer, "login refused: another session, or too soon");
+                info!(%user, peer = self.ctx.peer.map(tracing::field::display), "login refused: another session, or too soon");
                 return self.refuse(refusal);
             }
         };
@@ -207,7 +207,7 @@ impl Session {
                 self.ok("Logged in.")
             }
             Err(error) => {
-                warn!(%user, peer = ?self.ctx.peer, %error, "the user's mail cannot be opened");
+                warn!(%user, peer = self.ctx.peer.map(tracing::field::display), %error, "the user's mail cannot be opened");
                 reply::write_storage_error(&mut self.lines.output, &error);
                 Ok(())
             }

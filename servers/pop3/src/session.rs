@@ -166,13 +166,13 @@ impl Session {
             refusal.write(&mut self.lines.output);
         }
         if let End::Internal(error) = end {
-            warn!(user = self.user_for_log(), peer = ?self.ctx.peer, %error, "session broken");
+            warn!(user = self.user_for_log(), peer = self.ctx.peer.map(tracing::field::display), %error, "session broken");
         }
         self.lines.close().await;
         let Counts { commands, retrieved, tops, deleted } = self.counts;
         info!(
             user = self.user_for_log(),
-            peer = ?self.ctx.peer,
+            peer = self.ctx.peer.map(tracing::field::display),
             reason = %end,
             seconds = self.began.elapsed().as_secs_f64(),
             bytes_in = self.lines.bytes_in,
