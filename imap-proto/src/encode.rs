@@ -516,6 +516,8 @@ impl Encoder {
             SearchKey::Larger(len) => self.number_key("LARGER ", *len),
             SearchKey::Smaller(len) => self.number_key("SMALLER ", *len),
             SearchKey::ModSeq(mod_seq) => self.number_key("MODSEQ ", mod_seq.value()),
+            // Only the fields that the parser makes one of: Bcc, Cc, From, To.
+            SearchKey::Address(field, text) => self.text_key(&format!("{} ", field.to_ascii_uppercase()), text),
             SearchKey::Header(field, text) => {
                 self.raw("HEADER ");
                 self.astring(field.as_bytes());

@@ -297,7 +297,7 @@ fn search_keys() {
         ("BEFORE \"01-FEB-1994\"", Before(day(1994, 2, 1))),
         ("SENTON 29-Feb-2000", SentOn(day(2000, 2, 29))),
         ("LARGER 4294967296", Larger(1 << 32)),
-        ("FROM \"Smith\"", Header("From".into(), "Smith".into())),
+        ("FROM \"Smith\"", Address("From".into(), "Smith".into())),
         ("HEADER Message-ID {3}\r\n<x>", Header("Message-ID".into(), "<x>".into())),
         ("HEADER X \"\"", Header("X".into(), String::new())),
         ("TEXT {2+}\r\nü", Text("ü".into())),

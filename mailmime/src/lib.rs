@@ -45,7 +45,7 @@ mod section;
 mod structure;
 mod text;
 
-pub use address::{Address, parse_address_list};
+pub use address::{Address, parse_address_list, write_address_list};
 pub use base_subject::BaseSubject;
 pub use binary::{BinaryDecoder, BinaryError};
 pub use collation::collation_key;

@@ -15,6 +15,7 @@ mod mailbox_list;
 pub mod maildir;
 pub mod mbox;
 pub mod memory;
+pub mod preview;
 pub mod sdbox;
 pub mod search;
 pub mod sort;

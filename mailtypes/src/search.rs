@@ -46,6 +46,9 @@ pub enum SearchKey {
     Smaller(u64),
     /// The header field has this text; an empty text asks only whether the field is there.
     Header(String, SearchText),
+    /// The addresses of the header field, written alike (`"Doe, Jane" <jane@example.org>`), have this text; an empty text
+    /// asks only whether the field is there.
+    Address(String, SearchText),
     /// The body has this text.
     Body(SearchText),
     /// Header or body has this text.

@@ -42,7 +42,7 @@ impl<'a> CachedReader<'a> {
         let index = &view.mailbox.index;
         let headers: Vec<String> = columns.headers.iter().map(|name| format!("{HEADER_PREFIX}{name}")).collect();
         let mut fields: Vec<&str> = Vec::new();
-        let made_of: [(Column, &[&str]); 9] = [
+        let made_of: [(Column, &[&str]); 11] = [
             (Column::Size, &["size.virtual"]),
             (Column::InternalDate, &["date.received"]),
             (Column::SaveDate, &["date.save"]),
@@ -52,6 +52,8 @@ impl<'a> CachedReader<'a> {
             (Column::Body, &["imap.body", "flags", "mime.parts"]),
             (Column::BodyStructure, &["imap.bodystructure", "flags", "mime.parts"]),
             (Column::Parts, &["mime.parts"]),
+            (Column::Preview, &["body.snippet"]),
+            (Column::CachedPreview, &["body.snippet"]),
         ];
         for (_, names) in made_of.iter().filter(|(column, _)| columns.has(*column)) {
             fields.extend_from_slice(names);

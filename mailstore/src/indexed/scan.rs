@@ -16,6 +16,7 @@ use super::{
     source::Source,
     view::IndexedView,
 };
+use crate::preview::CACHED_PREFIX;
 use crate::traits::{ArenaRange, Column, Columns, Cursor, Result, Row, Rows, ScanBudget, StorageError};
 
 /// See [`crate::View::scan`].
@@ -178,6 +179,9 @@ impl Filler<'_> {
         let mut found = CacheValues::default();
         self.dates_and_sizes(row, &cached, &mut source, &mut found)?;
         self.structures(row, &cached, &mut source, &mut found)?;
+        if self.columns.has(Column::Preview) || self.columns.has(Column::CachedPreview) {
+            row.preview = self.preview(&cached, &mut source, &mut found)?;
+        }
         if self.columns.has(Column::Envelope) {
             row.envelope = Some(self.envelope(&cached, &mut source, &mut found)?);
         }
@@ -329,6 +333,25 @@ impl Filler<'_> {
             body.virtual_len, body.lines
         );
         Some(self.out.push_text(|out| out.extend_from_slice(text.as_bytes())))
+    }
+
+    /// A value that was made otherwise is made anew.
+    fn preview(
+        &mut self,
+        cached: &Cached,
+        source: &mut Source<'_>,
+        found: &mut CacheValues,
+    ) -> Result<Option<ArenaRange>> {
+        let known = cached.get("body.snippet").and_then(|value| value.strip_prefix(CACHED_PREFIX.as_bytes()));
+        if let Some(text) = known.filter(|text| std::str::from_utf8(text).is_ok()) {
+            return Ok(Some(self.out.push_text(|out| out.extend_from_slice(text))));
+        }
+        if !self.columns.has(Column::Preview) {
+            return Ok(None);
+        }
+        let text = source.preview()?;
+        found.put("body.snippet", format!("{CACHED_PREFIX}{text}"));
+        Ok(Some(self.out.push_text(|out| out.extend_from_slice(text.as_bytes()))))
     }
 
     fn envelope(&mut self, cached: &Cached, source: &mut Source<'_>, found: &mut CacheValues) -> Result<ArenaRange> {

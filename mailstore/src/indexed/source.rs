@@ -7,7 +7,10 @@ use mailmime::{Scanner, Structure};
 use mailtypes::{Guid, Uid};
 
 use super::{MessageFiles, StoredMessage};
-use crate::traits::{Result, StorageError};
+use crate::{
+    preview::preview,
+    traits::{Result, StorageError},
+};
 
 /// Read at first when a header is wanted; twice as much each time it does not suffice.
 const HEADER_FIRST_LEN: usize = 8 << 10;
@@ -103,6 +106,16 @@ impl<'a> Source<'a> {
             self.structure = Some(self.parse()?);
         }
         self.structure.as_ref().ok_or(StorageError::Expunged { uid: self.uid })
+    }
+
+    /// The first words.
+    pub(super) fn preview(&mut self) -> Result<String> {
+        self.structure()?;
+        self.message()?;
+        match (&self.structure, &self.message) {
+            (Some(structure), Some(message)) => preview(structure, |offset, buf| message.read(offset, buf)),
+            _ => Err(StorageError::Expunged { uid: self.uid }),
+        }
     }
 
     fn parse(&mut self) -> Result<Structure> {

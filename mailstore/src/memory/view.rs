@@ -10,6 +10,7 @@ use super::{
     snapshot::{Mail, Snapshot, find, places, uids},
     state::State,
 };
+use crate::preview::preview;
 use crate::traits::{
     ArenaRange, Body, Changes, Column, Columns, Cursor, Expunges, Freshness, Result, Row, Rows, ScanBudget,
     StorageError, View,
@@ -113,6 +114,10 @@ fn fill_columns(row: &mut Row, mail: &Mail, columns: &Columns, out: &mut Rows) {
     if columns.has(Column::Parts) {
         row.parts = Some(out.push_text(|text| text.extend_from_slice(&encode_mime_parts(structure.tree()))));
     }
+    if columns.has(Column::Preview) || columns.has(Column::CachedPreview) {
+        let text = preview(structure, |offset, buf| Ok(read(&content.bytes, offset, buf))).unwrap_or_default();
+        row.preview = Some(out.push_text(|out| out.extend_from_slice(text.as_bytes())));
+    }
     if !columns.headers.is_empty() {
         row.headers = Some(out.header_ranges.len() as u32);
         for name in &columns.headers {
@@ -120,6 +125,17 @@ fn fill_columns(row: &mut Row, mail: &Mail, columns: &Columns, out: &mut Rows) {
             out.push_header(fields.map(|field| field.line), |text| write_fields(&content.bytes, name, text));
         }
     }
+}
+
+/// Fills the buffer with what is there from an offset on.
+fn read(bytes: &[u8], offset: u64, buf: &mut [u8]) -> usize {
+    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let bytes = bytes.get(from..).unwrap_or_default();
+    let len = bytes.len().min(buf.len());
+    for (to, from) in buf.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    len
 }
 
 /// The lines of the fields with this name, with LF line ends.

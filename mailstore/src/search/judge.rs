@@ -1,6 +1,6 @@
 //! Whether a message matches, as far as can be told from what was read of it: yes, no, or not yet.
 
-use mailmime::Fields;
+use mailmime::{Fields, parse_address_list, write_address_list};
 use mailtypes::{CalendarDate, Uid};
 
 use super::{
@@ -8,6 +8,9 @@ use super::{
     plan::{FoldedText, Leaf, Level, Needle, Node},
 };
 use crate::traits::{Row, Rows};
+
+/// Addresses of one field that are looked at.
+const ADDRESS_COUNT_MAX: usize = 65_536;
 
 /// What is known of a message.
 pub(super) struct Facts<'a> {
@@ -94,6 +97,9 @@ fn judge_leaf(leaf: &Leaf, facts: &Facts<'_>) -> Option<bool> {
         Leaf::Header(n, text) => {
             (facts.level >= Level::Headers).then(|| header_matches(facts.rows.header(row, *n), text.as_ref()))
         }
+        Leaf::Address(n, text) => {
+            (facts.level >= Level::Headers).then(|| addresses_match(facts.rows.header(row, *n), text))
+        }
         Leaf::Body(needle) => facts.hits?.verdict(*needle),
         _ => (facts.level >= Level::Columns).then(|| judge_column(leaf, row)),
     }
@@ -102,6 +108,10 @@ fn judge_leaf(leaf: &Leaf, facts: &Facts<'_>) -> Option<bool> {
 fn judge_column(leaf: &Leaf, row: &Row) -> bool {
     let arrived = |holds: &dyn Fn(CalendarDate) -> bool| {
         row.internal_date.is_some_and(|date| holds(CalendarDate::of_unix(date.unix)))
+    };
+    let saved = |holds: &dyn Fn(CalendarDate) -> bool| {
+        let date = row.save_date.or(row.internal_date.map(|date| date.unix));
+        date.is_some_and(|date| holds(CalendarDate::of_unix(date)))
     };
     // As from Dovecot, a message without a Date that can be read was sent on the first day of Unix time.
     let sent_on = row.sent_date.map_or(CalendarDate::of_unix(0), |date| date.day());
@@ -113,6 +123,12 @@ fn judge_column(leaf: &Leaf, row: &Row) -> bool {
         Leaf::SentOn(day) => sent_on == *day,
         Leaf::SentSince(day) => sent_on >= *day,
         Leaf::Larger(size) => row.size.is_some_and(|have| have > *size),
+        Leaf::ArrivedBy(time) => row.internal_date.is_some_and(|date| date.unix <= *time),
+        Leaf::ArrivedSince(time) => row.internal_date.is_some_and(|date| date.unix >= *time),
+        Leaf::SavedBefore(day) => saved(&|date| date < *day),
+        Leaf::SavedOn(day) => saved(&|date| date == *day),
+        Leaf::SavedSince(day) => saved(&|date| date >= *day),
+        Leaf::EmailId(id) => row.guid.is_some_and(|guid| guid.to_string() == *id),
         Leaf::Smaller(size) => row.size.is_some_and(|have| have < *size),
         _ => false,
     }
@@ -124,6 +140,19 @@ fn header_matches(lines: &[u8], text: Option<&FoldedText>) -> bool {
     Fields::new(lines).any(|field| {
         folded.clear();
         fold_header(&field.value(), &mut folded);
+        text.is_in(&folded)
+    })
+}
+
+/// Looks in the addresses as they are written when all are written alike, each field by itself.
+fn addresses_match(lines: &[u8], text: &FoldedText) -> bool {
+    let mut folded = Vec::new();
+    Fields::new(lines).any(|field| {
+        let addresses = parse_address_list(&field.value(), ADDRESS_COUNT_MAX);
+        let mut written = Vec::new();
+        write_address_list(&addresses, &mut written);
+        folded.clear();
+        fold_header(&written, &mut folded);
         text.is_in(&folded)
     })
 }

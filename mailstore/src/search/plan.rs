@@ -1,6 +1,9 @@
 //! A search key made ready: sets resolved, texts folded, what must be read of each message known.
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use mailtypes::{CalendarDate, Flag, Keyword, ModSeq, SearchKey, SearchText, SeqNum, Uid, UidSet};
 use memchr::memmem::Finder;
@@ -39,7 +42,10 @@ pub fn check_search_key(key: &SearchKey) -> Result<()> {
             }
             SearchKey::Or(a, b) => open.extend([(&**a, depth + 1), (&**b, depth + 1)]),
             SearchKey::Not(key) => open.push((key, depth + 1)),
-            SearchKey::Header(_, text) | SearchKey::Body(text) | SearchKey::Text(text)
+            SearchKey::Header(_, text)
+            | SearchKey::Address(_, text)
+            | SearchKey::Body(text)
+            | SearchKey::Text(text)
                 if text.len() > SEARCH_TEXT_LEN_MAX =>
             {
                 return limit("search_text_len_max", SEARCH_TEXT_LEN_MAX);
@@ -103,6 +109,16 @@ pub(super) enum Leaf {
     SentSince(CalendarDate),
     Larger(u64),
     Smaller(u64),
+    /// Arrived at this time, Unix seconds, or before.
+    ArrivedBy(i64),
+    /// Arrived at this time or later.
+    ArrivedSince(i64),
+    SavedBefore(CalendarDate),
+    SavedOn(CalendarDate),
+    SavedSince(CalendarDate),
+    EmailId(String),
+    /// The text is in the addresses of the `n`-th header field asked for.
+    Address(usize, FoldedText),
     /// The `n`-th header field asked for has the text; or is there, if that is empty.
     Header(usize, Option<FoldedText>),
     /// The text with this number of [`Plan::needles`] is in the body.
@@ -156,7 +172,9 @@ impl Plan {
     /// `key` was checked.
     pub(super) fn new(key: SearchKey, view: &dyn View) -> Self {
         let highest_level = level_of(&key);
-        let mut builder = Builder { view, columns: Columns::flags(), headers: Vec::new(), needles: Vec::new() };
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        let mut builder = Builder { view, now, columns: Columns::flags(), headers: Vec::new(), needles: Vec::new() };
         let root = builder.node(key);
         let Builder { columns, headers, needles, .. } = builder;
         let with_headers = headers.iter().fold(columns.clone(), |columns, name| columns.with_header(name));
@@ -228,7 +246,9 @@ pub(super) fn level_of(key: &SearchKey) -> Level {
         SearchKey::Before(_) | SearchKey::On(_) | SearchKey::Since(_) => Level::Columns,
         SearchKey::SentBefore(_) | SearchKey::SentOn(_) | SearchKey::SentSince(_) => Level::Columns,
         SearchKey::Larger(_) | SearchKey::Smaller(_) => Level::Columns,
-        SearchKey::Header(..) => Level::Headers,
+        SearchKey::Older(_) | SearchKey::Younger(_) | SearchKey::EmailId(_) => Level::Columns,
+        SearchKey::SavedBefore(_) | SearchKey::SavedOn(_) | SearchKey::SavedSince(_) => Level::Columns,
+        SearchKey::Header(..) | SearchKey::Address(..) => Level::Headers,
         SearchKey::Body(_) | SearchKey::Text(_) => Level::Body,
         _ => Level::Index,
     }
@@ -236,6 +256,8 @@ pub(super) fn level_of(key: &SearchKey) -> Level {
 
 struct Builder<'a> {
     view: &'a dyn View,
+    /// Unix seconds.
+    now: i64,
     columns: Columns,
     headers: Vec<String>,
     needles: Vec<Needle>,
@@ -275,6 +297,27 @@ impl Builder<'_> {
             SearchKey::SentSince(day) => self.with(Column::SentDate, Leaf::SentSince(day)),
             SearchKey::Larger(size) => self.with(Column::Size, Leaf::Larger(size)),
             SearchKey::Smaller(size) => self.with(Column::Size, Leaf::Smaller(size)),
+            SearchKey::Older(seconds) => {
+                self.with(Column::InternalDate, Leaf::ArrivedBy(self.now - i64::from(seconds)))
+            }
+            SearchKey::Younger(seconds) => {
+                self.with(Column::InternalDate, Leaf::ArrivedSince(self.now - i64::from(seconds)))
+            }
+            SearchKey::SavedBefore(day) => self.saved(Leaf::SavedBefore(day)),
+            SearchKey::SavedOn(day) => self.saved(Leaf::SavedOn(day)),
+            SearchKey::SavedSince(day) => self.saved(Leaf::SavedSince(day)),
+            // Every backend keeps them.
+            SearchKey::SaveDateSupported => Leaf::Always(true),
+            SearchKey::EmailId(id) => self.with(Column::Guid, Leaf::EmailId(id)),
+            // Threads have no identities here.
+            SearchKey::ThreadId(_) => Leaf::Always(false),
+            SearchKey::Address(name, text) => {
+                let n = self.header(name);
+                match text.is_empty() {
+                    true => Leaf::Header(n, None),
+                    false => Leaf::Address(n, FoldedText::new(&text)),
+                }
+            }
             SearchKey::Header(name, text) => {
                 let text = (!text.is_empty()).then(|| FoldedText::new(&text));
                 Leaf::Header(self.header(name), text)
@@ -294,6 +337,12 @@ impl Builder<'_> {
     fn with(&mut self, column: Column, leaf: Leaf) -> Leaf {
         self.columns = std::mem::take(&mut self.columns).with(column);
         leaf
+    }
+
+    /// Where a message's date of saving is not known, its internal date counts (RFC 8514 §5).
+    fn saved(&mut self, leaf: Leaf) -> Leaf {
+        let leaf = self.with(Column::SaveDate, leaf);
+        self.with(Column::InternalDate, leaf)
     }
 
     fn header(&mut self, name: String) -> usize {

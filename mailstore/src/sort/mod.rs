@@ -12,7 +12,7 @@ mod runs;
 
 use std::time::Instant;
 
-use mailtypes::{SearchKey, SeqNum, SortCriterion, Uid, UidSet};
+use mailtypes::{ModSeq, SearchKey, SeqNum, SortCriterion, Uid, UidSet};
 
 use self::{keys::Keys, runs::Runs};
 use crate::{
@@ -53,6 +53,7 @@ pub struct Sort {
     runs: Runs,
     rows: Rows,
     sorted: Vec<SortedMessage>,
+    highest_modseq: Option<ModSeq>,
 }
 
 #[derive(Debug)]
@@ -77,6 +78,7 @@ impl Sort {
             runs: Runs::default(),
             rows: Rows::new(),
             sorted: Vec::new(),
+            highest_modseq: None,
         })
     }
 
@@ -91,7 +93,10 @@ impl Sort {
             match std::mem::replace(&mut self.phase, Phase::Done) {
                 Phase::Searching(mut search) => match search.step(view, budget)? {
                     SearchProgress::Running => self.phase = Phase::Searching(search),
-                    SearchProgress::Done => self.phase = Phase::Reading { uids: search.uids(), at: Cursor::START },
+                    SearchProgress::Done => {
+                        self.highest_modseq = search.highest_modseq();
+                        self.phase = Phase::Reading { uids: search.uids(), at: Cursor::START };
+                    }
                 },
                 Phase::Reading { uids, at } => self.phase = self.read(view, uids, at, budget)?,
                 Phase::Merging => {
@@ -110,6 +115,11 @@ impl Sort {
     /// The messages in order; all of them once the sort is done.
     pub fn sorted(&self) -> &[SortedMessage] {
         &self.sorted
+    }
+
+    /// The largest mod-sequence of the messages (RFC 7162 §3.1.5).
+    pub fn highest_modseq(&self) -> Option<ModSeq> {
+        self.highest_modseq
     }
 
     fn read(&mut self, view: &dyn View, uids: UidSet, at: Cursor, budget: ScanBudget) -> Result<Phase> {

@@ -27,6 +27,10 @@ pub enum Column {
     Guid = 0x80,
     /// The time in the Date header.
     SentDate = 0x100,
+    /// The first words (RFC 8970).
+    Preview = 0x200,
+    /// The first words, if they can be had without reading the message.
+    CachedPreview = 0x400,
 }
 
 /// Which columns, and which header fields.
@@ -128,6 +132,8 @@ pub struct Row {
     pub body_structure: Option<ArenaRange>,
     /// [`Column::Parts`].
     pub parts: Option<ArenaRange>,
+    /// [`Column::Preview`], [`Column::CachedPreview`]: UTF-8, 200 characters at most; empty where there is no text.
+    pub preview: Option<ArenaRange>,
     /// The raw header lines asked for, as in the message with LF line ends, one [`Rows::header_ranges`] entry a name
     /// of [`Columns::headers`]: this is the first.
     pub headers: Option<u32>,
@@ -153,6 +159,7 @@ impl Row {
             body: None,
             body_structure: None,
             parts: None,
+            preview: None,
             headers: None,
         }
     }
