@@ -1,15 +1,11 @@
 //! Each limit of the configuration, met by a client: what it is told, and that the server goes on.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod serve_program;
-
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
 };
 
-use serve_program::{LISTENERS, PATIENCE, Program};
+use crate::program::{LISTENERS, PATIENCE, Program};
 use testkit::{imap::Imap, lmtp::Lmtp, place::Place};
 
 fn started(place: &Place, limits: &str) -> Program {

@@ -1,7 +1,5 @@
 //! `culver serve` with a configuration of the test's, its log as JSON, its ports chosen by the system.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
-
 use std::{
     fs,
     net::SocketAddr,
@@ -17,19 +15,19 @@ use nix::{
 use serde_json::Value;
 use testkit::place::Place;
 
-pub const CULVER: &str = env!("CARGO_BIN_EXE_culver");
+pub(crate) const CULVER: &str = env!("CARGO_BIN_EXE_culver");
 /// How long anything is waited for before the test has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server, killed when dropped.
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     file: PathBuf,
     log: PathBuf,
 }
 
 /// Listeners of IMAP and LMTP on ports that the system chooses.
-pub const LISTENERS: &str = "
+pub(crate) const LISTENERS: &str = "
 [[listener]]
 protocol = \"imap\"
 address = \"127.0.0.1:0\"
@@ -42,12 +40,12 @@ tls = \"none\"
 
 impl Program {
     /// Writes the configuration into the place and starts; the user `ann` has the password `secret`.
-    pub fn start(place: &Place, sections: &str) -> Self {
+    pub(crate) fn start(place: &Place, sections: &str) -> Self {
         Self::start_by(place, sections, |_| {})
     }
 
     /// The same, with a command that is changed first.
-    pub fn start_by(place: &Place, sections: &str, change: impl FnOnce(&mut Command)) -> Self {
+    pub(crate) fn start_by(place: &Place, sections: &str, change: impl FnOnce(&mut Command)) -> Self {
         let (file, log) = (place.path().join("culver.toml"), place.path().join("data/log"));
         fs::create_dir_all(place.path().join("data")).unwrap();
         let users = place.path().join("data/users");
@@ -65,47 +63,47 @@ impl Program {
         program
     }
 
-    pub fn configure(&self, sections: &str) {
+    pub(crate) fn configure(&self, sections: &str) {
         write_config(&self.file, sections);
     }
 
     /// Every line of the log that is whole.
-    pub fn log(&self) -> Vec<Value> {
+    pub(crate) fn log(&self) -> Vec<Value> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
     }
 
-    pub fn log_text(&self) -> String {
+    pub(crate) fn log_text(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// The last line with that message.
-    pub fn said(&self, message: &str) -> Option<Value> {
+    pub(crate) fn said(&self, message: &str) -> Option<Value> {
         self.log().into_iter().rfind(|line| line["message"] == message)
     }
 
     /// How many lines have that message.
-    pub fn times_said(&self, message: &str) -> usize {
+    pub(crate) fn times_said(&self, message: &str) -> usize {
         self.log().iter().filter(|line| line["message"] == message).count()
     }
 
     /// Where the listener is that was opened last for a protocol.
-    pub fn address(&self, protocol: &str, tls: &str) -> SocketAddr {
+    pub(crate) fn address(&self, protocol: &str, tls: &str) -> SocketAddr {
         let is_it = |line: &Value| line["message"] == "listening" && line["protocol"] == protocol && line["tls"] == tls;
         let line = self.log().into_iter().rfind(is_it).unwrap_or_else(|| panic!("no {protocol} with {tls}"));
         line["address"].as_str().unwrap().parse().unwrap()
     }
 
-    pub fn imap(&self) -> SocketAddr {
+    pub(crate) fn imap(&self) -> SocketAddr {
         self.address("imap", "starttls")
     }
 
-    pub fn lmtp(&self) -> SocketAddr {
+    pub(crate) fn lmtp(&self) -> SocketAddr {
         self.address("lmtp", "none")
     }
 
-    pub fn wait_for(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) {
+    pub(crate) fn wait_for(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_so(self) {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -116,12 +114,12 @@ impl Program {
         }
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
     /// SIGHUP, and waits until it has taken effect or was refused.
-    pub fn reload(&mut self) {
+    pub(crate) fn reload(&mut self) {
         let told = |program: &Self| {
             program.times_said("configuration reloaded")
                 + program.times_said("configuration not reloaded, the old one stays")
@@ -132,7 +130,7 @@ impl Program {
     }
 
     /// Waits until it has heard of a signal to stop.
-    pub fn wait_for_signal(&mut self) {
+    pub(crate) fn wait_for_signal(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while self.said("stopping on SIGTERM").is_none() {
             assert!(Instant::now() < deadline, "it does not stop:\n{}", self.log_text());
@@ -141,7 +139,7 @@ impl Program {
     }
 
     /// Waits until it ends by itself.
-    pub fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -153,7 +151,7 @@ impl Program {
     }
 
     /// SIGTERM, and waits for the end.
-    pub fn stop(mut self) -> ExitStatus {
+    pub(crate) fn stop(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         self.ended()
     }
@@ -172,7 +170,7 @@ fn write_config(file: &Path, sections: &str) {
 }
 
 /// One request to an address over HTTP; the answer's head and body.
-pub fn http_get(address: SocketAddr, path: &str) -> (String, String) {
+pub(crate) fn http_get(address: SocketAddr, path: &str) -> (String, String) {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -1,9 +1,5 @@
 //! SIGHUP, SIGTERM, and what systemd is told and hands over.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod serve_program;
-
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -12,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::program::{CULVER, LISTENERS, PATIENCE, Program};
 use nix::sys::signal::Signal;
-use serve_program::{CULVER, LISTENERS, PATIENCE, Program};
 use testkit::{
     imap::Imap,
     lmtp::Lmtp,
@@ -65,7 +61,7 @@ fn a_broken_file_changes_nothing_and_all_its_errors_are_logged() {
     program.reload();
     assert_eq!((program.times_said(RELOADED), program.times_said(KEPT)), (0, 1));
     let log = program.log_text();
-    for word in ["did you mean \\\"connections_max\\\"?", "5 lacks a unit", "has no place to listen", "culver.toml:5:1"]
+    for word in ["did you mean \\\"connections_max\\\"?", "5 lacks a unit", "has no place to listen", "culver.toml:6:1"]
     {
         assert!(log.contains(word), "{word}: {log}");
     }

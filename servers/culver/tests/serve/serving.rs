@@ -1,16 +1,12 @@
 //! `culver serve` and `culver dump` as a new user meets them.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod serve_program;
-
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use serve_program::{CULVER, LISTENERS, Program, http_get};
+use crate::program::{CULVER, LISTENERS, Program, http_get};
 use testkit::{
     dovecot::{self, Dovecot, PASSWORD, Setup},
     fixtures::unpack,
