@@ -365,3 +365,45 @@ fn others_work(root: &Path) {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
+
+/// `\Recent` counts as Dovecot counts it, wherever files were put.
+#[test]
+fn recent_messages_are_dovecots() {
+    if !dovecot::is_installed() {
+        return;
+    }
+    let counts = |by_dovecot: bool| {
+        let shared = shared_maildir();
+        let store = open(&shared);
+        let root = shared.root();
+        let put = |path: &str| fs::write(root.join(path), "Subject: x\n\nbody\n").unwrap();
+        let mut seen = Vec::new();
+        let mut look = |select: bool| {
+            if by_dovecot {
+                let mut imap = shared.imap();
+                let lines = imap.run(if select { "SELECT INBOX" } else { "EXAMINE INBOX" });
+                let recent =
+                    lines.iter().map(|l| String::from_utf8_lossy(l).into_owned()).find(|l| l.ends_with(" RECENT"));
+                seen.push(recent.unwrap().split(' ').nth(1).unwrap().parse::<u32>().unwrap());
+            } else {
+                let inbox = store.mailbox(&name("INBOX")).unwrap();
+                seen.push(inbox.view(&ViewAs { takes_recent: select }).unwrap().recent_count());
+            }
+        };
+        look(true);
+        put("new/1.a");
+        put("cur/2.b:2,");
+        put("cur/3.c:2,S");
+        put("new/4.d");
+        look(false);
+        look(true);
+        look(false);
+        put("cur/5.e:2,");
+        look(false);
+        put("new/6.f");
+        look(true);
+        look(true);
+        seen
+    };
+    assert_eq!(counts(false), counts(true));
+}

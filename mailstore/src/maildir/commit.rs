@@ -245,6 +245,7 @@ impl Made {
         }
         if place.folder == Folder::New {
             known.left_in_new = Some(true);
+            known.in_new.push(uid);
         }
         let scan = known.scan;
         known.table().push(uid, base, keys, place, scan);

@@ -30,7 +30,7 @@ use super::{
     name::{self, Letters, NameFlags},
     seen::Seen,
     table::{Entry, Folder, Place, Table},
-    uidlist::{self, Uidlist},
+    uidlist::{self, Header, Uidlist},
     watch::Stir,
 };
 use crate::{
@@ -44,6 +44,9 @@ const KEYWORDS: &str = "dovecot-keywords";
 
 /// How often a message that is renamed under our hands is looked for again.
 const FIND_TRIES_MAX: usize = 4;
+
+/// Read of a UID list for its first line.
+const HEADER_READ_LEN: usize = 4 << 10;
 
 /// Files in `tmp` of that age belong to nobody any more.
 const TMP_AGE_MAX: Duration = Duration::from_secs(36 * 3600);
@@ -74,6 +77,8 @@ pub(super) struct Known {
     pub(super) seen: Option<Seen>,
     /// Whether messages stay in `new`, for who does not take the recent ones.
     pub(super) left_in_new: Option<bool>,
+    /// Messages that were in `new` when it was read last, or were put there since.
+    pub(super) in_new: Vec<Uid>,
     pub(super) scan: u32,
 }
 
@@ -214,11 +219,10 @@ impl MaildirFiles {
         from: Option<Uid>,
     ) -> mailfs::Result<Option<(FileHandle, u64)>> {
         let next_uid = state.next_uid();
-        let is_live = |entry: &Entry| entry.uid >= next_uid || state.contains(entry.uid);
         let Some(table) = known.table.as_mut() else { return Ok(None) };
-        let rewrite = table.needs_rewrite || known.uidlist.is_none() || !table.is_mostly(is_live);
-        if rewrite {
-            table.retain(is_live);
+        let live = state.message_count() as usize + table.from(next_uid).len();
+        if table.needs_rewrite || known.uidlist.is_none() || table.is_mostly_dead(live) {
+            table.retain(|entry: &Entry| entry.uid >= next_uid || state.contains(entry.uid));
             self.rewrite_uidlist(known, state)?;
             return Ok(None);
         }
@@ -259,6 +263,15 @@ impl MaildirFiles {
     /// UIDVALIDITY and GUID, read from the files.
     pub(super) fn identity(&self) -> Result<(Option<UidValidity>, Option<Guid>)> {
         let mut known = self.known();
+        if known.table.is_none() {
+            // The first line is enough, and the others may be many.
+            let start = match self.fs().read_range(&self.uidlist_path(), 0, HEADER_READ_LEN) {
+                Err(e) if e.is_not_found() => return Ok((None, None)),
+                other => other?,
+            };
+            let Header { uid_validity, guid, .. } = Uidlist::parse_header(&start).unwrap_or_default();
+            return Ok((uid_validity, guid));
+        }
         self.load(&mut known)?;
         let header = &known.table().header;
         Ok((header.uid_validity, header.guid))

@@ -104,7 +104,8 @@ impl MaildirFiles {
     /// What the UID list has of a message, if it has it.
     fn of_entry<T>(&self, uid: Uid, tell: impl FnOnce(&Entry) -> T) -> Option<T> {
         let mut known = self.known();
-        if known.table.is_none()
+        // The index may have told of messages that came since the list was read.
+        if known.table.as_ref().is_none_or(|table| table.get(uid).is_none())
             && let Err(e) = self.load(&mut known)
         {
             tracing::warn!("the UID list cannot be read: {e}");

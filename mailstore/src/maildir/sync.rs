@@ -230,12 +230,16 @@ struct Sync<'a> {
     gone: UidSet,
     /// UIDs whose messages were expunged, and whose names other messages have now.
     reappeared: UidSet,
+    /// Messages that were seen in `new`.
+    in_new: Vec<Uid>,
 }
 
 impl<'a> Sync<'a> {
     fn new(files: &'a MaildirFiles, known: &'a mut Known, state: &'a State, whole: bool) -> Self {
         known.scan = known.scan.wrapping_add(1);
-        known.table().mark_indexed(state.records_from(0).map(|record| record.uid()));
+        if whole {
+            known.table().mark_indexed(state.records_from(0).map(|record| record.uid()));
+        }
         Self {
             files,
             known,
@@ -246,6 +250,7 @@ impl<'a> Sync<'a> {
             moved: HashMap::new(),
             gone: UidSet::new(),
             reappeared: UidSet::new(),
+            in_new: Vec::new(),
         }
     }
 
@@ -261,6 +266,8 @@ impl<'a> Sync<'a> {
         if !self.whole && self.is_any_missing_from_new() {
             // It went to `cur`, or for good.
             self.whole = true;
+            let uids = self.state.records_from(0).map(|record| record.uid());
+            self.known.table().mark_indexed(uids);
             let mut listed = Vec::new();
             self.files.list(Folder::Cur, &mut listed)?;
             listed.into_iter().try_for_each(|file| self.note(file))?;
@@ -269,9 +276,12 @@ impl<'a> Sync<'a> {
     }
 
     fn is_any_missing_from_new(&mut self) -> bool {
-        let scan = self.known.scan;
-        let was_new = |entry: &Entry| entry.place.as_ref().is_some_and(|place| place.folder == Folder::New);
-        self.known.table().iter().any(|entry| entry.scan != scan && entry.indexed && was_new(entry))
+        let (scan, in_new) = (self.known.scan, std::mem::take(&mut self.known.in_new));
+        let (table, state) = (self.known.table(), self.state);
+        let is_missing = |uid: &Uid| table.get(*uid).is_some_and(|e| e.scan != scan && is_in(e, Folder::New));
+        let any = in_new.iter().any(|uid| is_missing(uid) && state.contains(*uid));
+        self.known.in_new = in_new;
+        any
     }
 
     /// A file was listed.
@@ -280,7 +290,8 @@ impl<'a> Sync<'a> {
         let (scan, next_uid) = (self.known.scan, self.state.next_uid());
         let place = || Place { folder: file.folder, info: info.into() };
         let Some(entry) = self.known.table().by_base_mut(base) else { return self.note_fresh(base.to_vec(), place()) };
-        if entry.uid < next_uid && !entry.indexed {
+        let indexed = if self.whole { entry.indexed } else { self.state.contains(entry.uid) };
+        if entry.uid < next_uid && !indexed {
             // It was expunged, and somebody has put it back: that is another message.
             let uid = entry.uid;
             self.reappeared.insert(uid);
@@ -288,6 +299,9 @@ impl<'a> Sync<'a> {
         }
         let is_seen = entry.scan == scan;
         entry.scan = scan;
+        if file.folder == Folder::New {
+            self.in_new.push(entry.uid);
+        }
         match &entry.place {
             Some(old) if old.folder == file.folder && *old.info == *info => Ok(()),
             None => {
@@ -383,7 +397,10 @@ impl<'a> Sync<'a> {
         if takes_recent {
             changes.moved = self.move_to_cur();
         }
-        changes.left_in_new = self.is_any_in_new();
+        let mut in_new = std::mem::take(&mut self.in_new);
+        let table = self.known.table();
+        in_new.retain(|uid| table.get(*uid).is_some_and(|entry| is_in(entry, Folder::New)));
+        changes.left_in_new = !in_new.is_empty();
         let (scan, next_uid) = (self.known.scan, self.state.next_uid());
         let table = self.known.table();
         let new = table.from(next_uid).iter().filter(|entry| entry.scan == scan);
@@ -395,8 +412,13 @@ impl<'a> Sync<'a> {
                 entry.synced = Some(flags);
             }
         }
-        let differing = |e: &&Entry| e.place.is_some() && e.synced != e.name_flags() && e.uid < next_uid;
-        let differing: Vec<Uid> = table.iter().filter(differing).map(|entry| entry.uid).collect();
+        let differs = |e: &Entry| e.place.is_some() && e.synced != e.name_flags() && e.uid < next_uid;
+        let differing: Vec<Uid> = if self.whole {
+            table.iter().filter(|entry| differs(entry)).map(|entry| entry.uid).collect()
+        } else {
+            in_new.iter().chain(self.moved.keys()).copied().filter(|uid| table.get(*uid).is_some_and(differs)).collect()
+        };
+        self.known.in_new = in_new;
         for uid in differing {
             self.compare(uid, &mut changes);
         }
@@ -419,29 +441,23 @@ impl<'a> Sync<'a> {
                 tracing::error!(dir = %self.files.dirs.mail.display(), "no UID is left");
                 return;
             };
+            if place.folder == Folder::New {
+                self.in_new.push(uid);
+            }
             table.push(uid, &base, b"", place, scan);
             changes.first_new.get_or_insert(uid);
             next = uid.successor();
         }
     }
 
-    fn is_any_in_new(&mut self) -> bool {
-        let scan = self.known.scan;
-        let is_new = |place: &Place| place.folder == Folder::New;
-        self.known.table().iter().any(|entry| entry.scan == scan && entry.place.as_ref().is_some_and(is_new))
-    }
-
     /// A session that takes the recent messages has them moved; tells whether there were any.
     fn move_to_cur(&mut self) -> bool {
-        let scan = self.known.scan;
-        let is_new = |place: &&Place| place.folder == Folder::New;
         let table = self.known.table();
-        let moving = table.iter().filter(|e| e.scan == scan && e.place.as_ref().filter(is_new).is_some());
-        let moving: Vec<Uid> = moving.map(|entry| entry.uid).collect();
-        let any = !moving.is_empty();
-        for uid in moving {
-            let Some(entry) = table.get_mut(uid) else { continue };
-            let Some(place) = entry.place.clone() else { continue };
+        let mut any = false;
+        for uid in &self.in_new {
+            let Some(entry) = table.get_mut(*uid) else { continue };
+            let Some(place) = entry.place.clone().filter(|place| place.folder == Folder::New) else { continue };
+            any = true;
             let flags = name::flags_of(&place.info);
             let to = Place { folder: Folder::Cur, info: name::with_flags(&place.info, flags).into() };
             let (from_path, to_path) = (self.files.path(&entry.base, &place), self.files.path(&entry.base, &to));
@@ -499,6 +515,10 @@ impl<'a> Sync<'a> {
             }
         }
     }
+}
+
+fn is_in(entry: &Entry, folder: Folder) -> bool {
+    entry.place.as_ref().is_some_and(|place| place.folder == folder)
 }
 
 impl Changes {

@@ -14,7 +14,7 @@ use super::{
     uidlist::{Header, Record, Uidlist, value_of},
 };
 
-/// Lines that must be left of those read before the rest counts as few.
+/// So few lines of messages that are gone are never worth a new file.
 const DEAD_MIN: usize = 16;
 
 /// Which of the two folders.
@@ -198,11 +198,10 @@ impl Table {
         self.entries.push(Entry { uid, base, keys: keys.into(), place, synced, indexed: false, scan });
     }
 
-    /// Whether so many entries are live that the file need not be written anew.
-    pub(super) fn is_mostly(&self, is_live: impl Fn(&Entry) -> bool) -> bool {
-        let live = self.entries.iter().filter(|entry| is_live(entry)).count();
-        let dead = self.entries.len() - live;
-        dead < DEAD_MIN || live * 4 > self.entries.len() * 3
+    /// Whether so many lines are of messages that are gone that the file is to be written anew.
+    pub(super) fn is_mostly_dead(&self, live: usize) -> bool {
+        let all = self.entries.len();
+        all.saturating_sub(live) >= DEAD_MIN && live.saturating_mul(4) <= all.saturating_mul(3)
     }
 
     /// Drops the others.

@@ -164,6 +164,12 @@ impl Uidlist {
         list
     }
 
+    /// Reads the first line alone; `None` where it is none of a known version, or not whole.
+    pub(super) fn parse_header(bytes: &[u8]) -> Option<Header> {
+        let line = bytes.get(..memchr::memchr(b'\n', bytes)?)?;
+        Header::parse(line).map(|(_, header)| header)
+    }
+
     fn read_records<'a>(&mut self, lines: impl Iterator<Item = &'a [u8]>, version: Version, first_line: usize) {
         let mut bases = std::collections::HashSet::new();
         for (n, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
