@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod auth;
 mod cache;
 mod cuts;
 mod dbox;
@@ -19,12 +20,16 @@ mod imap_response;
 mod index_dump;
 mod index_open;
 mod log;
+mod maildir;
+mod mbox;
 mod mime;
+mod mime_text;
 mod names;
 mod snapshot;
 mod state;
 mod transaction;
 
+pub use auth::{passwd_file, sasl};
 pub use cache::{cache_file, cache_values};
 pub use dbox::{dbox_file, dbox_write};
 pub use imap_command::imap_command;
@@ -32,7 +37,10 @@ pub use imap_response::imap_response;
 pub use index_dump::index_dump;
 pub use index_open::index_open;
 pub use log::{log_records, log_replay};
+pub use maildir::maildir;
+pub use mbox::mbox;
 pub use mime::{mime_header, mime_parts, mime_scan};
+pub use mime_text::mime_text;
 pub use names::names;
 pub use snapshot::snapshot;
 pub use transaction::transaction;
@@ -41,7 +49,7 @@ pub use transaction::transaction;
 pub type Body = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Body); 16] = [
+pub const TARGETS: [(&str, Body); 21] = [
     ("cache_file", cache_file),
     ("cache_values", cache_values),
     ("dbox_file", dbox_file),
@@ -52,10 +60,15 @@ pub const TARGETS: [(&str, Body); 16] = [
     ("index_open", index_open),
     ("log_records", log_records),
     ("log_replay", log_replay),
+    ("maildir", maildir),
+    ("mbox", mbox),
     ("mime_header", mime_header),
     ("mime_parts", mime_parts),
     ("mime_scan", mime_scan),
+    ("mime_text", mime_text),
     ("names", names),
+    ("passwd_file", passwd_file),
+    ("sasl", sasl),
     ("snapshot", snapshot),
     ("transaction", transaction),
 ];
