@@ -161,8 +161,9 @@ impl Maildrop {
         self.last = self.last.max(index + 1);
     }
 
-    /// RSET: nothing is deleted. What was shown stays shown, as in Dovecot.
-    pub(crate) fn undelete_all(&mut self) {
+    /// RSET: nothing is deleted, and nothing counts as shown.
+    pub(crate) fn reset(&mut self) {
+        self.seen = Marks::default();
         self.deleted = Marks::default();
         self.deleted_size = 0;
         self.last = 0;
@@ -189,6 +190,12 @@ impl Maildrop {
     pub(crate) fn mark_shown(&mut self, index: usize) {
         self.seen.insert(index);
         self.last = self.last.max(index + 1);
+    }
+
+    /// What is to be committed where the client is lost without QUIT; as in Dovecot, what was shown was seen.
+    pub(crate) fn changes_without_quit(&self, options: &Options) -> Option<Batch> {
+        let seen = if options.no_flag_updates { UidSet::new() } else { self.uids_of(&self.seen, &Marks::default()) };
+        (!seen.is_empty()).then(|| Batch::new().flags(added(seen, Flag::Seen.into(), Vec::new())))
     }
 
     /// What QUIT is to commit, in one batch; `None` if there is nothing.

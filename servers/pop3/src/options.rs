@@ -13,7 +13,7 @@ pub struct Options {
     pub uidl_format: UidlFormat,
     /// What to do where two are the same (`pop3_uidl_duplicates`).
     pub uidl_duplicates: UidlDuplicates,
-    /// Leave `\Seen` and `\Recent` alone (`pop3_no_flag_updates`). Else a message that RETR showed gets `\Seen` at QUIT,
+    /// Leave `\Seen` and `\Recent` alone (`pop3_no_flag_updates`). Else a message that RETR showed gets `\Seen` at the end,
     /// and the session takes the `\Recent` messages.
     pub no_flag_updates: bool,
     /// What becomes of deleted messages (`pop3_delete_type`).

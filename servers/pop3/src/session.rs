@@ -169,6 +169,9 @@ impl Session {
             warn!(user = self.user_for_log(), peer = self.ctx.peer.map(tracing::field::display), %error, "session broken");
         }
         self.lines.close().await;
+        if !matches!(end, End::Quit) && matches!(self.state, State::Transaction(_)) {
+            self.leave().await;
+        }
         let Counts { commands, retrieved, tops, deleted } = self.counts;
         info!(
             user = self.user_for_log(),

@@ -76,7 +76,7 @@ impl Session {
                 Err(refusal) => self.refuse(refusal),
             },
             Command::Rset => {
-                self.transaction()?.maildrop.undelete_all();
+                self.transaction()?.maildrop.reset();
                 self.ok("")
             }
             Command::Noop => self.ok(""),
@@ -264,6 +264,18 @@ impl Session {
                 let refusal = if deletes > 0 { Refusal::NOT_ALL_DELETED } else { Refusal::INTERNAL };
                 Err(End::Refused("changes could not be committed", refusal))
             }
+        }
+    }
+
+    /// The client is gone without QUIT: nothing is deleted, but what was shown was seen. Nobody waits for it.
+    pub(crate) async fn leave(&mut self) {
+        let options = self.ctx.options.clone();
+        let step = self.on_maildrop(move |maildrop, _| match maildrop.changes_without_quit(&options) {
+            Some(batch) => maildrop.mailbox.submit(batch).map(drop),
+            None => Ok(()),
+        });
+        if let Ok(Err(error)) = step.await {
+            self.log_storage_error("leaving", &error);
         }
     }
 

@@ -141,9 +141,17 @@ impl Pair {
 
     /// What is in both, which must be the same.
     pub(crate) fn inboxes_equal(&self, session: usize) -> Vec<(u32, Vec<String>)> {
-        let (ours, theirs) = (self.our_inbox(), self.their_inbox());
-        assert_eq!(ours, theirs, "before or after session {session}");
-        ours
+        // What a lost session leaves behind comes when each has noticed.
+        let mut both = (self.our_inbox(), self.their_inbox());
+        for _ in 0..200 {
+            if both.0 == both.1 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            both = (self.our_inbox(), self.their_inbox());
+        }
+        assert_eq!(both.0, both.1, "before or after session {session}");
+        both.0
     }
 }
 
