@@ -57,6 +57,8 @@ struct Compression {
     unread: Vec<u8>,
     /// The last call filled its room: there may be more even without input.
     has_more: bool,
+    /// The client ended its stream.
+    ended: bool,
     deflater: Deflater,
     /// What was deflated and not yet taken.
     unsent: Vec<u8>,
@@ -158,9 +160,13 @@ impl Wire {
 
     /// Inflates what was read, as far as there is room. Whether there was something.
     async fn inflate(&mut self) -> Result<bool, End> {
-        let Some(compression) = self.compression.as_mut().filter(|compression| compression.may_have_input()) else {
+        let Some(compression) = &mut self.compression else { return Ok(false) };
+        if compression.ended && !compression.has_more {
+            return Err(End::Disconnected);
+        }
+        if !compression.may_have_input() {
             return Ok(false);
-        };
+        }
         // A few bytes may be inflated for long, with no wait for the stream in between: others have their turn here.
         tokio::task::consume_budget().await;
         let room = self.input.capacity() - self.input.len();
@@ -176,6 +182,7 @@ impl Wire {
             inflater: Inflater::new(),
             unread,
             has_more: false,
+            ended: false,
             deflater: Deflater::default(),
             unsent: Vec::new(),
         }));
@@ -299,10 +306,8 @@ impl Compression {
             inflated.map_err(|error| End::Lost(io::Error::other(error)))?;
         self.unread.drain(..consumed);
         self.has_more = filled;
-        match (made, ended) {
-            (0, true) => Err(End::Disconnected),
-            (made, _) => Ok(made > 0),
-        }
+        self.ended = ended;
+        Ok(made > 0)
     }
 
     /// Deflates the next step of the output. The last one is flushed, so that the client can read all.

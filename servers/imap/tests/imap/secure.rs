@@ -160,7 +160,12 @@ async fn what_follows_compress_is_compressed() {
     };
     let noop = compressed.deflated(b"b NOOP\r\n");
     compressed.client.send([b"a COMPRESS DEFLATE\r\n", &noop[..]].concat()).await;
-    assert_eq!(compressed.client.line().await, "a OK DEFLATE active.\r\n");
+    // No further than its end: what follows is compressed.
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") {
+        line.push(timeout(PATIENCE, compressed.client.stream.read_u8()).await.unwrap().unwrap());
+    }
+    assert_eq!(line, b"a OK DEFLATE active.\r\n");
     assert_eq!(compressed.read_to("b OK").await, "b OK NOOP completed.\r\n");
 }
 
@@ -240,7 +245,7 @@ imap = imaplib.IMAP4_SSL('localhost', secure, ssl_context=context)
 for wrong in [lambda: scram(imap, b'wrong', 'n,,', b''), lambda: scram(imap, b'secret', 'p=tls-server-end-point,,', bytes(32)),
               lambda: imap.login('ann', 'wrong')]:
     try: wrong()
-    except imaplib.IMAP4.error as error: assert b'Authentication failed' in error.args[0] or 'Authentication failed' in str(error), error
+    except imaplib.IMAP4.error as error: assert 'Authentication failed' in str(error), error
     else: raise SystemExit('let in')
 imap.login('ann', 'secret')
 imap.select('INBOX')
