@@ -345,7 +345,7 @@ fn dovecot_works(imap: &mut Imap, party: &str) {
         imap.run("NOOP");
         let found = imap.run(format!("UID SEARCH SUBJECT \"{party} {n}\""));
         let found = found.iter().map(|line| String::from_utf8_lossy(line).into_owned());
-        let line = found.filter(|line| line.starts_with("* SEARCH ")).last().unwrap();
+        let line = found.rev().find(|line| line.starts_with("* SEARCH ")).unwrap();
         // Whatever else begins so came before.
         let uid = line.rsplit(' ').next().unwrap().to_owned();
         imap.run(format!("UID STORE {uid} +FLAGS ({party})"));

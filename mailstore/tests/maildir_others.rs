@@ -12,7 +12,14 @@ use std::{
 };
 
 use mailfs::RealDisk;
-use mailindex::engine::{Env, EnvOptions, Fsync};
+use mailindex::{
+    engine::{
+        CommitError, CommitOp, CommitOutcome, CommitPoint, Env, EnvOptions, Fsync, MailboxIndex, MessageStore, OpError,
+        StoreError,
+    },
+    log::{FlagChange as LogFlagChange, Origin},
+    state::{RawIndexHeader, RecordFlags},
+};
 use mailstore::{
     Batch, Column, Columns, Cursor, Expunges, FlagAction, FlagChange, Freshness, MailStorage, Mailbox, Rows, SaveMeta,
     ScanBudget, Section, View, ViewAs,
@@ -403,6 +410,71 @@ fn sizes_in_names_are_believed_as_far_as_they_are_true() {
     fs::write(place.root().join("cur/9.wrong,S=3,W=4:2,"), "Subject: x\n\n").unwrap();
     let view = inbox.view(&ViewAs::default()).unwrap();
     assert_eq!(view.body(Uid::new(2).unwrap()).unwrap().size(), 14);
+}
+
+/// What another program puts into the log.
+struct Foreign {
+    change: LogFlagChange,
+    origin: Origin,
+}
+
+impl CommitOp for Foreign {
+    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> Result<(), OpError> {
+        at.transaction().flags(&one(1), self.change, self.origin);
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, outcome: Result<&CommitOutcome, Arc<CommitError>>) {
+        outcome.unwrap();
+    }
+}
+
+struct NoStore;
+
+impl MessageStore for NoStore {
+    fn remove(&self, _: &UidSet) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn flags_that_others_left_in_the_log_are_written() {
+    let dirty = |flags: Flag| LogFlagChange {
+        add: RecordFlags::from(Flags::from(flags)).union(RecordFlags::DIRTY),
+        remove: RecordFlags::NONE,
+        count_modseq: false,
+    };
+    let cases = [
+        (dirty(Flag::Seen), Origin::External, "1.a:2,FS"),
+        (LogFlagChange::replace(Flag::Draft.into()), Origin::Internal, "1.a:2,D"),
+    ];
+    for (change, origin, expect) in cases {
+        let place = Place::new();
+        place.put("cur/1.a:2,F");
+        after_a_step();
+        assert_eq!(uids(&place.inbox()), [1]);
+        let env = Env::new(Arc::new(RealDisk::new()), EnvOptions::default());
+        let index = MailboxIndex::open(&env, &place.root(), "dovecot.index", Arc::new(NoStore)).unwrap();
+        index.enqueue(Box::new(Foreign { change, origin }));
+        index.drive();
+        drop(index);
+        drop(env);
+        assert_eq!(place.names("cur"), ["1.a:2,F"]);
+        let inbox = place.inbox();
+        let flags = shown(&inbox)[&1].0;
+        // A request is carried out by whoever takes the lock next.
+        save(&inbox, Flag::Seen.into());
+        assert_eq!(place.names("cur")[0], expect);
+        assert_eq!(shown(&inbox)[&1].0, flags);
+        after_a_step();
+        shown(&inbox);
+        drop(inbox);
+        let env = Env::new(Arc::new(RealDisk::new()), EnvOptions::default());
+        let state = MailboxIndex::open(&env, &place.root(), "dovecot.index", Arc::new(NoStore)).unwrap().state();
+        assert_eq!(state.record(0).unwrap().record_flags(), flags.into());
+        assert_eq!(state.header().flags.get() & RawIndexHeader::HAVE_DIRTY, 0);
+        assert!(!state.has_pending());
+    }
 }
 
 #[test]

@@ -77,6 +77,8 @@ impl RawIndexHeader {
     pub const HAVE_DIRTY: u32 = 0x2;
     /// Flag: Dovecot's fsck ran; dbox has to be rebuilt from its files before it is cleared.
     pub const FSCKED: u32 = 0x4;
+    /// Offset of `flags`, for header updates.
+    pub const FLAGS: u16 = 20;
     /// Offset of `uid_validity`, for header updates.
     pub const UID_VALIDITY: u16 = 24;
     /// Offset of `next_uid`, for header updates.

@@ -16,7 +16,7 @@ use std::{
 use mailindex::{
     engine::{self, CommitError, CommitOp, CommitOutcome, CommitPoint, OpError, completion},
     log::{FlagChange, KeywordAction, Origin},
-    state::{RawIndexHeader, RecordFlags, State},
+    state::{RawIndexHeader, RecordFlags, RecordRef, State},
 };
 use mailtypes::{MailboxName, Uid, UidSet};
 
@@ -56,7 +56,7 @@ impl MaildirFiles {
     }
 
     fn stale(known: &mut Known, state: &State, now: &Seen, takes_recent: bool) -> Stale {
-        if known.seen.is_none() {
+        if known.seen.is_none() && !has_dirty(state) {
             known.seen = SeenHeader::of(state).and_then(|header| header.seen());
         }
         let Some(seen) = known.seen else { return Stale { new: true, cur: true } };
@@ -173,6 +173,10 @@ impl MaildirFiles {
         if !changes.gone.is_empty() {
             at.transaction().expunge_done(changes.gone.iter().map(|uid| (uid, mailtypes::Guid::ZERO)));
         }
+        if changes.all_clean && has_dirty(state) {
+            let flags = state.header().flags.get() & !RawIndexHeader::HAVE_DIRTY;
+            at.transaction().header_update(RawIndexHeader::FLAGS, &flags.to_le_bytes());
+        }
         let next_uid = known.table().next_uid();
         let appended = changes.appended.last().and_then(|(uid, _)| uid.successor());
         if next_uid > appended.max(Some(state.next_uid())).unwrap_or(Uid::MIN) {
@@ -214,6 +218,8 @@ struct Changes {
     left_in_new: bool,
     /// Messages went from `new` to `cur`.
     moved: bool,
+    /// No message is marked dirty any more.
+    all_clean: bool,
 }
 
 /// A synchronisation on its way.
@@ -422,7 +428,15 @@ impl<'a> Sync<'a> {
         for uid in differing {
             self.compare(uid, &mut changes);
         }
+        changes.all_clean = self.whole && self.is_clean_after(&changes);
         Ok(changes)
+    }
+
+    fn is_clean_after(&self, changes: &Changes) -> bool {
+        let cleaned = changes.flags.get(&(0, RecordFlags::DIRTY.0));
+        let is_dirty = |record: &RecordRef<'_>| record.record_flags().contains(RecordFlags::DIRTY);
+        let mut dirty = self.state.records_from(0).filter(is_dirty).map(|record| record.uid());
+        has_dirty(self.state) && dirty.all(|uid| cleaned.is_some_and(|uids| uids.contains(uid)))
     }
 
     fn give_uids(&mut self, changes: &mut Changes) {
@@ -515,6 +529,11 @@ impl<'a> Sync<'a> {
             }
         }
     }
+}
+
+/// Whether some message's flags may not have been written to its name.
+fn has_dirty(state: &State) -> bool {
+    state.header().flags.get() & RawIndexHeader::HAVE_DIRTY != 0
 }
 
 fn is_in(entry: &Entry, folder: Folder) -> bool {
