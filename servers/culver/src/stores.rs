@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::Context;
-use culver_runtime::{StorageProvider, UserName};
-use mailfs::FileSystemExt as _;
+use culver_runtime::{PasswordFile, Scheme, StorageProvider, UserName};
+use mailfs::{FileSystemExt as _, RealDisk};
 use mailindex::engine::{Env, EnvOptions, Fsync};
 use mailstore::{
     Format, MailStorage, StorageError, StoreOptions, create_storage,
@@ -134,6 +134,13 @@ fn mime_limits(limits: &tables::Limits) -> mailmime::Limits {
 
 fn bytes(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+/// The users of a configuration.
+pub(crate) fn password_file(config: &Config) -> PasswordFile {
+    // A scheme that is none was refused when the configuration was read.
+    let scheme = Scheme::from_name(&config.users.default_scheme).unwrap_or(Scheme::Crypt);
+    PasswordFile::on(Arc::new(RealDisk::new()), config.path(&config.users.passwd_file), scheme)
 }
 
 /// The engine's options of a configuration.

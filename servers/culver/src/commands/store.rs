@@ -29,7 +29,7 @@ pub(super) fn config(arguments: &ConfigArguments) -> anyhow::Result<Config> {
 
 /// The file of users.
 pub(super) fn users(config: &Config) -> PasswordFile {
-    PasswordFile::new(config.path(&config.users.passwd_file))
+    crate::stores::password_file(config)
 }
 
 impl UserStore {

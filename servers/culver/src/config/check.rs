@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use culver_runtime::Scheme;
 use mailstore::mailtypes::{Keyword, MailboxName};
 use tracing_subscriber::EnvFilter;
 
@@ -183,6 +184,11 @@ impl Check<'_> {
                 let wrong = Wrong::new(format!("{} cannot be read: {error}", file.display()));
                 self.error(users.passwd_file.place.as_ref(), &Users::full_name("passwd_file"), wrong);
             }
+        }
+        if Scheme::from_name(&users.default_scheme).is_none() {
+            let wrong = Wrong::new(format!("{:?} is no scheme of passwords", *users.default_scheme));
+            let wrong = wrong.meant(format!("there are {}", Scheme::names().collect::<Vec<_>>().join(", ")));
+            self.error(users.default_scheme.place.as_ref(), &Users::full_name("default_scheme"), wrong);
         }
         if let Some(name) = &*users.first_user
             && let Err(error) = culver_runtime::UserName::new(name)

@@ -233,6 +233,9 @@ section! {
     Users = "users" {
         /// Users and passwords, in the syntax of Dovecot's passwd-file. Changes are seen at the next login.
         passwd_file: PathBuf = "users", Restart;
+        /// The scheme of passwords that stand in the file without one (`{SCHEME}`), such as `PLAIN` or `SHA512-CRYPT`. `CRYPT`
+        /// takes whatever crypt(3) writes, as in Dovecot.
+        default_scheme: String = "CRYPT", Restart;
         /// The user that is made, with a password that is printed once, where the file has none. Empty: nobody.
         first_user: Option<String> = "culver", Restart;
     }

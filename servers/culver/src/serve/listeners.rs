@@ -4,9 +4,11 @@
 //! `systemd_name`; else by its address; else by the name of its protocol (`imap`, `imaps`, `pop3`, `pop3s`, `lmtp`,
 //! `metrics`). A listener takes all sockets of its name.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use culver_runtime::{BoundSocket, ListenAddress, Listener, Refusal, Stopper};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::sleep};
 use tracing::{error, info, warn};
 
 use super::{host::Host, notify::Passed};
@@ -14,6 +16,10 @@ use crate::config::{
     Config, tables,
     tables::{ListenerTls, Protocol},
 };
+
+/// How often, and how soon, a listener is tried again at a reload.
+const OPEN_RETRIES: usize = 20;
+const OPEN_RETRY_DELAY: Duration = Duration::from_millis(25);
 
 /// What makes two listeners the same.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,7 +70,7 @@ impl Listeners {
 
     /// Closes those that the configuration has no more, and opens those that it has now. One that cannot be opened is
     /// logged, and the others are served.
-    pub(crate) fn reload(&mut self, config: &Config) {
+    pub(crate) async fn reload(&mut self, config: &Config) {
         self.closed.retain(|task| !task.is_finished());
         let mut wanted = places(config);
         let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.open).into_iter().partition(|open| {
@@ -78,7 +84,16 @@ impl Listeners {
             self.closed.extend(tasks);
         }
         for place in wanted {
-            if let Err(error) = self.open_one(place) {
+            let mut opened = self.open_one(place.clone());
+            // Where it was only changed, the old one may not be closed yet.
+            for _ in 0..OPEN_RETRIES {
+                if opened.is_ok() {
+                    break;
+                }
+                sleep(OPEN_RETRY_DELAY).await;
+                opened = self.open_one(place.clone());
+            }
+            if let Err(error) = opened {
                 error!(error = format!("{error:#}"), "listener not opened");
             }
         }

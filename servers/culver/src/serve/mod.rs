@@ -27,7 +27,7 @@ use tracing::{info, warn};
 use self::{host::Host, listeners::Listeners, logging::Logging, notify::Passed, reload::Reloads};
 use crate::{
     config::{Config, Overlay},
-    stores::{Stores, env_options},
+    stores::{Stores, env_options, password_file},
 };
 
 /// Serves until SIGINT or SIGTERM.
@@ -42,7 +42,7 @@ pub(crate) fn run(overlay: &Overlay) -> anyhow::Result<()> {
     open_files::raise_limit(*config.limits.connections_max);
     let env = Env::new(Arc::new(RealDisk::new()), env_options(&config.storage));
     let stores = Stores::open(&config, env.clone())?;
-    let users = PasswordFile::new(config.path(&config.users.passwd_file));
+    let users = password_file(&config);
     let first_user = make_first_user(&config, &users)?;
     if *config.storage.check_at_start {
         stores.recover(&users.names()?);
@@ -139,7 +139,7 @@ async fn serve(
         match signals.next().await {
             Asked::Reload => {
                 notify::reloading();
-                reloads.reload(&host, &mut listeners);
+                reloads.reload(&host, &mut listeners).await;
                 notify::ready();
             }
             Asked::End(signal) => {

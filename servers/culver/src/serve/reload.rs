@@ -28,7 +28,7 @@ impl Reloads {
 
     /// Reads it again. Where anything is wrong with it, everything is logged and the old one stays. Blocks for as long
     /// as reading a few small files does.
-    pub(crate) fn reload(&mut self, host: &Host, listeners: &mut Listeners) {
+    pub(crate) async fn reload(&mut self, host: &Host, listeners: &mut Listeners) {
         let (config, problems) = Config::load(&self.overlay);
         for problem in problems.in_order() {
             warn!("{}", problem.on_one_line());
@@ -44,7 +44,7 @@ impl Reloads {
         if let Err(error) = self.logging.reload(&config) {
             warn!(error = format!("{error:#}"), "the log goes on as before");
         }
-        listeners.reload(&config);
+        listeners.reload(&config).await;
         for key in waiting_for_restart(&self.started, &config) {
             warn!(key, "this setting changed and takes effect at the next start");
         }

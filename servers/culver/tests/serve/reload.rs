@@ -43,8 +43,19 @@ fn users_limits_listeners_and_levels_change_without_a_restart() {
     assert_eq!(replies[0].0, 552, "{replies:?}");
     session.ok("NOOP").unwrap();
 
+    // The same place with another kind of TLS.
+    program.configure(&more.replace("\"none\"\n[limits]", "\"starttls\"\n[limits]"));
+    program.reload();
+    let capabilities = Imap::connect(new).unwrap().ok("CAPABILITY").unwrap();
+    assert!(String::from_utf8_lossy(&capabilities.untagged[0]).contains(" STARTTLS"), "{capabilities:?}");
+
     // The listener goes; the session on it stays.
-    let mut on_it = Imap::login(new, "cyd", "secret").unwrap();
+    let mut on_it = None;
+    program.wait_for("cyd's first session has ended", |_| {
+        on_it = Imap::login(new, "cyd", "secret").ok();
+        on_it.is_some()
+    });
+    let mut on_it = on_it.unwrap();
     program.configure(LISTENERS);
     program.reload();
     program.wait_for("the listener is closed", |_| TcpStream::connect(new).is_err());
