@@ -9,7 +9,7 @@ use super::{
     log_file::{LogFile, Opened},
 };
 use crate::{
-    log::{Change, Origin, Transactions},
+    log::{Change, ModseqCounter, Origin, Record, Transactions},
     state::{LogPosition, State},
 };
 
@@ -110,6 +110,25 @@ impl MailboxIndex {
         Ok(ChangesSince::Changes { changes: gathered.finish(&state), now })
     }
 
+    /// The UIDs of messages that were expunged under a larger mod-sequence than `since`, up to a state. `None`: the logs do
+    /// not reach back that far. Costs reading the log, and the one before it if need be.
+    pub fn expunged_since(&self, since: u64, until: &State) -> Result<Option<UidSet>> {
+        let Some(now) = until.position() else { return Ok(None) };
+        let log = self.log_file();
+        let log = if log.seq() == now.file_seq { Some(log) } else { self.open_log(now.file_seq)? };
+        let Some(log) = log else { return Ok(None) };
+        let reaches = |log: &LogFile| (1..=since).contains(&log.header.initial_modseq.get());
+        let mut gone = ExpungedSince { since, uids: UidSet::new() };
+        if !reaches(&log) {
+            let before = self.open_log(log.header.prev_file_seq.get())?;
+            let Some(before) = before.filter(|before| reaches(before)) else { return Ok(None) };
+            if !gone.read(&before, log.header.prev_file_offset.get())? {
+                return Ok(None);
+            }
+        }
+        Ok(gone.read(&log, now.offset)?.then_some(gone.uids))
+    }
+
     /// The log with this number, if it is still there.
     fn open_log(&self, file_seq: u32) -> Result<Option<std::sync::Arc<LogFile>>> {
         for path in [&self.paths.log, &self.paths.log2] {
@@ -122,6 +141,65 @@ impl MailboxIndex {
         }
         Ok(None)
     }
+}
+
+/// Expunges with a larger mod-sequence than one.
+struct ExpungedSince {
+    since: u64,
+    uids: UidSet,
+}
+
+impl ExpungedSince {
+    /// Goes over a log from its beginning; `false` if it cannot be followed.
+    fn read(&mut self, log: &LogFile, to: u32) -> Result<bool> {
+        let header = &log.header;
+        let mut counter = ModseqCounter::new(header.initial_modseq.get(), header.minor_version);
+        let since = self.since;
+        read_between(log, header.records_start(), to, |record, change| {
+            counter.count(record, change);
+            if counter.value() > since && record.origin() == Origin::External {
+                expunged_by(change, &mut self.uids);
+            }
+        })
+    }
+}
+
+/// Adds the UIDs that an expunge names.
+fn expunged_by(change: &Change<'_>, to: &mut UidSet) {
+    match change {
+        Change::Expunge(ranges) => ranges.iter().for_each(|r| insert(to, r.uid1.get(), r.uid2.get())),
+        Change::ExpungeGuid(messages) => messages.iter().for_each(|m| insert(to, m.uid.get(), m.uid.get())),
+        _ => {}
+    }
+}
+
+fn insert(set: &mut UidSet, uid1: u32, uid2: u32) {
+    if let (Some(first), Some(last)) = (Uid::new(uid1), Uid::new(uid2)) {
+        set.insert_range(first..=last);
+    }
+}
+
+/// Goes over a log from one transaction's beginning to another's; `false` when these are no such places.
+fn read_between(log: &LogFile, mut from: u32, to: u32, mut note: impl FnMut(&Record<'_>, &Change<'_>)) -> Result<bool> {
+    if from < log.header.records_start() || from > to {
+        return Ok(false);
+    }
+    let mut window = WINDOW_LEN;
+    while from < to {
+        let want = window.min((to - from) as usize);
+        let bytes = log.read(from, want)?;
+        let mut transactions = Transactions::new(&bytes, from);
+        for transaction in transactions.by_ref().map_while(std::result::Result::ok) {
+            transaction.changes().for_each(|(record, change)| note(&record, &change));
+        }
+        let end = transactions.end();
+        if end == from && (want == (to - from) as usize || bytes.len() < want) {
+            return Ok(false);
+        }
+        window = if end == from { window.saturating_mul(2) } else { WINDOW_LEN };
+        from = end;
+    }
+    Ok(true)
 }
 
 fn position_of(state: &State) -> FeedPosition {
@@ -138,34 +216,11 @@ struct Gathered {
 
 impl Gathered {
     /// Goes over a log from one transaction's beginning to another's; `false` when these are no such places.
-    fn read(&mut self, log: &LogFile, mut from: u32, to: u32) -> Result<bool> {
-        if from < log.header.records_start() || from > to {
-            return Ok(false);
-        }
-        let mut window = WINDOW_LEN;
-        while from < to {
-            let want = window.min((to - from) as usize);
-            let bytes = log.read(from, want)?;
-            let mut transactions = Transactions::new(&bytes, from);
-            for transaction in transactions.by_ref().map_while(std::result::Result::ok) {
-                transaction.changes().for_each(|(record, change)| self.note(record.origin(), &change));
-            }
-            let end = transactions.end();
-            if end == from && (want == (to - from) as usize || bytes.len() < want) {
-                return Ok(false);
-            }
-            window = if end == from { window.saturating_mul(2) } else { WINDOW_LEN };
-            from = end;
-        }
-        Ok(true)
+    fn read(&mut self, log: &LogFile, from: u32, to: u32) -> Result<bool> {
+        read_between(log, from, to, |record, change| self.note(record.origin(), change))
     }
 
     fn note(&mut self, origin: Origin, change: &Change<'_>) {
-        let insert = |set: &mut UidSet, uid1: u32, uid2: u32| {
-            if let (Some(first), Some(last)) = (Uid::new(uid1), Uid::new(uid2)) {
-                set.insert_range(first..=last);
-            }
-        };
         match change {
             Change::Append(messages) => {
                 messages.iter().for_each(|m| insert(&mut self.appended, m.uid.get(), m.uid.get()))
@@ -182,12 +237,7 @@ impl Gathered {
             Change::ModseqUpdate(updates) => {
                 updates.iter().for_each(|u| insert(&mut self.flags, u.uid.get(), u.uid.get()));
             }
-            Change::Expunge(ranges) if origin == Origin::External => {
-                ranges.iter().for_each(|r| insert(&mut self.expunged, r.uid1.get(), r.uid2.get()));
-            }
-            Change::ExpungeGuid(messages) if origin == Origin::External => {
-                messages.iter().for_each(|m| insert(&mut self.expunged, m.uid.get(), m.uid.get()));
-            }
+            change if origin == Origin::External => expunged_by(change, &mut self.expunged),
             _ => {}
         }
     }

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use mailindex::state::{State, diff};
 use mailtypes::{Keyword, ModSeq, SeqNum, Uid, UidSet, UidValidity};
 
-use super::{Indexed, body::IndexedBody, indexed_of, scan};
+use super::{Indexed, body::IndexedBody, from_index, indexed_of, scan};
 use crate::traits::{
     Body, Changes, Columns, Cursor, Expunges, FileIdentity, Freshness, Mailbox, Result, Rows, ScanBudget, StorageError,
-    View, ViewAs,
+    View, ViewAs, unshown,
 };
 
 /// A snapshot of a mailbox.
@@ -163,6 +163,15 @@ impl View for IndexedView {
         let mut uids = self.state.uids();
         self.ghosts.iter().for_each(|uid| uids.insert(*uid));
         uids
+    }
+
+    fn vanished(&self, since: ModSeq, among: &UidSet) -> Result<UidSet> {
+        let shown = self.uids();
+        let gone = self.mailbox.index.expunged_since(since.value(), &self.state);
+        match gone.map_err(|e| from_index(&self.mailbox.name, &e))? {
+            Some(gone) => Ok(among.intersection(&gone).difference(&shown)),
+            None => Ok(unshown(self.uid_next(), &shown, among)),
+        }
     }
 
     fn freshness(&self) -> Freshness {

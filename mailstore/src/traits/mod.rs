@@ -26,4 +26,5 @@ pub use mailbox::{
 pub use rows::{ArenaRange, Column, Columns, HeaderRange, Row, Rows};
 pub(crate) use ticket::Drive;
 pub use ticket::{Completer, Ticket};
+pub(crate) use view::unshown;
 pub use view::{Body, Changes, Cursor, Expunges, FileIdentity, Freshness, ScanBudget, Section, View};

@@ -35,9 +35,7 @@ pub trait View: Send {
     /// knows no history and names all that are not shown; linear in the ranges of both sets.
     fn vanished(&self, since: ModSeq, among: &UidSet) -> Result<UidSet> {
         let _ = since;
-        let next = self.uid_next().value();
-        let used = Uid::new(next.saturating_sub(1)).map_or_else(UidSet::new, |last| UidSet::from(Uid::MIN..=last));
-        Ok(among.intersection(&used).difference(&self.uids()))
+        Ok(unshown(self.uid_next(), &self.uids(), among))
     }
 
     /// Whether anything changed since the last sync, as far as can be told without a system call.
@@ -84,6 +82,13 @@ pub struct FileIdentity {
     pub name: Vec<u8>,
     /// The GUID.
     pub guid: Vec<u8>,
+}
+
+/// Those of `among` that were given to messages and are not shown.
+pub(crate) fn unshown(uid_next: Uid, shown: &UidSet, among: &UidSet) -> UidSet {
+    let last = Uid::new(uid_next.value().saturating_sub(1));
+    let used = last.map_or_else(UidSet::new, |last| UidSet::from(Uid::MIN..=last));
+    among.intersection(&used).difference(shown)
 }
 
 /// Where a scan goes on: at the first UID that is not smaller.

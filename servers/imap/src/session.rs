@@ -117,8 +117,7 @@ impl Session {
         write::greeting(&mut self.wire.output, &capabilities, "Culver ready.");
         loop {
             let limits = &self.ctx.limits;
-            if self.wire.output.len() >= limits.output_step_len
-                || self.unsent_commands >= limits.pipelined_commands_max
+            if self.wire.output.len() >= limits.output_step_len || self.unsent_commands >= limits.pipelined_commands_max
             {
                 self.wire.flush().await?;
                 self.unsent_commands = 0;

@@ -234,3 +234,31 @@ async fn quick_resynchronization() {
     let told = client.ok(format!("UID FETCH 3:* (FLAGS) (CHANGEDSINCE {known} VANISHED)")).await;
     assert!(told.starts_with("* VANISHED (EARLIER) 5\r\n* 5 FETCH (UID 7 "), "{told}");
 }
+
+/// The backends with a log tell what vanished since, and no more.
+#[tokio::test]
+async fn what_vanished_before_is_not_told_again() {
+    for host in [Host::on_sdbox(), Host::on_maildir()] {
+        for _ in 0..6 {
+            host.put("INBOX", MAIL, Flags::NONE);
+        }
+        let mut client = host.log_in().await;
+        client.ok("ENABLE QRESYNC").await;
+        let validity = number_after(&client.ok("SELECT INBOX").await, "UIDVALIDITY");
+        client.ok("STORE 2 +FLAGS.SILENT (\\Deleted)").await;
+        let known = number_after(&client.ok("EXPUNGE").await, "tag OK [HIGHESTMODSEQ");
+        client.ok("UID STORE 4:5 +FLAGS.SILENT (\\Deleted)").await;
+        client.ok("EXPUNGE").await;
+        host.put("INBOX", MAIL, Flags::NONE);
+        client.ok("NOOP").await;
+        client.ok("UID STORE 7 +FLAGS.SILENT (\\Deleted)").await;
+        client.ok("EXPUNGE").await;
+        let told = client.ok(format!("SELECT INBOX (QRESYNC ({validity} {known}))")).await;
+        assert!(told.contains("* VANISHED (EARLIER) 4:5,7\r\n"), "{told}");
+        let told = client.ok(format!("UID FETCH 1:6 (FLAGS) (CHANGEDSINCE {known} VANISHED)")).await;
+        assert!(told.contains("* VANISHED (EARLIER) 4:5\r\n"), "{told}");
+        // From before the beginning: all that are gone.
+        let told = client.ok("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 1 VANISHED)").await;
+        assert!(told.contains("* VANISHED (EARLIER) 2,4:5,7\r\n"), "{told}");
+    }
+}
