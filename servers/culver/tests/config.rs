@@ -212,6 +212,8 @@ fn the_example_is_right() {
         })
         .map(|line| format!("{line}\n"))
         .collect();
+    fs::create_dir_all(place.path().join("culver-data")).unwrap();
+    fs::write(place.path().join("culver-data/users"), "").unwrap();
     let said = check(&place, &without_files);
     assert!(said.is_ok && said.out.ends_with("no errors\n"), "{}{}", said.out, said.err);
     for section in ["listener", "storage", "users", "tls", "limits", "log"] {
