@@ -36,11 +36,13 @@ mod search;
 mod select;
 mod selected;
 mod session;
+mod sort;
 mod special_use;
 mod starttls;
 mod state;
 mod store;
 mod sync;
+mod thread;
 mod wire;
 
 pub use context::SessionContext;

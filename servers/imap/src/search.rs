@@ -121,7 +121,7 @@ pub(crate) fn sync_after(uid: bool, key: &SearchKey) -> Sync {
 }
 
 /// Whether a key is in a key. Recurses as deep as the parser lets keys be.
-fn has_key(key: &SearchKey, is_it: &impl Fn(&SearchKey) -> bool) -> bool {
+pub(crate) fn has_key(key: &SearchKey, is_it: &impl Fn(&SearchKey) -> bool) -> bool {
     match key {
         SearchKey::And(keys) => keys.iter().any(|key| has_key(key, is_it)),
         SearchKey::Or(a, b) => has_key(a, is_it) || has_key(b, is_it),
@@ -131,7 +131,7 @@ fn has_key(key: &SearchKey, is_it: &impl Fn(&SearchKey) -> bool) -> bool {
 }
 
 /// Puts the messages that `$` names in its place. Recurses as deep as the parser lets keys be.
-fn with_saved_result(key: SearchKey, selected: &Selected) -> SearchKey {
+pub(crate) fn with_saved_result(key: SearchKey, selected: &Selected) -> SearchKey {
     let put = |key| with_saved_result(key, selected);
     match key {
         SearchKey::And(keys) => SearchKey::And(keys.into_iter().map(put).collect()),

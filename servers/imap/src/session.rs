@@ -233,9 +233,9 @@ impl Session {
                 write::id(&mut self.wire.output, &[("name", Some("Culver"))]);
                 self.finish(&tag, Sync::ALL, "ID completed.").await
             }
-            Command::Compress { algorithm } => self.compress(&tag, &algorithm).await,
             Command::StartTls => self.starttls(&tag).await,
             Command::Authenticate { mechanism, initial } => self.authenticate(&tag, &mechanism, initial).await,
+            Command::Compress { algorithm } => self.compress(&tag, &algorithm).await,
             Command::Login { user, password } => self.login(&tag, &user, password).await,
             command => match &self.state {
                 State::NotAuthenticated | State::Broken => self.bad(&tag, "Please login first."),
@@ -276,8 +276,8 @@ impl Session {
             Command::Expunge => self.expunge(&tag, None).await,
             Command::UidExpunge { set } => self.expunge(&tag, Some(set)).await,
             Command::Search(search) => self.search(&tag, search).await,
-            Command::Sort(_) => self.no(&tag, Some(Code::Cannot), "SORT is not available."),
-            Command::Thread(_) => self.no(&tag, Some(Code::Cannot), "THREAD is not available."),
+            Command::Sort(sort) => self.sort(&tag, sort).await,
+            Command::Thread(thread) => self.thread(&tag, thread).await,
             Command::Fetch(fetch) => self.fetch(&tag, fetch).await,
             Command::Store(store) => self.store(&tag, store).await,
             Command::Copy { uid, set, mailbox } => self.copy(&tag, uid, &set, &mailbox).await,

@@ -4,6 +4,7 @@
 //! client takes it, and the next step follows. `\Seen` is set by one batch for all messages of a scan whose text was
 //! begun.
 
+mod binary;
 mod plan;
 mod run;
 mod text;
@@ -25,6 +26,7 @@ use crate::{
 };
 
 use self::{
+    binary::BinaryFailure,
     plan::Plan,
     run::{FetchRun, Progress},
 };
@@ -38,6 +40,8 @@ struct Fetched {
     missing: bool,
     /// Why some could not be served.
     failed: Option<StorageError>,
+    /// Why some parts could not be decoded.
+    undecodable: Option<BinaryFailure>,
 }
 
 impl Session {
@@ -70,6 +74,10 @@ impl Session {
         match fetched {
             Ok(Fetched { failed: Some(error), .. }) | Err(error) => {
                 self.storage_error(tag, "FETCH", &error, Target::Other)
+            }
+            Ok(Fetched { undecodable: Some(failure), .. }) => {
+                let (code, text) = failure.answer().unzip();
+                self.no(tag, code, text.unwrap_or("A part cannot be decoded."))
             }
             // RFC 2180 §4.1.2. A UID that names nothing is no error (RFC 3501 §6.4.8).
             Ok(Fetched { missing: true, .. }) if !uid => {
@@ -160,7 +168,7 @@ impl Session {
         {
             return Ok(Err(error));
         }
-        Ok(Ok(Fetched { missing: run.missing, failed: run.failed.take() }))
+        Ok(Ok(Fetched { missing: run.missing, failed: run.failed.take(), undecodable: run.undecodable.take() }))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a FETCH needs of each message, decided once a command.
 
+use std::num::NonZeroU32;
+
 use imap_proto::{FetchItem, Partial, Section, SectionText};
 use mailstore::{Column, Columns};
 
@@ -27,7 +29,16 @@ pub(super) enum Item {
     Envelope,
     Body,
     BodyStructure,
+    Preview,
     Text(Text),
+    Binary(Binary),
+    BinarySize(Vec<NonZeroU32>),
+}
+
+/// A text with its transfer encoding undone.
+pub(super) struct Binary {
+    pub(super) part: Vec<NonZeroU32>,
+    pub(super) partial: Option<Partial>,
 }
 
 /// A text: some bytes of the message.
@@ -79,7 +90,7 @@ impl Plan {
         }
         for (place, item) in items.iter().enumerate() {
             // An item asked for twice is told once; but each text as often as it is asked for.
-            let is_text = matches!(item, FetchItem::BodySection { .. });
+            let is_text = matches!(item, FetchItem::BodySection { .. } | FetchItem::Binary { .. });
             if !is_text && items.iter().take(place).any(|before| before == item) {
                 continue;
             }
@@ -95,6 +106,10 @@ impl Plan {
                 FetchItem::SaveDate => plan.column(Column::SaveDate, Item::SaveDate),
                 FetchItem::EmailId => plan.column(Column::Guid, Item::EmailId),
                 FetchItem::ThreadId => Item::ThreadId,
+                FetchItem::Preview { lazy: false } => plan.column(Column::Preview, Item::Preview),
+                FetchItem::Preview { lazy: true } => plan.column(Column::CachedPreview, Item::Preview),
+                FetchItem::Binary { part, partial, .. } => plan.opened(Item::Binary(Binary { part, partial })),
+                FetchItem::BinarySize { part } => plan.opened(Item::BinarySize(part)),
                 FetchItem::Rfc822 => plan.rfc822("RFC822", None),
                 FetchItem::Rfc822Header => plan.rfc822("RFC822.HEADER", Some(What::Header)),
                 FetchItem::Rfc822Text => plan.rfc822("RFC822.TEXT", Some(What::Text)),
@@ -117,6 +132,12 @@ impl Plan {
     fn column(&mut self, column: Column, item: Item) -> Item {
         self.columns = std::mem::take(&mut self.columns).with(column);
         item
+    }
+
+    /// An item for which the message's parts are looked at.
+    fn opened(&mut self, item: Item) -> Item {
+        self.needs_body = true;
+        self.column(Column::Parts, item)
     }
 
     fn rfc822(&mut self, name: &'static str, what: Option<What>) -> Item {

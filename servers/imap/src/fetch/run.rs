@@ -13,6 +13,7 @@ use crate::{
 };
 
 use super::{
+    binary::BinaryFailure,
     plan::{Item, Plan},
     text::{Found, Message},
 };
@@ -40,6 +41,8 @@ pub(super) struct FetchRun {
     pub(super) missing: bool,
     /// Why a message could not be served: the first of them.
     pub(super) failed: Option<StorageError>,
+    /// A part could not be decoded (RFC 3516 §4.3): the first of them.
+    pub(super) undecodable: Option<BinaryFailure>,
     /// Messages told of without a text, since this was last taken.
     pub(super) fetched: u64,
     /// Messages told of with a text, since this was last taken.
@@ -79,6 +82,7 @@ impl FetchRun {
             seen_commit: None,
             missing: false,
             failed: None,
+            undecodable: None,
             fetched: 0,
             bodies: 0,
         }
@@ -193,6 +197,19 @@ impl FetchRun {
             }
             let Some(item) = self.plan.items.get(message.item) else { break };
             message.item += 1;
+            let binary = match item {
+                Item::Binary(binary) => message.begin_binary(binary, &self.rows, out),
+                Item::BinarySize(part) => message.binary_size(part, &self.rows, out),
+                _ => Ok(()),
+            };
+            match binary {
+                Err(BinaryFailure::Storage(error)) => _ = self.failed.get_or_insert(error),
+                Err(failure) => _ = self.undecodable.get_or_insert(failure),
+                Ok(()) => {}
+            }
+            if matches!(item, Item::Binary(_) | Item::BinarySize(_)) {
+                continue;
+            }
             if let Some(error) = write_item(&mut message, item, &self.rows, out) {
                 tracing::warn!(uid = %message.row.uid, %error, "part of a message cannot be fetched");
                 self.failed.get_or_insert(error);
@@ -240,6 +257,9 @@ fn write_item(message: &mut Message, item: &Item, rows: &Rows, out: &mut Vec<u8>
         },
         // Threads are not kept (RFC 8474 §5.2).
         Item::ThreadId => fetch.nil("THREADID"),
+        Item::Preview => fetch.preview(row.preview.and_then(|range| std::str::from_utf8(rows.text(range)).ok())),
+        // Written where their text is found.
+        Item::Binary(_) | Item::BinarySize(_) => {}
         Item::InternalDate => match row.internal_date {
             Some(date) => fetch.internal_date(date),
             None => text_column("INTERNALDATE", None),

@@ -1,10 +1,15 @@
 //! Texts of a message: which bytes they are, and their reading piece by piece.
 
+use std::num::NonZeroU32;
+
 use imap_proto::{Partial, write::FetchWriter};
 use mailmime::{HeaderEnding, HeaderSelection, PartTree, decode_mime_parts, write_header_fields};
 use mailstore::{Body, Row, Rows, Section, StorageError};
 
-use super::plan::{Label, Source, Text, What};
+use super::{
+    binary::{BinaryFailure, BinaryText},
+    plan::{Binary, Label, Source, Text, What},
+};
 
 /// Longest header from which fields are picked (`HEADER.FIELDS.NOT`, or fields of a part), in bytes; fields behind it
 /// are not seen. `mailmime` looks no further into one either.
@@ -25,9 +30,16 @@ pub(super) struct Message {
 
 /// Bytes of a literal that are still to come.
 pub(super) struct Stream {
-    section: Section,
-    offset: u64,
+    origin: Origin,
     left: u64,
+}
+
+/// Where they come from.
+enum Origin {
+    /// A stretch of the message, from an offset in it.
+    Stretch(Section, u64),
+    /// A text that is decoded, of which so many bytes are passed over.
+    Binary(BinaryText, u64),
 }
 
 /// What an item's bytes turned out to be.
@@ -151,7 +163,7 @@ impl Message {
             Label::Rfc822(name) => fetch.literal_head(name, left),
         }
         match (section, found) {
-            (Some(section), _) => self.stream = Some(Stream { section, offset, left }),
+            (Some(section), _) => self.stream = Some(Stream { origin: Origin::Stretch(section, offset), left }),
             (None, Found::Bytes(bytes)) => {
                 let (from, to) = (offset as usize, (offset + left) as usize);
                 let mut shown = bytes.get(from..to).unwrap_or_default().to_vec();
@@ -162,30 +174,97 @@ impl Message {
         }
     }
 
+    /// Writes BINARY's name and head; its text is to be streamed.
+    pub(super) fn begin_binary(&mut self, item: &Binary, rows: &Rows, out: &mut Vec<u8>) -> Result<(), BinaryFailure> {
+        let origin = item.partial.map(|partial| partial.offset);
+        let found = self.binary(&item.part, rows)?;
+        let len = match &found {
+            Some(text) => text.len(self.body()?)?,
+            None => 0,
+        };
+        let (offset, left) = cut(len, item.partial);
+        let is_binary = found.as_ref().is_some_and(|text| text.is_binary);
+        self.writer(out).binary_head(&item.part, origin, left, is_binary);
+        self.begun = true;
+        self.stream = found.map(|text| Stream { origin: Origin::Binary(text, offset), left });
+        Ok(())
+    }
+
+    /// Writes BINARY.SIZE.
+    pub(super) fn binary_size(
+        &mut self,
+        part: &[NonZeroU32],
+        rows: &Rows,
+        out: &mut Vec<u8>,
+    ) -> Result<(), BinaryFailure> {
+        let len = match self.binary(part, rows)? {
+            Some(text) => text.len(self.body()?)?,
+            None => 0,
+        };
+        self.writer(out).binary_size(part, len);
+        self.begun = true;
+        Ok(())
+    }
+
+    fn binary(&mut self, part: &[NonZeroU32], rows: &Rows) -> Result<Option<BinaryText>, BinaryFailure> {
+        let path: Vec<u32> = part.iter().map(|number| number.get()).collect();
+        let tree = self.tree(rows)?.clone();
+        BinaryText::find(self.body()?, &tree, &path)
+    }
+
     /// Reads on into the output until that has `len_max` bytes or the literal is whole; says which.
     pub(super) fn stream(&mut self, out: &mut Vec<u8>, len_max: usize) -> Result<bool, StorageError> {
         let Some(mut stream) = self.stream.take() else { return Ok(true) };
+        let uid = self.row.uid;
         let body = self.body()?;
         while stream.left > 0 && out.len() < len_max {
             let filled = out.len();
             let room = (len_max - filled).min(usize::try_from(stream.left).unwrap_or(usize::MAX));
-            out.resize(filled + room, 0);
-            let read = match out.get_mut(filled..) {
-                Some(buf) => body.read_at(stream.section, stream.offset, buf)?,
-                None => 0,
+            let goes_on = match &mut stream.origin {
+                Origin::Stretch(section, offset) => {
+                    out.resize(filled + room, 0);
+                    let read = match out.get_mut(filled..) {
+                        Some(buf) => body.read_at(*section, *offset, buf)?,
+                        None => 0,
+                    };
+                    out.truncate(filled + read);
+                    mask_nuls(out.get_mut(filled..).unwrap_or_default());
+                    *offset += read as u64;
+                    read > 0
+                }
+                Origin::Binary(text, skip) => read_binary(text, skip, stream.left, body, out)?,
             };
-            out.truncate(filled + read);
-            mask_nuls(out.get_mut(filled..).unwrap_or_default());
-            if read == 0 {
-                return Err(StorageError::Io(format!("message {} ends early", self.row.uid)));
+            if !goes_on {
+                return Err(StorageError::Io(format!("message {uid} ends early")));
             }
-            stream.offset += read as u64;
-            stream.left -= read as u64;
+            stream.left -= (out.len() - filled) as u64;
         }
         let is_whole = stream.left == 0;
         self.stream = (!is_whole).then_some(stream);
         Ok(is_whole)
     }
+}
+
+/// Appends more of a decoded text, `left` bytes at most, without those that are to be passed over. False at its end.
+fn read_binary(
+    text: &mut BinaryText,
+    skip: &mut u64,
+    left: u64,
+    body: &mut dyn Body,
+    out: &mut Vec<u8>,
+) -> Result<bool, StorageError> {
+    let mut piece = Vec::new();
+    let goes_on = text.read(body, &mut piece).map_err(|failure| match failure {
+        BinaryFailure::Storage(error) => error,
+        // It was read to its end a moment ago.
+        failure => StorageError::Io(format!("a part changed while it was read: {failure:?}")),
+    })?;
+    let skipped = usize::try_from(*skip).unwrap_or(usize::MAX).min(piece.len());
+    *skip -= skipped as u64;
+    let rest = piece.get(skipped..).unwrap_or_default();
+    let len = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+    out.extend_from_slice(rest.get(..len).unwrap_or_default());
+    Ok(goes_on)
 }
 
 /// No literal may hold a NUL (RFC 9051 §4.3). Delivered mail sometimes does, and is shown as Dovecot shows it.

@@ -1,6 +1,8 @@
 //! A session over a pipe, with the backend in memory, and a client that reads with the protocol crate's own decoder.
 
 #[cfg(test)]
+mod binary;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod hostile;
@@ -11,6 +13,8 @@ mod messages;
 #[cfg(test)]
 mod mod_sequences;
 #[cfg(test)]
+mod preview;
+#[cfg(test)]
 mod pipelining;
 #[cfg(test)]
 mod saved_results;
@@ -19,6 +23,10 @@ mod secure;
 #[cfg(test)]
 mod session;
 #[cfg(test)]
+mod sort;
+#[cfg(test)]
 mod storms;
+#[cfg(test)]
+mod thread;
 #[cfg(test)]
 mod two_sessions;
