@@ -11,11 +11,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use mailfs::RealDisk;
+use mailfs::{OpenMode, RealDisk, sim::SimDisk};
 use mailindex::{
     engine::{
-        CommitError, CommitOp, CommitOutcome, CommitPoint, Env, EnvOptions, Fsync, MailboxIndex, MessageStore, OpError,
-        StoreError,
+        Background, CommitError, CommitOp, CommitOutcome, CommitPoint, Env, EnvOptions, Fsync, MailboxIndex,
+        MessageStore, OpError, StoreError,
     },
     log::{FlagChange as LogFlagChange, Origin},
     state::{RawIndexHeader, RecordFlags},
@@ -479,15 +479,30 @@ fn flags_that_others_left_in_the_log_are_written() {
 
 #[test]
 fn old_files_in_tmp_go() {
-    let place = Place::new();
-    drop(place.inbox());
-    let old = place.root().join("tmp/old");
-    fs::write(&old, "x").unwrap();
-    // Its inode is young, whatever its time says: somebody may be writing it.
-    let file = fs::File::options().write(true).open(&old).unwrap();
-    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)).unwrap();
-    drop(place.inbox());
-    assert!(old.exists());
+    const HOUR: Duration = Duration::from_secs(3600);
+    let fs = SimDisk::new().as_file_system();
+    let open = || {
+        let options = EnvOptions { background: Background::Manual, ..EnvOptions::default() };
+        let env = Env::new(Arc::clone(&fs), options);
+        let options = MaildirOptions::default();
+        let storage = MaildirStorage::create(&env, Path::new("/mail"), &MaildirPlaces::default(), options).unwrap();
+        drop(storage.mailbox(&MailboxName::inbox()).unwrap());
+    };
+    open();
+    let put = |name: &str| {
+        let file = fs.open(&Path::new("/mail/tmp").join(name), OpenMode::CreateNew { mode: 0o600 }).unwrap();
+        // That may be the mail's time, and says nothing about who writes it.
+        file.set_modified(SystemTime::UNIX_EPOCH + HOUR).unwrap();
+    };
+    let names = || fs.read_dir(Path::new("/mail/tmp")).unwrap().len();
+    put("old");
+    fs.sleep(30 * HOUR);
+    put("young");
+    open();
+    assert_eq!(names(), 2);
+    fs.sleep(30 * HOUR);
+    open();
+    assert_eq!(names(), 1);
 }
 
 #[test]

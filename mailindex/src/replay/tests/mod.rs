@@ -318,6 +318,29 @@ fn requests_wait_for_the_tail() {
 }
 
 #[test]
+fn flags_are_asked_for_until_the_tail_moves() {
+    let mut t = Transaction::new();
+    (1..=5).for_each(|n| t.append(uid(n), Flags::NONE));
+    let state = replay(&fresh(), &t.encode(&fresh()).unwrap()[0].bytes);
+    let mut t = Transaction::new();
+    // Of the messages that are not there nothing is asked.
+    t.flags(&UidSet::from(uid(4)..=uid(9)), FlagChange::add(Flags::ALL), Origin::Internal);
+    t.flags(&UidSet::from(uid(1)..=uid(1)), FlagChange::add(Flags::ALL), Origin::External);
+    let state = replay(&state, &t.encode(&state).unwrap()[0].bytes);
+    let between = state.position().unwrap().offset;
+    assert_eq!(state.requested_flags(0), UidSet::from(uid(4)..=uid(5)));
+    let mut t = Transaction::new();
+    t.keyword(KeywordAction::Add, &Keyword::new("word").unwrap(), &UidSet::from(uid(2)..=uid(2)), Origin::Internal);
+    let state = replay(&state, &t.encode(&state).unwrap()[0].bytes);
+    assert_eq!(state.requested_flags(between), UidSet::from(uid(2)..=uid(2)));
+    assert_eq!(state.requested_flags(0).count(), 3);
+    let mut t = Transaction::new();
+    t.move_tail();
+    let state = replay(&state, &t.encode(&state).unwrap()[0].bytes);
+    assert!(state.requested_flags(0).is_empty() && !state.has_pending());
+}
+
+#[test]
 fn what_is_wrong_is_told_and_skipped() {
     let state = {
         let mut t = Transaction::new();
