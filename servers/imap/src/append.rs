@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use culver_runtime::METRICS;
 use imap_proto::{AppendMessage, FlagList, Mailbox as WireMailbox, Tag, write::Code};
-use mailstore::{Batch, BatchItem, Mailbox, Result as StorageResult, Save, SaveMeta, Saved, StorageError};
+use mailstore::{Batch, BatchItem, Mailbox, NulPolicy, Result as StorageResult, Save, SaveMeta, Saved, StorageError};
 use mailtypes::UidSet;
 
 use crate::{
@@ -212,7 +212,9 @@ impl Incomplete {
         let mut save = match save {
             Some(save) => save,
             None => {
-                let meta = SaveMeta { internal_date: message.date, guid: None, ..SaveMeta::default() };
+                // A literal8 may have NULs (RFC 3516 §4.4), and they are what the client wants kept.
+                let nuls = message.binary.then_some(NulPolicy::Keep);
+                let meta = SaveMeta { internal_date: message.date, nuls, ..SaveMeta::default() };
                 mailbox.begin_save(meta, Some(message.len))?
             }
         };

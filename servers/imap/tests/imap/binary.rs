@@ -97,3 +97,17 @@ async fn large_parts_are_streamed() {
         assert!(answer.contains(&format!("~{{7}}\r\n{})", &whole[offset..offset + 7])), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn messages_with_nuls_are_taken_in_a_literal8() {
+    let host = Host::new();
+    let mut client = host.select().await;
+    let message = b"Content-Transfer-Encoding: binary\r\n\r\na\0b\r\n";
+    let append = |head: &str| [head.as_bytes(), message].concat();
+    client.ok(append(&format!("APPEND INBOX ~{{{}+}}\r\n", message.len()))).await;
+    client.ok("NOOP").await;
+    assert_eq!(client.ok("FETCH 1 BINARY.PEEK[1]").await, told(1, "BINARY[1] ~{5}\r\na\0b\r\n"));
+    assert!(client.ok("FETCH 1 BODY.PEEK[]").await.contains("a\u{fffd}b"), "no other literal has a NUL");
+    let refused = client.command(append(&format!("APPEND INBOX {{{}+}}\r\n", message.len()))).await;
+    assert!(refused.starts_with("tag NO"), "{refused}");
+}
