@@ -54,7 +54,11 @@ fn messages() {
     let mut imap = Imap::login(program.imap(), "ann", "secret").unwrap();
     let large = vec![b'x'; 10_241];
     let answer = imap.append("INBOX", "", None, &large).unwrap();
-    assert!(answer.status == "NO" && answer.text.contains("[TOOBIG]"), "message_len_max: {answer:?}");
+    // The client did not wait for leave to send it: there is no other way to follow than to begin anew.
+    assert!(answer.status == "BAD" && answer.text.contains("[TOOBIG]"), "message_len_max: {answer:?}");
+    let said = talk(program.imap(), b"a LOGIN ann secret\r\nb APPEND INBOX {10241}\r\nc LOGOUT\r\n");
+    assert!(said.contains("b NO [TOOBIG]"), "message_len_max: {said}");
+    let mut imap = Imap::login(program.imap(), "ann", "secret").unwrap();
     let small: &[u8] = b"Subject: x\r\n\r\n";
     let answer = imap.append_many("INBOX", &[("", None, small); 3]).unwrap();
     assert!(answer.status == "NO" && answer.text.contains("Too many messages in one APPEND"), "{answer:?}");
@@ -67,17 +71,14 @@ fn messages() {
 
 /// What is beyond these limits is stored and sent whole; only nobody takes it apart.
 #[test]
-fn parts_and_headers() {
+fn parts() {
     let place = Place::new("limit-mime").unwrap();
-    let limits = "mime_parts_max = 3\nmime_nesting_max = 2\nheader_field_len_max = \"100 B\"";
+    let limits = "mime_parts_max = 3\nmime_nesting_max = 2";
     let program = started(&place, limits);
     let mut imap = Imap::login(program.imap(), "ann", "secret").unwrap();
     let part = "--x\r\nContent-Type: text/plain\r\n\r\nhello\r\n";
     let wide = format!("Content-Type: multipart/mixed; boundary=x\r\n\r\n{}--x--\r\n", part.repeat(10));
-    let long = format!("Subject: {}\r\n\r\nhello\r\n", "y".repeat(500));
-    for message in [&wide, &long] {
-        assert!(imap.append("INBOX", "", None, message.as_bytes()).unwrap().is_ok());
-    }
+    assert!(imap.append("INBOX", "", None, wide.as_bytes()).unwrap().is_ok());
     imap.ok("SELECT INBOX").unwrap();
     let shown = |imap: &mut Imap, what: &str| {
         let lines = imap.ok(what).unwrap().untagged;
@@ -85,10 +86,8 @@ fn parts_and_headers() {
     };
     let structure = shown(&mut imap, "FETCH 1 BODYSTRUCTURE");
     assert!(structure.matches("\"plain\"").count() <= 2, "mime_parts_max: {structure}");
-    let envelope = shown(&mut imap, "FETCH 2 ENVELOPE");
-    assert!(envelope.matches('y').count() <= 100, "header_field_len_max: {envelope}");
-    let whole = shown(&mut imap, "FETCH 2 BODY.PEEK[]");
-    assert!(whole.contains(&"y".repeat(500)));
+    let whole = shown(&mut imap, "FETCH 1 BODY.PEEK[]");
+    assert_eq!(whole.matches("hello").count(), 10);
 }
 
 #[test]
