@@ -3,7 +3,7 @@
 //! Reading never fails: of a damaged file all lines count that make sense, so that a flaw costs the UIDs of its own line
 //! and no others.
 
-use std::fmt::Write;
+use std::{collections::HashMap, fmt::Write};
 
 use mailtypes::{Guid, Uid, UidValidity};
 
@@ -171,17 +171,26 @@ impl Uidlist {
     }
 
     fn read_records<'a>(&mut self, lines: impl Iterator<Item = &'a [u8]>, version: Version, first_line: usize) {
-        let mut bases = std::collections::HashSet::new();
+        let (mut by_base, mut superseded) = (HashMap::new(), Vec::new());
         for (n, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
             let last = self.records.last().map(|record| record.uid);
             let record = Record::parse(line, version).filter(|record| last.is_none_or(|last| record.uid > last));
             match record {
-                Some(record) if bases.insert(record.base.clone()) => self.records.push(record),
-                _ => {
+                // A message that went and came back under its name: the line of its former life may still be there.
+                Some(record) => {
+                    superseded.extend(by_base.insert(record.base.clone(), record.uid));
+                    self.records.push(record);
+                }
+                None => {
                     self.damaged_line.get_or_insert(first_line + n);
                     self.needs_rewrite = true;
                 }
             }
+        }
+        if !superseded.is_empty() {
+            superseded.sort_unstable();
+            self.records.retain(|record| superseded.binary_search(&record.uid).is_err());
+            self.needs_rewrite = true;
         }
     }
 }
@@ -235,11 +244,19 @@ mod tests {
     fn damage_costs_its_own_line() {
         let text = b"3 V5 N9 Gb90cef286a74026beb430000c17ffdbc\n1 :a\nrubbish\n3 :c\n2 :b\n4 :c\n5 :e:2,S\n";
         let list = Uidlist::parse(text);
-        assert_eq!((uids(&list), list.damaged_line), (vec![1, 3, 5], Some(3)));
+        assert_eq!((uids(&list), list.damaged_line), (vec![1, 4, 5], Some(3)));
         assert!(list.needs_rewrite);
         let list = Uidlist::parse(b"?\n4 :c\n");
         assert_eq!((uids(&list), list.damaged_line), (vec![4], Some(1)));
         assert_eq!(Uidlist::parse(b""), Uidlist { damaged_line: Some(1), needs_rewrite: true, ..Uidlist::default() });
+    }
+
+    /// As Dovecot reads it: whoever gave the message its last UID told it to clients.
+    #[test]
+    fn of_two_lines_with_one_name_the_later_counts() {
+        let text = b"3 V5 N9 Gb90cef286a74026beb430000c17ffdbc\n1 :a\n2 :b\n3 :a\n6 :a\n";
+        let list = Uidlist::parse(text);
+        assert_eq!((uids(&list), list.damaged_line, list.needs_rewrite), (vec![2, 6], None, true));
     }
 
     proptest! {
