@@ -51,6 +51,11 @@ fn main() -> anyhow::Result<()> {
             println!("four Culver and four Dovecot processes: {ours:#?}");
             let theirs = both_at_once::run(&program, format, seed, time, both_at_once::Mix::AllDovecot)?;
             println!("eight Dovecot processes: {theirs:#?}");
+            if format.is_maildir() {
+                let alone = both_at_once::run(&program, format, seed, time, both_at_once::Mix::AllCulver)?;
+                println!("eight Culver processes: {alone:#?}");
+                ensure!(alone.broken.is_empty(), "not as it should be: {:#?}", alone.broken);
+            }
             let new: Vec<_> = ours.complaints.keys().filter(|kind| !theirs.complaints.contains_key(*kind)).collect();
             println!("kinds of log lines that eight Dovecot processes do not cause: {new:#?}");
             ensure!(ours.broken.is_empty() && new.is_empty(), "not as it should be: {:#?} {new:#?}", ours.broken);

@@ -146,9 +146,9 @@ impl ThirdParty {
         self.sh("mv \"$1\" \"$2\"", &[path.as_ref(), new.as_ref()])
     }
 
-    /// Marks or unmarks any message, whosesoever.
-    pub(super) fn flag_any(&self, rng: &mut Rng, mailbox: &str) -> anyhow::Result<()> {
-        let Some(name) = self.some_name(rng, mailbox)? else { return Ok(()) };
+    /// Marks or unmarks any message whose name has this in it.
+    pub(super) fn flag_any(&self, rng: &mut Rng, mailbox: &str, whose: &str) -> anyhow::Result<()> {
+        let Some(name) = self.some_name(rng, mailbox)?.filter(|name| name.contains(whose)) else { return Ok(()) };
         let cur = self.folder(mailbox).join("cur");
         let (base, info) = name.split_once(":2,").unwrap_or((&name, ""));
         let mut letters: Vec<char> = info.chars().filter(|c| *c != 'F').collect();

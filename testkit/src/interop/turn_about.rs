@@ -31,6 +31,10 @@ const NAMES: [&str; 6] = ["Work", "Work/Deep", "Sent", "Entw&APw-rfe", "A &- B",
 const KEYWORDS: [&str; 5] = ["$Forwarded", "Junk", "NonJunk", "custom1", "project-x"];
 const FLAGS: [&str; 5] = ["\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft"];
 
+/// What Dovecot says of a file that left a mailbox and came back under its old name, as files do that are moved by `mv`:
+/// it says so with nobody but itself on the store.
+const COMING_BACK: [&str; 2] = ["Duplicate file entry at line", "Expunged message reappeared, giving a new UID"];
+
 /// Makes `changes` random changes and compares after each; the first difference is an error that names the seed.
 pub fn run(program: &Path, format: StoreFormat, seed: u64, changes: u32) -> anyhow::Result<Report> {
     let store = SharedStore::new("turn-about", format)?;
@@ -43,7 +47,10 @@ pub fn run(program: &Path, format: StoreFormat, seed: u64, changes: u32) -> anyh
         let compared = run.compare(number);
         compared.with_context(|| format!("seed {seed}, change {number} ({what}), after {:?}", run.history()))?;
     }
-    let complaints = dovecot.complaints()?;
+    let mut complaints = dovecot.complaints()?;
+    if run.third_party.is_some() {
+        complaints.retain(|line| !COMING_BACK.iter().any(|allowed| line.contains(allowed)));
+    }
     ensure!(complaints.is_empty(), "seed {seed}: Dovecot complains:\n{}", complaints.join("\n"));
     Ok(run.report)
 }
