@@ -1,6 +1,7 @@
 //! A session over a pipe, with the backend in memory, and a client that reads with the protocol crate's own decoder.
 
 #[cfg(test)]
+mod ages;
 mod binary;
 #[cfg(test)]
 mod common;

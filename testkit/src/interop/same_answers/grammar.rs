@@ -282,7 +282,8 @@ impl Grammar {
             50..60 => of_messages::store(self).into_bytes(),
             60..66 => self.copy(),
             66..70 => self.expunge(),
-            70..94 => of_messages::search(self),
+            70..72 => of_messages::sort(self),
+            72..94 => of_messages::search(self),
             94..96 => self
                 .one(&["NOOP", "NOOP", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "CAPABILITY", "NAMESPACE", "LOGOUT"])
                 .into(),

@@ -2,7 +2,7 @@
 
 use super::grammar::Grammar;
 
-const ITEMS: [&str; 14] = [
+const ITEMS: [&str; 15] = [
     "FLAGS",
     "UID",
     "INTERNALDATE",
@@ -17,6 +17,7 @@ const ITEMS: [&str; 14] = [
     "BODY.PEEK[]",
     "body.peek[header]",
     "MODSEQ",
+    "SAVEDATE",
 ];
 const PARTS: [&str; 16] =
     ["1", "2", "3", "1.1", "2.1", "2.2", "1.2", "2.1.1", "1.1.1", "2.2.1", "4", "5", "9", "1.1.1.1", "3.1", "2.3"];
@@ -251,6 +252,29 @@ pub(super) fn search(g: &mut Grammar) -> Vec<u8> {
     line.into_bytes()
 }
 
+/// SORT and THREAD (RFC 5256, RFC 5267, RFC 5957).
+pub(super) fn sort(g: &mut Grammar) -> Vec<u8> {
+    let uid = g.one(&["", "UID "]);
+    let how = if g.rarely(3) {
+        format!("THREAD {}", g.one(&["REFERENCES", "REFS", "ORDEREDSUBJECT", "references", "NONSENSE"]))
+    } else {
+        let returns = match g.rng.u8(..6) {
+            0 => format!("RETURN ({}) ", g.one(&["", "MIN", "MAX COUNT", "ALL", "COUNT"])),
+            _ => String::new(),
+        };
+        let keys = ["ARRIVAL", "CC", "DATE", "FROM", "SIZE", "SUBJECT", "TO", "DISPLAYFROM", "DISPLAYTO", "subject"];
+        let mut criteria = Vec::new();
+        for _ in 0..g.rng.u8(1..4) {
+            criteria.push(format!("{}{}", g.one(&["", "", "REVERSE "]), g.one(&keys)));
+        }
+        let criteria = if g.rarely(20) { g.one(&["", "REVERSE", "NONSENSE"]).to_owned() } else { criteria.join(" ") };
+        format!("SORT {returns}({criteria})")
+    };
+    let charset = g.one(&["UTF-8", "UTF-8", "US-ASCII", "utf-8"]);
+    let key = if g.rarely(2) { "ALL".to_owned() } else { key(g, 2) };
+    format!("{uid}{how} {charset} {key}").into_bytes()
+}
+
 fn key(g: &mut Grammar, depth: u8) -> String {
     match g.rng.u8(..24) {
         0..3 => g.one(&FLAG_KEYS).to_owned(),
@@ -271,6 +295,13 @@ fn key(g: &mut Grammar, depth: u8) -> String {
             g.one(&["KEYWORD", "UNKEYWORD"]),
             g.one(&["$Forwarded", "Junk", "nonsense", "custom1", "brandnew"])
         ),
+        11 if g.rarely(2) => format!(
+            "{} {}",
+            g.one(&["OLDER", "YOUNGER", "older"]),
+            g.one(&["86400", "40000000", "4294967295", "100000000", "0", "x"])
+        ),
+        12 if g.rarely(3) => format!("{} {}", g.one(&["SAVEDBEFORE", "SAVEDON", "SAVEDSINCE"]), g.one(&DATES)),
+        12 if g.rarely(9) => "SAVEDATESUPPORTED".to_owned(),
         11 | 12 => {
             format!("{} {}", g.one(&["BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE"]), g.one(&DATES))
         }

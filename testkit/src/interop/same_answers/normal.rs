@@ -125,7 +125,7 @@ impl<'a> Normal<'a> {
         let name = name.text().to_uppercase().replace('"', "");
         let value = match name.as_str() {
             "FLAGS" => format!("({})", words(value.items())),
-            "INTERNALDATE" => match moment(&value.text()) {
+            "INTERNALDATE" | "SAVEDATE" => match moment(&value.text()) {
                 Ok(moment) if (moment - self.now).abs() < DAY => "now".to_owned(),
                 _ => value.text(),
             },
