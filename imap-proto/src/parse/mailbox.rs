@@ -79,7 +79,8 @@ fn special_use(cursor: &mut Cursor<'_>) -> Parsed<SpecialUse> {
 fn list(cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<List> {
     cursor.space()?;
     let mut selection = Vec::new();
-    if cursor.peek() == Some(b'(') {
+    let is_extended = cursor.peek() == Some(b'(');
+    if is_extended {
         cursor.list(limits.list_items_max, |cursor| {
             selection.push(list_selection(cursor)?);
             Ok(())
@@ -105,6 +106,8 @@ fn list(cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<List> {
         patterns.push(ListMailbox::from_wire(cursor.list_mailbox()?));
     }
     let returns = if cursor.eat(b' ') { list_returns(cursor, limits)? } else { None };
+    // Options that are none make it an extended LIST all the same, which returns what it is asked to.
+    let returns = returns.or_else(|| is_extended.then(Vec::new));
     Ok(List { selection, reference, patterns, returns })
 }
 

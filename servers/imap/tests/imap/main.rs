@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod ages;
+#[cfg(test)]
 mod binary;
 #[cfg(test)]
 mod common;
@@ -14,9 +15,9 @@ mod messages;
 #[cfg(test)]
 mod mod_sequences;
 #[cfg(test)]
-mod preview;
-#[cfg(test)]
 mod pipelining;
+#[cfg(test)]
+mod preview;
 #[cfg(test)]
 mod saved_results;
 #[cfg(test)]

@@ -40,7 +40,7 @@ async fn commands_sent_ahead_wait_for_a_client_that_takes_nothing() {
 
     let mut rest = String::new();
     timeout(PATIENCE, client_reads.read_to_string(&mut rest)).await.unwrap().unwrap();
-    assert_eq!(rest.matches("c OK Create completed.").count(), 20, "{rest}");
+    assert_eq!(rest.matches("] Create completed.").count(), 20, "{rest}");
     assert!(exists(19));
     session.await.unwrap();
 }
