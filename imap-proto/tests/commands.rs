@@ -145,6 +145,10 @@ fn list_plain_and_extended() {
             ]),
         }),
     );
+    // Extended, and asks for nothing.
+    let nothing =
+        List { selection: vec![], reference: pattern(""), patterns: vec![pattern("%")], returns: Some(vec![]) };
+    check("LIST () \"\" %", Command::List(nothing));
     for bad in ["LIST (RECURSIVEMATCH) \"\" *", "LIST \"\" ()", "LIST \"\" * RETURN", "LIST (FOO) \"\" *", "LIST \"\""]
     {
         check_error(bad, ErrorKind::Syntax);

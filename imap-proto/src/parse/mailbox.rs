@@ -107,7 +107,7 @@ fn list(cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<List> {
     }
     let returns = if cursor.eat(b' ') { list_returns(cursor, limits)? } else { None };
     // Options that are none make it an extended LIST all the same, which returns what it is asked to.
-    let returns = returns.or_else(|| is_extended.then(Vec::new));
+    let returns = returns.or_else(|| (is_extended && selection.is_empty()).then(Vec::new));
     Ok(List { selection, reference, patterns, returns })
 }
 
