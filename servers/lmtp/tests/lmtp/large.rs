@@ -68,7 +68,7 @@ async fn without_a_copy_to_copy_from_the_others_are_asked_to_wait() {
     }
     client.send(format!("DATA\r\n{}.\r\n", "line\r\n".repeat(SPOOL_LEN))).await;
     client.replies(&["354"]).await;
-    client.replies(&vec!["452 4.3.1"; COPIES_AT_ONCE]).await;
+    client.replies(&["452 4.3.1"; COPIES_AT_ONCE]).await;
     client.replies(&["451 4.3.0", "451 4.3.0"]).await;
     // A small message is not copied from anybody.
     client.send("MAIL FROM:<>\r\nRCPT TO:<user1>\r\nRCPT TO:<user9>\r\nDATA\r\nA: b\r\n\r\n.\r\n").await;
