@@ -63,8 +63,7 @@ fn at_once_with_dovecot() {
 #[test]
 fn at_once_with_a_third_party_that_renames_everything_on_maildir() {
     let time = Duration::from_secs(20);
-    let report =
-        both_at_once::run(program(), StoreFormat::MaildirFs, 203, time, both_at_once::Mix::AllCulver).unwrap();
+    let report = both_at_once::run(program(), StoreFormat::MaildirFs, 203, time, both_at_once::Mix::AllCulver).unwrap();
     println!("{report:?}");
     assert!(report.broken.is_empty(), "{:#?}", report.broken);
 }
