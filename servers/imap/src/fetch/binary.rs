@@ -22,7 +22,7 @@ pub(super) enum BinaryFailure {
     /// Its encoding is not known.
     UnknownEncoding,
     /// It is not encoded as it says.
-    Broken(mailmime::BinaryError),
+    Broken,
     /// The store failed.
     Storage(StorageError),
 }
@@ -32,7 +32,7 @@ impl BinaryFailure {
     pub(super) fn answer(&self) -> Option<(Code<'static>, &'static str)> {
         match self {
             Self::UnknownEncoding => Some((Code::UnknownCte, "Unknown Content-Transfer-Encoding.")),
-            Self::Broken(_) => Some((Code::Parse, "Invalid data in a part.")),
+            Self::Broken => Some((Code::Parse, "Invalid data in a part.")),
             Self::Storage(_) => None,
         }
     }
@@ -123,10 +123,10 @@ impl BinaryText {
         let read = if section.len > 0 { body.read_at(section, self.offset, &mut piece)? } else { 0 };
         self.offset += read as u64;
         let decoder = self.decoder.get_or_insert_with(|| BinaryDecoder::new(encoding));
-        decoder.push(piece.get(..read).unwrap_or_default(), out).map_err(BinaryFailure::Broken)?;
+        decoder.push(piece.get(..read).unwrap_or_default(), out).map_err(|_| BinaryFailure::Broken)?;
         if read < PIECE_LEN {
             if let Some(decoder) = self.decoder.take() {
-                decoder.finish().map_err(BinaryFailure::Broken)?;
+                decoder.finish().map_err(|_| BinaryFailure::Broken)?;
             }
             self.next_piece();
         }
