@@ -15,9 +15,16 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "literals-begun", growth_max_mib: [128, 384], settings: &[], prepare: nothing, attack: begun },
 ];
 
-const COMMANDS: [&str; 6] =
-    ["APPEND INBOX", "CREATE", "SEARCH SUBJECT", "LIST \"\"", "STATUS", "APPEND INBOX (\\Seen) \"01-Jan-2024 00:00:00 +0000\""];
-const LITERALS: [&str; 5] = ["{2000000000}", "{2000000000+}", "~{2000000000}", "{99999999999999999999}", "{4294967296+}"];
+const COMMANDS: [&str; 6] = [
+    "APPEND INBOX",
+    "CREATE",
+    "SEARCH SUBJECT",
+    "LIST \"\"",
+    "STATUS",
+    "APPEND INBOX (\\Seen) \"01-Jan-2024 00:00:00 +0000\"",
+];
+const LITERALS: [&str; 5] =
+    ["{2000000000}", "{2000000000+}", "~{2000000000}", "{99999999999999999999}", "{4294967296+}"];
 
 /// Two thousand million bytes are announced, of every kind of literal, in every kind of command.
 fn announced(victim: &Victim, scale: Scale) -> anyhow::Result<String> {

@@ -97,7 +97,8 @@ impl fmt::Display for Figures {
 
 /// All of them.
 pub fn cases() -> Vec<Case> {
-    [connections::CASES, slow::CASES, literals::CASES, compress::CASES, search::CASES, mail::CASES, others::CASES].concat()
+    [connections::CASES, slow::CASES, literals::CASES, compress::CASES, search::CASES, mail::CASES, others::CASES]
+        .concat()
 }
 
 /// Runs a case; an error where a bound is broken.

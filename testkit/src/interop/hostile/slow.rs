@@ -10,13 +10,7 @@ use super::{
 };
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        name: "slow-readers",
-        growth_max_mib: [96, 192],
-        settings: &[],
-        prepare: large_messages,
-        attack: readers,
-    },
+    Case { name: "slow-readers", growth_max_mib: [96, 192], settings: &[], prepare: large_messages, attack: readers },
     Case {
         name: "slow-writers",
         growth_max_mib: [64, 128],
@@ -33,7 +27,9 @@ const MIB: usize = 1024 * 1024;
 fn large_messages(victim: &Victim, scale: Scale) -> anyhow::Result<()> {
     let mut imap = victim.eve()?;
     let mut message = b"Subject: large\r\n\r\n".to_vec();
-    message.extend(b"seventy-six bytes of text and a line end make 78, which is what MIME allows..\r\n".repeat(4 * MIB / 79));
+    message.extend(
+        b"seventy-six bytes of text and a line end make 78, which is what MIME allows..\r\n".repeat(4 * MIB / 79),
+    );
     for _ in 0..scale.of(3, 25) {
         let answer = imap.append("INBOX", "", None, &message)?;
         ensure!(answer.is_ok(), "filling: {answer:?}");
