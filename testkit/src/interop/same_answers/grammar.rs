@@ -164,7 +164,8 @@ pub(super) fn name_of(command: &[u8]) -> String {
 /// The keywords, in lower case, that a command names without giving them to a message, perhaps.
 pub(super) fn mentioned_keywords(command: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(command).to_lowercase();
-    let names_some = text.contains("search") || text.contains("store") || text.starts_with("append");
+    let names_some =
+        ["search", "store", "sort", "thread"].iter().any(|name| text.contains(name)) || text.starts_with("append");
     let text = if text.starts_with("append") { text.lines().next().unwrap_or_default() } else { &text };
     let words = text.split([' ', '(', ')', '\r', '\n']).map(str::to_owned);
     if names_some { words.collect() } else { Vec::new() }
