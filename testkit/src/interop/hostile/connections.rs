@@ -69,8 +69,7 @@ fn idle(victim: &Victim, scale: Scale) -> anyhow::Result<String> {
 /// More than the server takes in all.
 fn beyond(victim: &Victim, scale: Scale) -> anyhow::Result<String> {
     victim.serve_once()?;
-    victim.keep_away(true);
-    // Its round may be under way.
+    let away = victim.keep_away();
     let mut held = Vec::new();
     while held.len() < 300 {
         let mut stream = connect_from(2, victim.imap())?;
@@ -86,9 +85,9 @@ fn beyond(victim: &Victim, scale: Scale) -> anyhow::Result<String> {
     let delivered = Lmtp::connect(victim.lmtp())?.deliver(&["ann"], b"Subject: x\r\n\r\nx\r\n")?;
     ensure!(matches!(delivered[..], [(250, _)]), "LMTP meanwhile: {delivered:?}");
     drop(held);
-    victim.keep_away(false);
     // Those that closed are counted until the server has seen it.
-    while !line(&mut open(victim.imap())?)?.starts_with("* OK") {}
+    while greeted(1, victim).is_err() {}
+    drop(away);
     victim.serve_once()?;
     Ok(format!("300 held; {count} more refused by `* BYE [LIMIT]`; LMTP delivers; ann is back when they are gone"))
 }

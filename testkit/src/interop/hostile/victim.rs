@@ -6,7 +6,10 @@ use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
     os::fd::AsRawFd,
     path::Path,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -34,7 +37,8 @@ const READ: usize = 10;
 #[derive(Debug)]
 pub struct Victim {
     culver: Culver,
-    is_waiting: AtomicBool,
+    /// Held by the well-behaved client during a round.
+    turn: Mutex<()>,
     served: AtomicUsize,
     _place: Place,
 }
@@ -49,7 +53,7 @@ impl Victim {
         let settings: Vec<_> = settings.iter().copied().chain(["storage.fsync=never"]).collect();
         let start = Start { pop3: true, tls: None, settings: &settings };
         let culver = Culver::start_with(program, &data, &owner, start)?;
-        let victim = Self { culver, is_waiting: AtomicBool::new(false), served: AtomicUsize::new(0), _place: place };
+        let victim = Self { culver, turn: Mutex::new(()), served: AtomicUsize::new(0), _place: place };
         let mut imap = Imap::login(victim.imap(), ANN, PASSWORD)?;
         for number in 0..READ {
             let answer = imap.append("INBOX", "", None, format!("Subject: {number}\r\n\r\nHello.\r\n").as_bytes())?;
@@ -129,11 +133,11 @@ impl Victim {
             let client = scope.spawn(|| {
                 let mut rounds = Vec::new();
                 while !is_over.load(Ordering::Acquire) {
-                    if !self.is_waiting.load(Ordering::Acquire) {
-                        let round = self.round().inspect_err(|_| self.served.store(GAVE_UP, Ordering::Release))?;
-                        rounds.push(round);
-                        self.served.fetch_add(1, Ordering::AcqRel);
-                    }
+                    let turn = self.keep_away();
+                    let round = self.round().inspect_err(|_| self.served.store(GAVE_UP, Ordering::Release))?;
+                    drop(turn);
+                    rounds.push(round);
+                    self.served.fetch_add(1, Ordering::AcqRel);
                     thread::sleep(Duration::from_millis(50));
                 }
                 anyhow::Ok(rounds)
@@ -151,16 +155,16 @@ impl Victim {
         let start = Instant::now();
         // The round that is under way may have begun before.
         while self.served.load(Ordering::Acquire) < served + 2 {
-            ensure!(start.elapsed() < PATIENCE, "the well-behaved client is not served");
+            let gave_up = self.served.load(Ordering::Acquire) >= GAVE_UP;
+            ensure!(!gave_up && start.elapsed() < PATIENCE, "the well-behaved client is not served");
             thread::sleep(Duration::from_millis(10));
         }
-        ensure!(self.served.load(Ordering::Acquire) < GAVE_UP, "the well-behaved client is not served");
         Ok(())
     }
 
-    /// Has the well-behaved client stay away, or come back.
-    pub(super) fn keep_away(&self, is_away: bool) {
-        self.is_waiting.store(is_away, Ordering::Release);
+    /// Has the well-behaved client stay away, once it is done with its round, for as long as the guard lives.
+    pub(super) fn keep_away(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The server answers, and no part of it panicked.
