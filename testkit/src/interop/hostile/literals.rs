@@ -12,7 +12,7 @@ use super::{
 pub(super) const CASES: &[Case] = &[
     Case { name: "literals-announced", growth_max_mib: [32, 64], settings: &[], prepare: nothing, attack: announced },
     // A literal of 1 MiB each of sixty or two hundred sessions is what `literal_len_max` and `user_memory_max` allow.
-    Case { name: "literals-begun", growth_max_mib: [128, 384], settings: &[], prepare: nothing, attack: begun },
+    Case { name: "literals-begun", growth_max_mib: [192, 512], settings: &[], prepare: nothing, attack: begun },
 ];
 
 const COMMANDS: [&str; 6] = [

@@ -7,9 +7,9 @@ use anyhow::ensure;
 use super::{Case, Scale, Victim, victim::nothing};
 
 pub(super) const CASES: &[Case] = &[
-    Case { name: "mime-parts", growth_max_mib: [192, 384], settings: &[], prepare: nothing, attack: parts },
-    Case { name: "mime-nesting", growth_max_mib: [192, 384], settings: &[], prepare: nothing, attack: nesting },
-    Case { name: "headers", growth_max_mib: [256, 512], settings: &[], prepare: nothing, attack: headers },
+    Case { name: "mime-parts", growth_max_mib: [256, 512], settings: &[], prepare: nothing, attack: parts },
+    Case { name: "mime-nesting", growth_max_mib: [384, 512], settings: &[], prepare: nothing, attack: nesting },
+    Case { name: "headers", growth_max_mib: [384, 512], settings: &[], prepare: nothing, attack: headers },
 ];
 
 /// Appends a message, and has several sessions ask for all that is taken apart of it.

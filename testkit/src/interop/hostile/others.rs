@@ -12,7 +12,7 @@ use crate::{dovecot::PASSWORD, lmtp::Lmtp};
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "pop3", growth_max_mib: [64, 128], settings: &[], prepare: large_message, attack: pop3 },
-    Case { name: "lmtp", growth_max_mib: [64, 128], settings: &[], prepare: super::victim::nothing, attack: lmtp },
+    Case { name: "lmtp", growth_max_mib: [128, 192], settings: &[], prepare: super::victim::nothing, attack: lmtp },
 ];
 
 const MIB: usize = 1024 * 1024;
