@@ -292,9 +292,8 @@ fn dump_says_where_a_file_is_damaged() {
     assert!(!missing.status.success());
 }
 
-/// A store that Dovecot made is served in place, and Dovecot goes on with it afterwards.
-#[test]
-fn serves_a_fixture_as_dovecot_does() {
+/// A store that Dovecot made is served in place, its format found, as Dovecot serves a copy of it.
+fn serves_as_dovecot_does(fixture: &str, mail_location: &str) {
     if !dovecot::is_installed() {
         return skip("serving a fixture beside Dovecot", "dovecot");
     }
@@ -302,15 +301,17 @@ fn serves_a_fixture_as_dovecot_does() {
     let owner = MailUser::for_tests().unwrap();
     let unpacked = place.path().join("unpacked");
     std::fs::create_dir_all(&unpacked).unwrap();
-    unpack("sdbox", &unpacked).unwrap();
+    unpack(fixture, &unpacked).unwrap();
+    let store = testkit::fixtures::store_in(fixture, &unpacked);
     let data = place.folder_of(&owner, "data").unwrap();
     testkit::culver::Culver::prepare(&data, &owner, &["ann"]).unwrap();
-    copy_tree(&unpacked.join("sdbox"), &data.join("mail/ann"), &owner).unwrap();
+    copy_tree(&store, &data.join("mail/ann"), &owner).unwrap();
     let theirs = place.folder_of(&owner, "theirs").unwrap();
-    copy_tree(&unpacked.join("sdbox"), &theirs.join("ann"), &owner).unwrap();
+    copy_tree(&store, &theirs.join("ann"), &owner).unwrap();
 
     let culver = testkit::culver::Culver::start(CULVER.as_ref(), &data, &owner).unwrap();
-    let setup = Setup { mail_location: format!("sdbox:{}/%u", theirs.display()), users: &["ann"], extra: "" };
+    let mail_location = mail_location.replace('~', &theirs.join("%u").display().to_string());
+    let setup = Setup { mail_location, users: &["ann"], extra: "" };
     let dovecot = Dovecot::start(place.path(), &owner, &setup).unwrap();
     let shown = |address| {
         let mut imap = Imap::login(address, "ann", PASSWORD).unwrap();
@@ -320,4 +321,19 @@ fn serves_a_fixture_as_dovecot_does() {
     let differences = ours.differences(&expected);
     assert!(differences.is_empty(), "{}", differences.join("\n"));
     assert!(ours.mailboxes.len() > 5, "there is something to compare");
+}
+
+#[test]
+fn serves_a_fixture_as_dovecot_does() {
+    serves_as_dovecot_does("sdbox", "sdbox:~");
+}
+
+#[test]
+fn serves_a_maildir_as_dovecot_does() {
+    serves_as_dovecot_does("maildir", "maildir:~");
+}
+
+#[test]
+fn serves_a_maildir_with_layout_fs_as_dovecot_does() {
+    serves_as_dovecot_does("maildir-fs", "maildir:~:LAYOUT=fs");
 }
