@@ -11,7 +11,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     os::unix::{fs::chown, process::CommandExt},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
@@ -31,7 +31,7 @@ pub fn is_installed() -> bool {
 
 /// A folder with a store that Dovecot and we work on.
 pub struct Shared {
-    dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
 }
 
 impl Shared {
@@ -49,11 +49,6 @@ impl Shared {
         let shared = Self { dir };
         shared.own();
         shared
-    }
-
-    /// Where the store is.
-    pub fn root(&self) -> PathBuf {
-        self.dir.path().join("mail")
     }
 
     /// Gives all files to whom Dovecot runs as; to be called after changes of ours.
@@ -130,13 +125,6 @@ impl Imap {
                 None => responses.push(response),
             }
         }
-    }
-
-    /// Appends a message.
-    pub fn append(&mut self, mailbox: &str, flags: &str, message: &[u8]) {
-        let mut command = format!("APPEND \"{mailbox}\" ({flags}) {{{}+}}\r\n", message.len()).into_bytes();
-        command.extend_from_slice(message);
-        self.run(command);
     }
 
     /// A response with its literals, without the last line end.

@@ -2,12 +2,28 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "in a test's helper as in the test")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use mailstore::{Column, Columns, Cursor, ListPattern, MailStorage, Mailbox, Rows, ScanBudget, Section, ViewAs};
 use mailtypes::{MailboxName, Uid, UidSet, mutf7};
 
-use crate::dovecot::Imap;
+use crate::dovecot::{Imap, Shared};
+
+impl Shared {
+    /// Where the store is.
+    pub fn root(&self) -> PathBuf {
+        self.dir.path().join("mail")
+    }
+}
+
+impl Imap {
+    /// Appends a message.
+    pub fn append(&mut self, mailbox: &str, flags: &str, message: &[u8]) {
+        let mut command = format!("APPEND \"{mailbox}\" ({flags}) {{{}+}}\r\n", message.len()).into_bytes();
+        command.extend_from_slice(message);
+        self.run(command);
+    }
+}
 
 const MULTIPART: &[u8] = b"From: Ann <ann@example.org>\r\nTo: bob@example.org, \"C, D\" <c@example.org>\r\n\
     Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"xx\"\r\n\r\n\

@@ -116,6 +116,7 @@ fn store_options(config: &Config) -> StoreOptions {
             LineEnds::Lf => BodyLineEnds::Lf,
             LineEnds::CrLf => BodyLineEnds::CrLf,
         },
+        attachments: storage.attachments.as_ref().map(|folder| config.path(folder)),
         limits: mime_limits(&config.limits),
         ..StoreOptions::default()
     }

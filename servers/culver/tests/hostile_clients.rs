@@ -1,7 +1,7 @@
 //! The short forms of `interop hostile` (`docs/hostile-clients.md`): bounds of memory, answers, and that everybody else is
 //! served meanwhile.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails, and tells its figures")]
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! The short forms of the long runs of `docs/testing.md`: Culver and a real Dovecot on the same files.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails, and tells its figures")]
 
 use std::{path::Path, time::Duration};
 

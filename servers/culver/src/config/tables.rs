@@ -194,6 +194,9 @@ section! {
         index: Option<Template> = "", Restart;
         /// Where a Maildir's UID lists, keywords and subscriptions lie (Dovecot's `CONTROL=`). Empty: with the mail.
         control: Option<Template> = "", Restart;
+        /// Where Dovecot has put attachments that it detached from messages of an sdbox (its `mail_attachment_dir`). They are
+        /// read there; Culver detaches none. Empty: nowhere.
+        attachments: Option<PathBuf> = "", Restart;
         /// What clients see between the levels of a Maildir's names. `as-on-disk`: `.` for Maildir++, `/` for layout fs.
         separator: Separator = "as-on-disk", Restart;
         /// `optimized`: messages are on disk before they are acknowledged, changed flags within `flag_flush_interval`.

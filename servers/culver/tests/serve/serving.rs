@@ -308,10 +308,19 @@ fn serves_as_dovecot_does(fixture: &str, mail_location: &str) {
     copy_tree(&store, &data.join("mail/ann"), &owner).unwrap();
     let theirs = place.folder_of(&owner, "theirs").unwrap();
     copy_tree(&store, &theirs.join("ann"), &owner).unwrap();
+    // Each its own, of the fixtures that have some.
+    let [ours_detached, theirs_detached] = ["ours-detached", "theirs-detached"].map(|name| place.path().join(name));
+    let detached = unpacked.join("attachments");
+    if detached.exists() {
+        copy_tree(&detached, &ours_detached, &owner).unwrap();
+        copy_tree(&detached, &theirs_detached, &owner).unwrap();
+    }
 
-    let culver = testkit::culver::Culver::start(CULVER.as_ref(), &data, &owner).unwrap();
+    let attachments = format!("storage.attachments={}", ours_detached.display());
+    let culver = testkit::culver::Culver::start_set(CULVER.as_ref(), &data, &owner, &[&attachments]).unwrap();
     let mail_location = mail_location.replace('~', &theirs.join("%u").display().to_string());
-    let setup = Setup { mail_location, users: &["ann"], extra: "" };
+    let extra = format!("mail_attachment_dir = {}\nmail_attachment_fs = sis posix\n", theirs_detached.display());
+    let setup = Setup { mail_location, users: &["ann"], extra: &extra };
     let dovecot = Dovecot::start(place.path(), &owner, &setup).unwrap();
     let shown = |address| {
         let mut imap = Imap::login(address, "ann", PASSWORD).unwrap();
@@ -326,6 +335,11 @@ fn serves_as_dovecot_does(fixture: &str, mail_location: &str) {
 #[test]
 fn serves_a_fixture_as_dovecot_does() {
     serves_as_dovecot_does("sdbox", "sdbox:~");
+}
+
+#[test]
+fn serves_detached_attachments_as_dovecot_does() {
+    serves_as_dovecot_does("sdbox-attach", "sdbox:~");
 }
 
 #[test]
