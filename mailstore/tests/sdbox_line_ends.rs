@@ -21,7 +21,7 @@ fn answers(line_ends: BodyLineEnds) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let shared = dovecot::Shared::new();
     let env = Env::new(Arc::new(RealDisk::new()), EnvOptions::default());
     let options = SdboxOptions { line_ends, ..SdboxOptions::default() };
-    let storage = SdboxStorage::create(&env, &shared.root(), options).unwrap();
+    let storage = SdboxStorage::create(&env, &shared.dir.path().join("mail"), options).unwrap();
     let inbox = storage.mailbox(&MailboxName::inbox()).unwrap();
     let long = "a line of a long message\r\n".repeat(5000);
     let parts = "Content-Type: multipart/mixed; boundary=x\r\n\r\npre\r\n--x\r\n\r\none\r\n--x\r\nContent-Type: \
@@ -48,7 +48,8 @@ fn answers(line_ends: BodyLineEnds) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     // Once with our cache, and once from the file alone.
     let items = "RFC822.SIZE BODYSTRUCTURE ENVELOPE BODY.PEEK[] BODY.PEEK[]<9.40> BODY.PEEK[TEXT]<3.99> BODY.PEEK[1]";
     let mut theirs = imap.run(format!("FETCH 1:* ({items})"));
-    std::fs::remove_file(shared.root().join("mailboxes/INBOX/dbox-Mails/dovecot.index.cache")).unwrap();
+    std::fs::remove_file(shared.dir.path().join("mail").join("mailboxes/INBOX/dbox-Mails/dovecot.index.cache"))
+        .unwrap();
     let mut imap = shared.imap();
     imap.run("EXAMINE INBOX");
     theirs.extend(imap.run(format!("FETCH 1:* ({items})")));

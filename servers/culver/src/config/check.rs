@@ -242,7 +242,7 @@ impl Check<'_> {
             let wrong = Wrong::new(error.to_string()).meant("the default is \"%08Xu%08Xv\"");
             self.error(pop3.uidl_format.place.as_ref(), &Pop3::full_name("uidl_format"), wrong);
         }
-        if let Err(error) = Keyword::new(&**pop3.deleted_flag) {
+        if let Err(error) = Keyword::new(&pop3.deleted_flag) {
             let wrong = Wrong::new(format!("{error:?}")).meant("a keyword is one word, such as \"$POP3Deleted\"");
             self.error(pop3.deleted_flag.place.as_ref(), &Pop3::full_name("deleted_flag"), wrong);
         }

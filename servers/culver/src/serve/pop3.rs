@@ -14,7 +14,7 @@ pub(crate) fn options(of: &Pop3) -> Options {
             Pop3Duplicates::Rename => UidlDuplicates::Rename,
         },
         no_flag_updates: *of.no_flag_updates,
-        delete: match (*of.delete, Keyword::new(&**of.deleted_flag)) {
+        delete: match (*of.delete, Keyword::new(&of.deleted_flag)) {
             (Pop3Delete::Flag, Ok(keyword)) => DeleteType::Flag(keyword),
             _ => DeleteType::Expunge,
         },
