@@ -102,7 +102,8 @@ fn a_full_disk_refuses_mail_and_loses_none() {
     assert_eq!(exists(&mut imap) as usize, delivered.len());
     for (seq, number) in delivered.iter().enumerate() {
         let fetched = imap.ok(&format!("FETCH {} (BODY.PEEK[])", seq + 1)).unwrap().fetches().unwrap();
-        assert_eq!(fetched[0].1[0].1.bytes(), message(*number), "message {number}");
+        // Below the fields that delivery puts on top.
+        assert!(fetched[0].1[0].1.bytes().ends_with(&message(*number)), "message {number}");
     }
     // Room is made by expunging; then mail flows again, and what was refused did not come back.
     imap.ok("STORE 1:20 +FLAGS (\\Deleted)").unwrap();
