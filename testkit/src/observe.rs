@@ -89,6 +89,10 @@ impl Shown {
         }
         shown.subscribed.sort();
         for (common, name) in names {
+            if is_listed_only(imap, &name)? {
+                shown.list.insert(common, false);
+                continue;
+            }
             let mailbox = ShownMailbox::by(imap, &name, depth).with_context(|| format!("mailbox {name}"))?;
             shown.mailboxes.insert(common, mailbox);
         }
@@ -116,6 +120,15 @@ impl Shown {
         }
         lines
     }
+}
+
+/// Whether the mailbox is one that Dovecot lists as if it were there and then does not find: on Maildir++ it goes on listing
+/// one that was deleted, by itself or by anybody, while others lie below it.
+fn is_listed_only(imap: &mut Imap, name: &str) -> anyhow::Result<bool> {
+    let answer = imap.command(&format!("STATUS {} (UIDNEXT)", quote(name)))?;
+    // Dovecot tells the time that each command took; Culver has no such excuse.
+    let is_dovecots = answer.text.ends_with(" secs).");
+    Ok(!answer.is_ok() && is_dovecots && answer.text.contains("Mailbox doesn't exist"))
 }
 
 /// A name with `/` between its levels, whatever the server shows there.
