@@ -217,7 +217,8 @@ fn certificate(folder: &Path, owner: &MailUser) -> anyhow::Result<(PathBuf, Path
     Ok((certificate, key))
 }
 
-/// What Dovecot needs beyond IMAP and LMTP: POP3, TLS, COMPRESS.
+/// What Dovecot needs beyond IMAP and LMTP: POP3, TLS, COMPRESS; and room for many who stay, whose TLS its login processes carry
+/// (one process for all of them, as its manual has it for speed).
 fn dovecot_extra((certificate, key): &(PathBuf, PathBuf), imaps: SocketAddr, pop3: SocketAddr) -> String {
     let (certificate, key, imaps, pop3) = (certificate.display(), key.display(), imaps.port(), pop3.port());
     format!(
@@ -226,6 +227,8 @@ ssl = yes
 ssl_cert = <{certificate}
 ssl_key = <{key}
 service imap-login {{
+  service_count = 0
+  client_limit = 2000
   inet_listener imaps {{
     port = {imaps}
     ssl = yes
