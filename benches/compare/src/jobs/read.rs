@@ -83,7 +83,7 @@ pub(super) fn qresync(pair: &Pair, kind: Kind) -> anyhow::Result<Outcome> {
     }
     imap.ok("UNSELECT")?;
     let began = Instant::now();
-    let answer = imap.ok(&format!("SELECT INBOX (QRESYNC ({validity} {modseq} 1:*))"))?;
+    let answer = imap.ok(&format!("SELECT INBOX (QRESYNC ({validity} {modseq}))"))?;
     let value = began.elapsed().as_secs_f64() * 1e3;
     let changed = answer.fetches()?.into_iter().map(|(seq, _)| seq.to_string());
     let answers = changed.collect::<Vec<_>>().join(",");
