@@ -1,5 +1,8 @@
 //! Culver and Dovecot side by side: the same jobs on stores of their own with the same mail, by turns in one run, each
 //! figure CPU and wall. One command; what it prints goes into `docs/benchmarks.md`.
+//!
+//! A row is printed when it is done. One that fails, or whose answers differ, says so and the others go on; the run then ends
+//! with an error.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "its report is its output")]
@@ -9,7 +12,7 @@ mod measure;
 mod secured;
 mod servers;
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{io::Write, time::Instant};
 
 use anyhow::{Context, ensure};
 use jobs::Job;
@@ -19,58 +22,118 @@ use servers::{Format, Kind, Pair};
 /// Rounds of each job, Culver and Dovecot by turns.
 const ROUNDS: usize = 5;
 
-fn main() -> anyhow::Result<()> {
-    let mut wanted: BTreeSet<String> = std::env::args().skip(1).collect();
-    let formats: Vec<String> = wanted.extract_if(.., |word| word.starts_with("--format=")).collect();
-    let format = formats.last().and_then(|word| word.strip_prefix("--format=")).unwrap_or("sdbox");
-    ensure!(testkit::dovecot::is_installed(), "Dovecot is not installed: there is nothing to compare with");
-    let pair = Pair::start(Format::named(format)?)?;
-    println!("{}", pair.describe()?);
-    println!(
-        "{:<46} {:>10} {:>10} {:>7}   {:>10} {:>10} {:>7}",
-        "job (median of rounds)", "culver", "dovecot", "ratio", "cpu", "cpu", "ratio"
-    );
-    for job in jobs::all() {
-        if wanted.is_empty() || wanted.iter().any(|word| job.name.contains(word.as_str())) {
-            run(&pair, &job).with_context(|| job.name.to_owned())?;
+/// What the command line asks for.
+struct Asked {
+    format: Format,
+    rounds: usize,
+    /// Parts of the names of rows; none is all rows.
+    rows: Vec<String>,
+}
+
+impl Asked {
+    fn parse(words: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        let mut asked = Self { format: Format::Sdbox, rounds: ROUNDS, rows: Vec::new() };
+        for word in words {
+            match word.split_once('=') {
+                Some(("--format", name)) => asked.format = Format::named(name)?,
+                Some(("--rounds", number)) => asked.rounds = number.parse().context("--rounds")?,
+                _ => {
+                    ensure!(!word.starts_with("--"), "{word}: there are --format=sdbox|maildir and --rounds=NUMBER");
+                    asked.rows.push(word);
+                }
+            }
         }
+        ensure!(asked.rounds > 0, "no rounds, no figures");
+        Ok(asked)
     }
+
+    fn wants(&self, job: &Job) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|word| job.name.contains(word.as_str()))
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let asked = Asked::parse(std::env::args().skip(1))?;
+    ensure!(testkit::dovecot::is_installed(), "Dovecot is not installed: there is nothing to compare with");
+    let began = Instant::now();
+    let pair = Pair::start(asked.format)?;
+    println!("{}\n", pair.describe()?);
+    println!("| job | Culver | Dovecot | ratio | CPU Culver | CPU Dovecot | ratio |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    let mut failed = Vec::new();
+    let mut rows = 0;
+    for job in jobs::all().iter().filter(|job| asked.wants(job)) {
+        rows += 1;
+        let since = Instant::now();
+        match run(&pair, job, asked.rounds) {
+            Ok(row) => {
+                println!("{}", row.text);
+                if row.void {
+                    failed.push(format!("{}: the answers differ", job.name));
+                }
+            }
+            Err(error) => {
+                println!("| {} | FAILED: {error:#} |", job.name);
+                failed.push(format!("{}: {error:#}", job.name));
+            }
+        }
+        std::io::stdout().flush()?;
+        eprintln!("({:.1} s: {})", since.elapsed().as_secs_f64(), job.name);
+    }
+    println!("\n{rows} rows in {:.0} s", began.elapsed().as_secs_f64());
+    ensure!(rows > 0, "no row is called like that");
+    ensure!(failed.is_empty(), "{} rows without a figure:\n{}", failed.len(), failed.join("\n"));
     Ok(())
 }
 
-fn run(pair: &Pair, job: &Job) -> anyhow::Result<()> {
+/// A row as it is printed.
+struct Row {
+    text: String,
+    void: bool,
+}
+
+fn run(pair: &Pair, job: &Job, rounds: usize) -> anyhow::Result<Row> {
     (job.prepare)(pair).context("preparing")?;
+    // For whoever wants to look on: `perf record -g -p PID`.
+    eprintln!("({}: prepared, culver is process {})", job.name, pair.root_pid(Kind::Culver)?);
     let mut samples: [Vec<Sample>; 2] = [Vec::new(), Vec::new()];
-    let mut answers = [None, None];
-    for round in 0..=job.rounds.unwrap_or(ROUNDS) {
+    let mut void = false;
+    for round in 0..=job.rounds.unwrap_or(rounds) {
+        let mut answers = [None, None];
         for (at, kind) in [Kind::Culver, Kind::Dovecot].into_iter().enumerate() {
             let cpu = pair.cpu(kind)?;
-            let began = Instant::now();
-            let outcome = (job.run)(pair, kind)?;
-            let wall = outcome.value.unwrap_or_else(|| began.elapsed().as_secs_f64() * 1e3);
+            let mut wall = 0.0;
+            for _ in 0..job.repeats {
+                let began = Instant::now();
+                let outcome = (job.run)(pair, kind).with_context(|| format!("{kind:?}"))?;
+                wall += outcome.value.unwrap_or_else(|| began.elapsed().as_secs_f64() * 1e3);
+                answers[at] = outcome.answers;
+            }
+            let times = job.repeats as f64;
             let cpu = (pair.cpu(kind)? - cpu) * 1e3;
-            answers[at] = outcome.answers;
             // The first round warms caches on both sides and is not counted.
             if round > 0 || job.rounds == Some(0) {
-                samples[at].push(Sample { wall, cpu });
+                samples[at].push(Sample { wall: wall / times, cpu: cpu / times });
             }
         }
+        void |= answers[0] != answers[1];
     }
     let [ours, theirs] = samples.map(|samples| Sample {
         wall: median(samples.iter().map(|s| s.wall)),
         cpu: median(samples.iter().map(|s| s.cpu)),
     });
-    let void = if answers[0] == answers[1] { "" } else { "  VOID: the answers differ" };
     let ratio = |ours: f64, theirs: f64| if ours > 0.0 { format!("{:.2}", theirs / ours) } else { "-".to_owned() };
-    println!(
-        "{:<46} {:>10} {:>10} {:>7}   {:>10} {:>10} {:>7}{void}",
-        format!("{} [{}]", job.name, job.unit),
-        format!("{:.2}", ours.wall),
-        format!("{:.2}", theirs.wall),
+    let unit = job.unit;
+    let text = format!(
+        "| {} | {:.2} {unit} | {:.2} {unit} | {} | {:.1} ms | {:.1} ms | {} |{}",
+        job.name,
+        ours.wall,
+        theirs.wall,
         ratio(ours.wall, theirs.wall),
-        format!("{:.0} ms", ours.cpu),
-        format!("{:.0} ms", theirs.cpu),
+        ours.cpu,
+        theirs.cpu,
         ratio(ours.cpu, theirs.cpu),
+        if void { " VOID: the answers differ |" } else { "" },
     );
-    Ok(())
+    Ok(Row { text, void })
 }

@@ -32,6 +32,8 @@ fn flags_of_some(imap: &mut testkit::imap::Imap) -> anyhow::Result<String> {
 pub(super) fn copy(pair: &Pair, kind: Kind) -> anyhow::Result<Outcome> {
     let mut imap = pair.login(kind, "changed")?;
     imap.ok("SELECT INBOX")?;
+    // A round that failed may have left it.
+    imap.command("DELETE copies")?;
     imap.ok("CREATE copies")?;
     let began = Instant::now();
     imap.ok("COPY 1:* copies")?;
@@ -48,6 +50,7 @@ pub(super) fn copy(pair: &Pair, kind: Kind) -> anyhow::Result<Outcome> {
 pub(super) fn expunge(pair: &Pair, kind: Kind) -> anyhow::Result<Outcome> {
     let mut imap = pair.login(kind, "changed")?;
     imap.ok("SELECT INBOX")?;
+    imap.command("DELETE expunged")?;
     imap.ok("CREATE expunged")?;
     imap.ok("COPY 1:* expunged")?;
     imap.ok("SELECT expunged")?;

@@ -23,6 +23,8 @@ pub(crate) struct Job {
     pub(crate) unit: &'static str,
     /// Unlike the default.
     pub(crate) rounds: Option<usize>,
+    /// How often it is done in each round: CPU time is told in steps of 10 ms.
+    pub(crate) repeats: usize,
     pub(crate) prepare: Prepare,
     pub(crate) run: Run,
 }
@@ -39,7 +41,11 @@ pub(crate) struct Outcome {
 const NOTHING: Prepare = |_| Ok(());
 
 const fn job(name: &'static str, prepare: Prepare, run: Run) -> Job {
-    Job { name, unit: "ms", rounds: None, prepare, run }
+    Job { name, unit: "ms", rounds: None, repeats: 1, prepare, run }
+}
+
+const fn short(job: Job) -> Job {
+    Job { repeats: 20, ..job }
 }
 
 pub(crate) fn all() -> Vec<Job> {
@@ -81,12 +87,12 @@ fn deliveries() -> Vec<Job> {
 fn reads() -> Vec<Job> {
     vec![
         job("login, SELECT of 5000, LOGOUT, 100 times", stores::plain, read::logins),
-        job("login, SELECT of 100000, LOGOUT", stores::large, |pair, kind| {
+        short(job("login, SELECT of 100000, LOGOUT", stores::large, |pair, kind| {
             read::select(pair, kind, "large", stores::LARGE)
-        }),
-        job("FETCH 1:* (UID FLAGS) of 100000", stores::large, |pair, kind| {
+        })),
+        short(job("FETCH 1:* (UID FLAGS) of 100000", stores::large, |pair, kind| {
             read::command(pair, kind, "large", "FETCH 1:* (UID FLAGS)")
-        }),
+        })),
         job("FETCH 1:* (ENVELOPE) of 100000, cached", stores::large, |pair, kind| {
             read::command(pair, kind, "large", "FETCH 1:* (ENVELOPE)")
         }),
@@ -102,8 +108,8 @@ fn reads() -> Vec<Job> {
         job("FETCH 1:* (BODY.PEEK[]) of 5000", stores::plain, |pair, kind| {
             read::command(pair, kind, "plain", "FETCH 1:* (BODY.PEEK[])")
         }),
-        job("LIST RETURN STATUS of 300 mailboxes", stores::many, read::list_status),
-        job("SELECT QRESYNC of 5000, 200 changed", stores::changed, read::qresync),
+        short(job("LIST RETURN STATUS of 300 mailboxes", stores::many, read::list_status)),
+        short(job("SELECT QRESYNC of 5000, 200 changed", stores::changed, read::qresync)),
         job("POP3, LIST and 1000 RETR", stores::plain, read::pop3),
     ]
 }
@@ -130,7 +136,9 @@ fn searches() -> Vec<Job> {
 
 fn changes() -> Vec<Job> {
     vec![
-        job("STORE 1:* +FLAGS of 5000", stores::changed, |pair, kind| change::store(pair, kind, "changed", false)),
+        short(job("STORE 1:* +FLAGS of 5000", stores::changed, |pair, kind| {
+            change::store(pair, kind, "changed", false)
+        })),
         job("STORE 1:* +FLAGS.SILENT of 100000", stores::large, |pair, kind| change::store(pair, kind, "large", true)),
         job("COPY 1:* of 5000", stores::changed, change::copy),
         job("EXPUNGE of 5000", stores::changed, change::expunge),
