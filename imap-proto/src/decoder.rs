@@ -150,6 +150,11 @@ impl Decoder {
         self.buffer.as_bytes().len()
     }
 
+    /// Bytes of memory taken for what is held or about to come.
+    pub fn held_capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Whether no part of a command has been read.
     pub fn is_between_commands(&self) -> bool {
         matches!(self.state, State::Line) && self.buffer.as_bytes().is_empty()
@@ -249,7 +254,10 @@ impl Decoder {
     pub fn accept_literal(&mut self) -> bool {
         let State::Asked(asked) = self.state else { return false };
         self.state = match usize::try_from(asked.len) {
-            Ok(left) if !asked.is_message => State::Literal { left },
+            Ok(left) if !asked.is_message => {
+                self.buffer.expect_literal(left);
+                State::Literal { left }
+            }
             _ => State::AppendData { left: asked.len },
         };
         asked.synchronizing
@@ -326,6 +334,7 @@ impl Decoder {
             self.state = State::Asked(Asked { len: announced.len, synchronizing: true, is_message: false });
             return Ok(Some(Event::Continue));
         }
+        self.buffer.expect_literal(left);
         self.state = State::Literal { left };
         Ok(None)
     }

@@ -8,6 +8,10 @@ use crate::literal::{self, Announcement};
 /// A buffer larger than this is not kept when it is cleared: most connections are idle.
 const KEPT_CAPACITY: usize = 1 << 10;
 
+/// For a literal from this length on there is just the room that it needs: a buffer that doubles would take up to three
+/// times as much while it grows.
+const EXACT_LITERAL_LEN: usize = 16 << 10;
+
 /// A line, complete.
 #[derive(Clone, Copy)]
 pub(crate) enum Line<'i> {
@@ -33,6 +37,10 @@ pub(crate) struct LineBuffer {
 impl LineBuffer {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.held
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.held.capacity()
     }
 
     pub(crate) fn literals_len(&self) -> usize {
@@ -87,6 +95,13 @@ impl LineBuffer {
     pub(crate) fn hold(&mut self, line: Line<'_>) {
         if let Line::Direct(bytes) = line {
             self.held.extend_from_slice(bytes);
+        }
+    }
+
+    /// Makes room for a literal that is about to come.
+    pub(crate) fn expect_literal(&mut self, len: usize) {
+        if len >= EXACT_LITERAL_LEN {
+            self.held.reserve_exact(len);
         }
     }
 

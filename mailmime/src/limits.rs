@@ -53,6 +53,11 @@ impl Budget {
         Self(bytes)
     }
 
+    /// Bytes that are left.
+    pub(crate) fn left(&self) -> usize {
+        self.0
+    }
+
     /// Takes `cost` bytes; false, and nothing taken, if there are not that many left.
     pub(crate) fn charge(&mut self, cost: usize) -> bool {
         match self.0.checked_sub(cost) {

@@ -17,7 +17,7 @@ use crate::envelope::Envelope;
 use crate::header::{Field, unfold_value};
 use crate::limits::{Budget, Limits};
 use crate::part::{PartFlags, PartIndex, PartTree, Size};
-use crate::structure::Structure;
+use crate::structure::{Structure, held_for_parts};
 
 /// Boundaries are cut to this length (RFC 2046 allows 70).
 const BOUNDARY_LEN_MAX: usize = 80;
@@ -143,6 +143,18 @@ impl Scanner {
         }
     }
 
+    /// About how many bytes of memory it holds: what of the headers is kept, and what is known of each part.
+    #[must_use]
+    pub fn held_len(&self) -> usize {
+        let parts = held_for_parts(&self.tree, self.envelopes.len());
+        self.header.capacity() + self.field.capacity() + self.content_len() + parts
+    }
+
+    /// What was taken of the budget for contents.
+    fn content_len(&self) -> usize {
+        self.limits.content_len_max.saturating_sub(self.budget.left())
+    }
+
     /// The end of the message.
     #[must_use]
     pub fn finish(mut self) -> Structure {
@@ -153,7 +165,8 @@ impl Scanner {
             self.end_header();
         }
         while self.close_part() {}
-        Structure::new(self.tree, self.contents, self.envelopes, self.date, self.header)
+        let content_len = self.content_len();
+        Structure::new(self.tree, self.contents, self.envelopes, self.date, self.header, content_len)
     }
 
     /// Takes in `data`. Unless this is the end, what cannot be decided yet goes into the (empty) probe.

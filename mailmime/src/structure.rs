@@ -3,7 +3,7 @@
 use crate::content::Content;
 use crate::date::{SentDate, parse_date};
 use crate::envelope::Envelope;
-use crate::part::{PartFlags, PartIndex, PartTree};
+use crate::part::{Part, PartFlags, PartIndex, PartTree};
 
 /// The cache's `flags` (`docs/formats/cache.md`).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -38,6 +38,13 @@ pub struct Structure {
     envelopes: Vec<(PartIndex, Envelope)>,
     date: Option<Vec<u8>>,
     header: Vec<u8>,
+    /// What contents and envelopes hold, by the estimate of the scan.
+    content_len: usize,
+}
+
+/// Bytes that are held for the parts of a message, whatever their headers say.
+pub(crate) fn held_for_parts(tree: &PartTree, envelopes: usize) -> usize {
+    tree.count() * (size_of::<Part>() + size_of::<Content>()) + envelopes * size_of::<(PartIndex, Envelope)>()
 }
 
 impl Structure {
@@ -47,8 +54,20 @@ impl Structure {
         envelopes: Vec<(PartIndex, Envelope)>,
         date: Option<Vec<u8>>,
         header: Vec<u8>,
+        content_len: usize,
     ) -> Self {
-        Self { tree, contents, envelopes, date, header }
+        Self { tree, contents, envelopes, date, header, content_len }
+    }
+
+    /// About how many bytes of memory it holds.
+    #[must_use]
+    pub fn held_len(&self) -> usize {
+        self.header.capacity() + self.content_len + held_for_parts(&self.tree, self.envelopes.len())
+    }
+
+    /// Gives the memory of [`Structure::header`] back: it is empty from now on, as if the limit for it were 0.
+    pub fn forget_header(&mut self) {
+        self.header = Vec::new();
     }
 
     /// Scans a message that is in memory as a whole, with default limits.

@@ -38,6 +38,11 @@ impl DboxWriter {
         Ok(self.body.write(bytes)?)
     }
 
+    /// About how many bytes of memory it holds.
+    pub fn held_len(&self) -> usize {
+        self.body.held_len()
+    }
+
     /// The message is whole: `metadata` is given its virtual size and makes the lines.
     pub fn finish(self, metadata: impl FnOnce(u64) -> Metadata) -> Result<Written, DboxError> {
         let offset = self.header_offset;

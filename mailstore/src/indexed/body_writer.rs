@@ -172,6 +172,11 @@ impl BodyWriter {
         Ok(())
     }
 
+    /// About how many bytes of memory it holds.
+    pub(crate) fn held_len(&self) -> usize {
+        self.buffer.capacity() + self.scanner.held_len()
+    }
+
     fn flush(&mut self) -> Result<(), BodyWriteError> {
         self.file.write_at(&self.buffer, self.flushed_len)?;
         self.flushed_len += self.buffer.len() as u64;

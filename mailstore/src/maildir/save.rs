@@ -88,6 +88,10 @@ impl Save for MaildirSave {
         Ok(self.writer.write(bytes)?)
     }
 
+    fn held_len(&self) -> usize {
+        self.writer.held_len()
+    }
+
     fn finish(self: Box<Self>) -> Result<Saved> {
         let Self { writer, temp, path, received, guid, now, open, sync } = *self;
         let written = writer.finish(|_, _| Closing::default())?;
@@ -129,6 +133,14 @@ impl SavedMessage for MaildirSaved {
 
     fn size(&self) -> u64 {
         self.size
+    }
+
+    fn held_len(&self) -> usize {
+        self.structure.held_len()
+    }
+
+    fn shrink(&mut self) {
+        self.structure.forget_header();
     }
 }
 

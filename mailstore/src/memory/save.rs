@@ -43,6 +43,11 @@ impl Save for MemorySave {
         Ok(())
     }
 
+    /// This memory is where messages lie: it is the store's.
+    fn held_len(&self) -> usize {
+        0
+    }
+
     fn finish(mut self: Box<Self>) -> Result<Saved> {
         let bytes: Arc<[u8]> = mem::take(&mut self.bytes).into();
         let mut scanner = Scanner::new(mailmime::Limits::default());
@@ -66,4 +71,11 @@ impl SavedMessage for MemorySaved {
     fn size(&self) -> u64 {
         self.content.size()
     }
+
+    /// As above.
+    fn held_len(&self) -> usize {
+        0
+    }
+
+    fn shrink(&mut self) {}
 }

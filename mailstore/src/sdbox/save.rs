@@ -57,6 +57,10 @@ impl Save for SdboxSave {
         self.writer.write(bytes).map_err(|e| e.at(self.temp.path()))
     }
 
+    fn held_len(&self) -> usize {
+        self.writer.held_len()
+    }
+
     fn finish(self: Box<Self>) -> Result<Saved> {
         let Self { writer, temp, received, guid, open, sync } = *self;
         let written = writer.finish(|virtual_size| {
@@ -94,6 +98,14 @@ impl SavedMessage for SdboxSaved {
 
     fn size(&self) -> u64 {
         self.size
+    }
+
+    fn held_len(&self) -> usize {
+        self.structure.held_len()
+    }
+
+    fn shrink(&mut self) {
+        self.structure.forget_header();
     }
 }
 

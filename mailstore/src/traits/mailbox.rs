@@ -75,6 +75,8 @@ pub enum NulPolicy {
 pub trait Save: Send {
     /// The next bytes, line ends LF or CRLF. Never split by meaning: any cut will do.
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
+    /// About how many bytes of memory it holds, for those who count what a client makes them hold. Costs nothing.
+    fn held_len(&self) -> usize;
     /// The message is whole. It is not in the mailbox yet: that is [`Batch::save`]'s work.
     fn finish(self: Box<Self>) -> Result<Saved>;
 }
@@ -89,6 +91,10 @@ pub trait SavedMessage: Send + fmt::Debug {
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
     /// Size with CRLF line ends.
     fn size(&self) -> u64;
+    /// About how many bytes of memory it holds. Costs nothing.
+    fn held_len(&self) -> usize;
+    /// Gives back what can be found out again when somebody asks for it: for messages that wait in large numbers.
+    fn shrink(&mut self);
 }
 
 /// A place in a mailbox's history.
