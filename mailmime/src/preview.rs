@@ -2,7 +2,7 @@
 //! `docs/formats/cache.md`).
 //!
 //! Of the first text part, the first 200 characters with white space packed; lines that begin with `>` are left out,
-//! unless there is nothing else. HTML becomes text ([`crate::html_text`]).
+//! unless there is nothing else. HTML becomes text ([`crate::html_text`]). Bytes in a row that are no text are one U+FFFD.
 
 use crate::content::Content;
 use crate::decode::{TextDecoder, TransferEncoding};
@@ -74,6 +74,8 @@ pub struct PreviewText {
     decoder: TextDecoder,
     html: Option<HtmlText>,
     lines: Lines,
+    /// The last character stands for bytes that are none.
+    is_replaced: bool,
 }
 
 impl PreviewText {
@@ -83,16 +85,20 @@ impl PreviewText {
     pub fn new(content: &Content) -> Option<Self> {
         TransferEncoding::of(content.transfer_encoding.as_deref())?;
         let html = content.is_type("text", "html").then(HtmlText::new);
-        Some(Self { decoder: TextDecoder::new(content), html, lines: Lines::new() })
+        Some(Self { decoder: TextDecoder::new(content), html, lines: Lines::new(), is_replaced: false })
     }
 
     /// Takes the next bytes of the body, `last` if there are no more. Says whether more can change the preview.
     pub fn push(&mut self, read: &[u8], last: bool) -> bool {
-        let Self { decoder, html, lines } = self;
+        let Self { decoder, html, lines, is_replaced } = self;
         decoder.push(read, last, |text| {
             for c in text.chars() {
                 if lines.is_full() {
                     break;
+                }
+                let was_replaced = std::mem::replace(is_replaced, c == char::REPLACEMENT_CHARACTER);
+                if was_replaced && *is_replaced {
+                    continue;
                 }
                 match html {
                     Some(html) => html.push(c, &mut |c| lines.push(c)),
@@ -198,11 +204,12 @@ impl Packed {
 mod tests {
     use super::*;
 
-    fn preview(message: &str) -> String {
-        let structure = Structure::of(message.as_bytes());
+    fn preview(message: impl AsRef<[u8]>) -> String {
+        let message = message.as_ref();
+        let structure = Structure::of(message);
         let Some(part) = structure.preview_part() else { return String::new() };
         let part = structure.tree().part(part);
-        let bytes = |from: u64, to: u64| &message.as_bytes()[from as usize..to as usize];
+        let bytes = |from: u64, to: u64| &message[from as usize..to as usize];
         let content = Content::of_header(bytes(part.header_offset, part.body_offset()));
         let Some(mut text) = PreviewText::new(&content) else { return String::new() };
         text.push(bytes(part.body_offset(), part.end_offset()), true);
@@ -244,6 +251,14 @@ mod tests {
         ] {
             assert_eq!(preview(&message), expected, "{message}");
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text() {
+        assert_eq!(
+            preview(b"\nlatin1: \xe4\xf6\xfc\xdf\nsignal \xff \xff"),
+            "latin1: \u{fffd} signal \u{fffd} \u{fffd}"
+        );
     }
 
     #[test]
