@@ -37,8 +37,8 @@ pub(crate) fn mark_stale(env: &Env, root: &Path) {
 }
 
 fn try_mark(env: &Env, root: &Path) -> Result<(), IndexError> {
-    // The rank that no other may precede: a debug build sees to it that no lock is held here.
-    let _alone = LockOrder::enter(LockRank::Mailboxes);
+    // The first rank: a debug build sees to it that no lock is held here.
+    let _first = LockOrder::enter(LockRank::ListLog);
     let index = MailboxIndex::open(env, root, PREFIX, Arc::new(Names))?;
     let (completer, completion) = completion(&index);
     index.enqueue(Box::new(Mark { completer: Some(completer) }));
