@@ -16,7 +16,7 @@ use crate::state::{Facts, check};
 struct NoBodies;
 
 impl MessageStore for NoBodies {
-    fn remove(&self, _: &UidSet) -> Result<(), Box<dyn Error + Send + Sync>> {
+    fn remove(&self, _: &State, _: &UidSet) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
     }
 }

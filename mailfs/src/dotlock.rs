@@ -21,10 +21,10 @@ use crate::{
 };
 
 /// The first pause between two looks at somebody's lock; each next is twice as long, and somewhat random.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// The longest pause between two looks.
-const PAUSE_MAX: Duration = Duration::from_secs(3);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// A lock whose owner is dead is left alone for so long, as its text may just be being written.
 const DEAD_OWNER_AGE_MIN: Duration = Duration::from_secs(2);

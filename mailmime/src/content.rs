@@ -2,7 +2,7 @@
 //!
 //! Of a field that stands there twice the first valid one counts. Values are kept undecoded.
 
-use crate::header::Fields;
+use crate::header::{Field, Fields};
 use crate::lex::{Lexer, Next};
 use crate::limits::{Budget, Limits};
 use crate::param::{parse_params, replace_nuls};
@@ -55,20 +55,12 @@ pub struct Content {
 }
 
 impl Content {
-    /// From the header of a part, an empty line at the end or not. Unlike [`crate::Structure::content`], what a message
-    /// says of its body counts even where it does not say that it is MIME: so bodies are decoded.
+    /// From the header of a part, an empty line at the end or not; see [`ContentReader`].
     #[must_use]
     pub fn of_header(header: &[u8]) -> Self {
-        let mut content = Self::default();
-        let mut budget = Budget::new(Limits::CONTENT_LEN_MAX);
-        for field in Fields::new(header) {
-            if let Some((prefix, name)) = field.name_to_nul().split_at_checked("Content-".len())
-                && prefix.eq_ignore_ascii_case(b"Content-")
-            {
-                content.read_field(name, &field.value(), &mut budget);
-            }
-        }
-        content
+        let mut reader = ContentReader::default();
+        Fields::new(header).for_each(|field| reader.read(&field));
+        reader.finish()
     }
 
     /// The value of a Content-Type parameter, `name` in any case.
@@ -154,6 +146,38 @@ impl Content {
                 self.disposition = Some(Disposition { kind, params });
             }
         }
+    }
+}
+
+/// Gathers a part's [`Content`] from the fields of its header as they come, in bounded memory. Unlike in
+/// [`crate::Structure::content`], what a message says of its body counts even where it does not say that it is MIME: so
+/// bodies are decoded.
+#[derive(Debug)]
+pub struct ContentReader {
+    content: Content,
+    budget: Budget,
+}
+
+impl Default for ContentReader {
+    fn default() -> Self {
+        Self { content: Content::default(), budget: Budget::new(Limits::CONTENT_LEN_MAX) }
+    }
+}
+
+impl ContentReader {
+    /// Takes in the next field, whatever its name.
+    pub fn read(&mut self, field: &Field<'_>) {
+        if let Some((prefix, name)) = field.name_to_nul().split_at_checked("Content-".len())
+            && prefix.eq_ignore_ascii_case(b"Content-")
+        {
+            self.content.read_field(name, &field.value(), &mut self.budget);
+        }
+    }
+
+    /// The header ends.
+    #[must_use]
+    pub fn finish(self) -> Content {
+        self.content
     }
 }
 

@@ -49,7 +49,7 @@ pub use address::{Address, parse_address_list, write_address_list};
 pub use base_subject::BaseSubject;
 pub use binary::{BinaryDecoder, BinaryError};
 pub use collation::collation_key;
-pub use content::{Content, Disposition, Param};
+pub use content::{Content, ContentReader, Disposition, Param};
 pub use date::{SentDate, parse_date};
 pub use decode::{LINE_LEN_MAX, TextDecoder, TransferEncoding};
 pub use envelope::Envelope;

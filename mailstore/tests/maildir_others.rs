@@ -18,7 +18,7 @@ use mailindex::{
         MessageStore, OpError, StoreError,
     },
     log::{FlagChange as LogFlagChange, Origin},
-    state::{RawIndexHeader, RecordFlags},
+    state::{RawIndexHeader, RecordFlags, State},
 };
 use mailstore::{
     Batch, Column, Columns, Cursor, Expunges, FlagAction, FlagChange, Freshness, MailStorage, Mailbox, Rows, SaveMeta,
@@ -432,7 +432,7 @@ impl CommitOp for Foreign {
 struct NoStore;
 
 impl MessageStore for NoStore {
-    fn remove(&self, _: &UidSet) -> Result<(), StoreError> {
+    fn remove(&self, _: &State, _: &UidSet) -> Result<(), StoreError> {
         Ok(())
     }
 }

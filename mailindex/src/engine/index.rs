@@ -36,9 +36,9 @@ pub type StoreError = Box<dyn Error + Send + Sync>;
 
 /// What the engine asks of the mail store, under the log's lock.
 pub trait MessageStore: Send + Sync {
-    /// Removes messages' bodies, after the log says that the messages are gone. One that is not there is fine. When it
-    /// fails, a body stays that nothing refers to.
-    fn remove(&self, uids: &UidSet) -> std::result::Result<(), StoreError>;
+    /// Removes messages' bodies, after the log says that the messages are gone; in `state` they are still there. One that
+    /// is not there is fine. When it fails, a body stays that nothing refers to.
+    fn remove(&self, state: &State, uids: &UidSet) -> std::result::Result<(), StoreError>;
 
     /// Takes a lock of the store's own, which is held as long as the log's and taken before it. With a timeout of zero one
     /// try is made, and [`FsError::is_timeout`](mailfs::FsError::is_timeout) is the answer where somebody else has it.

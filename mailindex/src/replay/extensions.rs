@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::{Halt, ProblemKind, Replay};
 use crate::{
     log::{ExtIntro, Patches, RawIncrement, ext_records},
-    state::{EXT_HDR_SIZE_MAX, EXT_RECORD_SIZE_MAX, EXTENSIONS_MAX, Extension, Inner, RawIndexHeader, Selected, names},
+    state::{
+        EXT_HDR_SIZE_MAX, EXT_HDR_SIZE_SUM_MAX, EXT_RECORD_SIZE_MAX, EXTENSIONS_MAX, Extension, Inner, RawIndexHeader,
+        Selected, names,
+    },
 };
 
 impl Replay {
@@ -50,6 +53,9 @@ impl Replay {
         if intro.name == names::KEYWORDS || (found.is_some() && found == self.inner.keywords_ext) {
             return Err(ProblemKind::Intro("keywords are not introduced"));
         }
+        if !self.has_room_for_header(found, raw.hdr_size.get()) {
+            return Err(ProblemKind::TooMany("bytes of extension headers"));
+        }
         let Some(index) = found else {
             if raw.hdr_size.get() == 0 && record_size == 0 {
                 return Err(ProblemKind::Intro("a new extension without any size"));
@@ -69,6 +75,15 @@ impl Replay {
         };
         let stale = self.inner.extensions.get(index).is_none_or(|ext| ext.reset_id != raw.reset_id.get());
         Ok(Some((index, stale)))
+    }
+
+    /// Whether an extension, or a new one, may have a header of this size beside those of the others. What a snapshot
+    /// brought along stays, and grows no further.
+    fn has_room_for_header(&self, index: Option<usize>, wanted: u32) -> bool {
+        let sizes = || self.inner.extensions.iter().map(|ext| ext.hdr_size);
+        let now = index.and_then(|index| sizes().nth(index)).unwrap_or(0);
+        let all: u64 = sizes().map(u64::from).sum();
+        wanted <= now || all + u64::from(wanted - now) <= u64::from(EXT_HDR_SIZE_SUM_MAX)
     }
 
     fn resize(&mut self, index: usize, intro: ExtIntro<'_>) -> Result<(), Halt> {

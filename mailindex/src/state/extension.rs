@@ -6,6 +6,8 @@ use mailtypes::Guid;
 
 /// Most header data an extension can have, in bytes.
 pub const EXT_HDR_SIZE_MAX: u32 = (16 << 20) - 1;
+/// Most header data that all extensions of an index can have together, in bytes. Dovecot's have some hundred.
+pub const EXT_HDR_SIZE_SUM_MAX: u32 = 32 << 20;
 /// Most bytes an extension can have in each record.
 pub const EXT_RECORD_SIZE_MAX: u16 = 32767;
 /// Most extensions that one index can have. Dovecot's own are about twenty.

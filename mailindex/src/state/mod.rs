@@ -24,7 +24,9 @@ use std::sync::Arc;
 pub(crate) use chunk::{CHUNK_LEN_MAX, Chunk, Column};
 pub use diff::{Diff, diff};
 pub(crate) use extension::names;
-pub use extension::{DboxHeader, EXT_HDR_SIZE_MAX, EXT_RECORD_SIZE_MAX, EXTENSIONS_MAX, Extension, ExtensionSpec};
+pub use extension::{
+    DboxHeader, EXT_HDR_SIZE_MAX, EXT_HDR_SIZE_SUM_MAX, EXT_RECORD_SIZE_MAX, EXTENSIONS_MAX, Extension, ExtensionSpec,
+};
 pub(crate) use header::BaseHeader;
 pub use header::RawIndexHeader;
 pub(crate) use inner::{Inner, Selected};

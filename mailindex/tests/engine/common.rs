@@ -13,7 +13,7 @@ use mailindex::{
         MailboxIndex, MessageStore, OpError, completion,
     },
     log::{FlagChange, Origin, Transaction},
-    state::{DboxHeader, ExtensionSpec, RawIndexHeader},
+    state::{DboxHeader, ExtensionSpec, RawIndexHeader, State},
 };
 use mailtypes::{Flag, Flags, Guid, Uid, UidSet};
 
@@ -30,7 +30,7 @@ pub(crate) struct Bodies {
 }
 
 impl MessageStore for Bodies {
-    fn remove(&self, uids: &UidSet) -> Result<(), BoxError> {
+    fn remove(&self, _: &State, uids: &UidSet) -> Result<(), BoxError> {
         for uid in uids.iter() {
             match self.fs.unlink(&self.dir.join(format!("u.{uid}"))) {
                 Err(e) if !e.is_not_found() => return Err(e.into()),

@@ -3,7 +3,10 @@
 use mailfs::{FileHandle, FsError};
 use mailmime::{Limits, Scanner, Structure};
 
-use crate::traits::{NulPolicy, StorageError};
+use crate::{
+    preview::preview,
+    traits::{NulPolicy, StorageError},
+};
 
 /// Bytes gathered before they are written. A message that is smaller costs a single write.
 const BUFFER_LEN: usize = 64 << 10;
@@ -30,6 +33,8 @@ pub struct WriterOptions {
     pub nuls: NulPolicy,
     /// What parsing may hold in memory.
     pub limits: Limits,
+    /// Whether the preview is made too; it costs reading the beginning of the text again.
+    pub preview: bool,
 }
 
 /// Why a body could not be written.
@@ -87,6 +92,8 @@ pub struct Written {
     pub virtual_size: u64,
     /// What parsing found.
     pub structure: Structure,
+    /// The preview, where it was asked for.
+    pub preview: Option<String>,
 }
 
 impl BodyWriter {
@@ -205,6 +212,17 @@ impl BodyWriter {
         if let Some((offset, bytes)) = patch.filter(|_| !unwritten) {
             self.file.write_at(&bytes, offset)?;
         }
-        Ok(Written { file: self.file, body_len, virtual_size, structure })
+        let wants_preview = self.options.preview;
+        let preview = wants_preview.then(|| preview_of(&self.file, self.body_offset, body_len, &structure)).flatten();
+        Ok(Written { file: self.file, body_len, virtual_size, structure, preview })
     }
+}
+
+/// The first words, read from the file; what cannot be read has none yet.
+fn preview_of(file: &FileHandle, body_offset: u64, body_len: u64, structure: &Structure) -> Option<String> {
+    let read = |offset: u64, buf: &mut [u8]| {
+        let left = usize::try_from(body_len.saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
+        Ok(file.read_at(buf.get_mut(..left).unwrap_or_default(), body_offset + offset)?)
+    };
+    preview(structure, read).ok()
 }

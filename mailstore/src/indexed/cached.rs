@@ -9,7 +9,10 @@ use mailindex::{
 use mailmime::CachedHeader;
 use mailtypes::Uid;
 
-use super::{fill::HEADER_PREFIX, view::IndexedView};
+use super::{
+    fill::{HEADER_PREFIX, PREVIEW_FIELD},
+    view::IndexedView,
+};
 use crate::traits::{Column, Columns};
 
 /// The cache fields of [`mailmime::Envelope::FIELDS`], in its order.
@@ -52,8 +55,8 @@ impl<'a> CachedReader<'a> {
             (Column::Body, &["imap.body", "flags", "mime.parts"]),
             (Column::BodyStructure, &["imap.bodystructure", "flags", "mime.parts"]),
             (Column::Parts, &["mime.parts"]),
-            (Column::Preview, &["body.snippet"]),
-            (Column::CachedPreview, &["body.snippet"]),
+            (Column::Preview, &[PREVIEW_FIELD]),
+            (Column::CachedPreview, &[PREVIEW_FIELD]),
         ];
         for (_, names) in made_of.iter().filter(|(column, _)| columns.has(*column)) {
             fields.extend_from_slice(names);

@@ -3,16 +3,13 @@
 use std::{path::Path, sync::Arc};
 
 use mailindex::{
-    engine::{
-        self, CommitError, CommitOp, CommitOutcome, CommitPoint, Env, IndexError, MailboxIndex, MessageStore, OpError,
-        completion,
-    },
+    engine::{Env, IndexError, MailboxIndex, MessageStore},
     log::Origin,
     state::Deletion,
 };
 use mailtypes::MailboxName;
 
-use super::{PREFIX, from_commit, from_index, lost};
+use super::{PREFIX, change, from_index};
 use crate::traits::{Result, StorageError};
 
 /// Whether the mailbox whose index lies in a folder is marked as deleted.
@@ -36,29 +33,12 @@ pub(crate) fn mark_deleted(env: &Env, name: &MailboxName, dir: &Path, store: Arc
         }
         Err(e) => return Err(from_index(name, &e)),
     };
-    let (completer, completion) = completion(&index);
-    index.enqueue(Box::new(MarkDeleted { name: name.clone(), completer: Some(completer) }));
-    match completion.wait().unwrap_or_else(|| Err(lost())) {
-        Err(StorageError::Deleted(_)) => Ok(()),
-        other => other,
-    }
-}
-
-struct MarkDeleted {
-    name: MailboxName,
-    completer: Option<engine::Completer<Result<()>>>,
-}
-
-impl CommitOp for MarkDeleted {
-    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
+    let marked = change(name, &index, |at| {
         at.transaction().index_deleted(Origin::External);
         at.require_sync();
-        Ok(())
-    }
-
-    fn done(mut self: Box<Self>, outcome: std::result::Result<&CommitOutcome, Arc<CommitError>>) {
-        if let Some(completer) = self.completer.take() {
-            completer.complete(outcome.map(|_| ()).map_err(|e| from_commit(&self.name, &e)));
-        }
+    });
+    match marked {
+        Err(StorageError::Deleted(_)) => Ok(()),
+        other => other.map(|_| ()),
     }
 }

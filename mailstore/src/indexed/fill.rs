@@ -4,6 +4,11 @@ use mailindex::{cache::SentDate, engine::CacheValues};
 use mailmime::{CacheFlags, Envelope, Structure, encode_cached_header, encode_mime_parts};
 use mailtypes::InternalDate;
 
+use crate::preview::CACHED_PREFIX;
+
+/// The preview's cache field.
+pub(super) const PREVIEW_FIELD: &str = "body.snippet";
+
 /// What stands before the name of a header field in the name of its cache field.
 pub(super) const HEADER_PREFIX: &str = "hdr.";
 
@@ -11,11 +16,14 @@ pub(super) const HEADER_PREFIX: &str = "hdr.";
 const HEADERS_BESIDE_ENVELOPE: [&str; 1] = ["References"];
 
 /// All that is known of a message that was just taken in. The engine drops what the cache's decisions do not want.
-pub(crate) fn values_of_saved(structure: &Structure, received: u32, now: u32) -> CacheValues {
+pub(crate) fn values_of_saved(structure: &Structure, preview: Option<&str>, received: u32, now: u32) -> CacheValues {
     let mut values = CacheValues::default();
     values.put("date.received", received.to_le_bytes());
     values.put("date.save", now.to_le_bytes());
     put_structure(&mut values, structure);
+    if let Some(preview) = preview {
+        put_preview(&mut values, preview);
+    }
     let header = structure.header();
     if structure.header_is_whole() {
         for name in Envelope::FIELDS.iter().chain(&HEADERS_BESIDE_ENVELOPE) {
@@ -38,6 +46,11 @@ pub(super) fn put_structure(values: &mut CacheValues, structure: &Structure) {
         structure.write_bodystructure_inner(&mut text);
         values.put("imap.bodystructure", text);
     }
+}
+
+/// The first words, behind the mark of how they were made.
+pub(super) fn put_preview(values: &mut CacheValues, text: &str) {
+    values.put(PREVIEW_FIELD, format!("{CACHED_PREFIX}{text}"));
 }
 
 /// A field of the message's header.

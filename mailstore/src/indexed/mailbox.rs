@@ -3,15 +3,12 @@
 use std::{fmt, sync::Arc};
 
 use mailindex::{
-    engine::{
-        self, CommitError, CommitOp, CommitOutcome, CommitPoint, Completion, FeedPosition, IndexWatch, MailboxIndex,
-        OpError, completion,
-    },
+    engine::{self, Completion, FeedPosition, IndexWatch, MailboxIndex},
     state::{RawIndexHeader, State},
 };
 use mailtypes::{Guid, MailboxName, Uid, UidValidity};
 
-use super::{MessageFiles, from_commit, from_index, scan, view::IndexedView};
+use super::{AnyBackend, change, from_index, scan, view::IndexedView};
 use crate::traits::{
     ChangesSince, Committed, Completer, Drive, Freshness, Position, Result, Status, StorageError, Ticket, View, ViewAs,
     Wake, Watch,
@@ -21,7 +18,7 @@ use crate::traits::{
 pub(crate) struct Indexed {
     pub(crate) name: MailboxName,
     pub(crate) index: Arc<MailboxIndex>,
-    pub(crate) files: Arc<dyn MessageFiles>,
+    pub(crate) files: Arc<dyn AnyBackend>,
     pub(crate) guid: Guid,
     pub(crate) uid_validity: UidValidity,
     /// What parsing a message may hold in memory.
@@ -56,10 +53,14 @@ impl Indexed {
 
     /// Takes the recent messages from the sessions to come; tells which was the first.
     pub(super) fn take_recent(&self) -> Result<Uid> {
-        let (completer, completion) = completion(&self.index);
-        let op = TakeRecent { name: self.name.clone(), first: Uid::MIN, completer: Some(completer) };
-        self.index.enqueue(Box::new(op));
-        completion.wait().unwrap_or_else(|| Err(lost()))
+        let taken = change(&self.name, &self.index, |at| {
+            let (first, next) = (at.state().first_recent_uid(), at.state().next_uid());
+            if first < next {
+                at.transaction().header_update(RawIndexHeader::FIRST_RECENT_UID, &next.value().to_le_bytes());
+            }
+            first
+        });
+        Ok(taken?.0)
     }
 
     /// Offers what scans computed to the cache.
@@ -152,7 +153,7 @@ struct IndexedWatch {
 impl Watch for IndexedWatch {}
 
 /// The ticket of a batch whose operation completes `completion`.
-pub(crate) fn committing(completion: Completion<Result<Committed>>) -> Ticket {
+pub(super) fn committing(completion: Completion<Result<Committed>>) -> Ticket {
     Ticket::driven(|completer| Box::new(DriveCompletion { completion, completer }))
 }
 
@@ -171,30 +172,5 @@ impl Drive for DriveCompletion {
     fn kick(self: Box<Self>) {
         let Self { completion, completer } = *self;
         completion.on_done(move |outcome| completer.complete(outcome.unwrap_or_else(|| Err(lost()))));
-    }
-}
-
-/// Moves the mark of recent messages to the end.
-struct TakeRecent {
-    name: MailboxName,
-    first: Uid,
-    completer: Option<engine::Completer<Result<Uid>>>,
-}
-
-impl CommitOp for TakeRecent {
-    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
-        let (first, next) = (at.state().first_recent_uid(), at.state().next_uid());
-        self.first = first;
-        if first < next {
-            at.transaction().header_update(RawIndexHeader::FIRST_RECENT_UID, &next.value().to_le_bytes());
-        }
-        Ok(())
-    }
-
-    fn done(mut self: Box<Self>, outcome: std::result::Result<&CommitOutcome, Arc<CommitError>>) {
-        let result = outcome.map(|_| self.first).map_err(|e| from_commit(&self.name, &e));
-        if let Some(completer) = self.completer.take() {
-            completer.complete(result);
-        }
     }
 }

@@ -1,5 +1,6 @@
-//! What backends share whose flags, UIDs and computed values are in Dovecot's index: views, scans, the change feed, the
-//! application of flag changes. A backend adds where its messages lie ([`MessageFiles`]) and how they get there.
+//! What backends share whose flags, UIDs and computed values are in Dovecot's index: handles, views, scans, batches, the
+//! change feed, the application of flag changes. A backend adds where its messages lie ([`MessageFiles`]) and how they
+//! get there ([`Backend`]).
 //!
 //! # Invariants
 //!
@@ -7,46 +8,43 @@
 //! 2. Nothing here takes a lock but by way of the engine; views wait for none.
 //! 3. A message's file is opened only for what neither the record nor the cache nor [`MessageFiles::known`] tells.
 
+mod backend;
 mod body;
 mod body_writer;
 mod cached;
+mod change;
+mod commit;
 mod deletion;
 mod error;
 mod fill;
 mod flags;
+mod handle;
 mod mailbox;
 mod saving;
 mod scan;
 mod source;
 mod view;
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use mailindex::state::State;
 use mailtypes::{Guid, Uid};
 
 pub use self::body_writer::{BodyLineEnds, WriterOptions, Written};
+use self::flags::{Applied, apply, effective};
 pub(crate) use self::{
+    backend::{AnyBackend, Backend, CopyFrom, First, Staged},
     body_writer::{BodyWriteError, BodyWriter, Closing},
+    change::change,
     deletion::{is_deleted, mark_deleted},
     error::{from_commit, from_index},
     fill::values_of_saved,
-    flags::{Applied, apply, effective, records},
-    mailbox::{Indexed, committing, lost},
-    saving::{TempFile, Unsynced, new_guid, unix_now},
+    flags::records,
+    handle::{IndexedMailbox, indexed_of},
+    mailbox::{Indexed, lost},
+    saving::{TempFile, Unsynced, link_or_copy, new_guid, unix_now},
 };
-use crate::{
-    maildir::MaildirMailbox,
-    sdbox::SdboxMailbox,
-    traits::{FileIdentity, Freshness, Mailbox, Result, Wake, Watch},
-};
-
-/// What a handle of one of our own backends stands on.
-pub(crate) fn indexed_of(mailbox: &dyn Mailbox) -> Option<&Arc<Indexed>> {
-    let any = mailbox.as_any();
-    let sdbox = any.downcast_ref::<SdboxMailbox>().map(SdboxMailbox::indexed);
-    sdbox.or_else(|| any.downcast_ref::<MaildirMailbox>().map(|mailbox| &mailbox.indexed))
-}
+use crate::traits::{FileIdentity, Freshness, Result, Wake, Watch};
 
 /// What the names of index files begin with.
 pub(crate) const PREFIX: &str = "dovecot.index";

@@ -1,4 +1,4 @@
-//! What saving has in common: temporary files, files still to be synced, new identities.
+//! What saving and copying have in common: temporary files, links, files still to be synced, new identities.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,7 +9,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use mailfs::{FileHandle, FileSystem};
+use mailfs::{FileHandle, FileSystem, OpenMode};
 use mailtypes::Guid;
 
 /// Seconds since 1970 as the files hold them.
@@ -61,6 +61,56 @@ impl Drop for TempFile {
             let _ = self.fs.unlink(&self.path);
         }
     }
+}
+
+/// Bytes copied at once where a link cannot be made.
+const COPY_LEN: usize = 256 << 10;
+
+/// Gives a file that is not changed any more a further name, which must be free; where links cannot be made, a copy,
+/// durable as far as its data goes, that `create_temp` makes the file for.
+pub(crate) fn link_or_copy(
+    fs: &dyn FileSystem,
+    from: &Path,
+    to: &Path,
+    create_temp: impl FnOnce() -> mailfs::Result<(PathBuf, FileHandle)>,
+) -> mailfs::Result<()> {
+    match fs.hard_link(from, to) {
+        Err(e) if e.is_already_exists() || e.is_not_found() => Err(e),
+        // Another file system, too many links, or no links at all.
+        Err(_) => copy_file(fs, from, to, create_temp),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn copy_file(
+    fs: &dyn FileSystem,
+    from: &Path,
+    to: &Path,
+    create_temp: impl FnOnce() -> mailfs::Result<(PathBuf, FileHandle)>,
+) -> mailfs::Result<()> {
+    let source = fs.open(from, OpenMode::Read)?;
+    let modified = source.metadata()?.modified;
+    let (temp, target) = create_temp()?;
+    let copied = (|| {
+        let mut buffer = vec![0; COPY_LEN];
+        let mut offset = 0;
+        loop {
+            let read = source.read_at(&mut buffer, offset)?;
+            if read == 0 {
+                break;
+            }
+            target.write_at(buffer.get(..read).unwrap_or_default(), offset)?;
+            offset += read as u64;
+        }
+        target.set_modified(modified)?;
+        target.sync_data()?;
+        fs.rename_new(&temp, to)
+    })();
+    if copied.is_err() {
+        // The first failure is what matters; what stays is cleaned up in time.
+        let _ = fs.unlink(&temp);
+    }
+    copied
 }
 
 /// Messages taken in whose files are kept open for the commit to sync all at once. What comes beyond is synced one by

@@ -342,7 +342,7 @@ impl Filler<'_> {
         source: &mut Source<'_>,
         found: &mut CacheValues,
     ) -> Result<Option<ArenaRange>> {
-        let known = cached.get("body.snippet").and_then(|value| value.strip_prefix(CACHED_PREFIX.as_bytes()));
+        let known = cached.get(fill::PREVIEW_FIELD).and_then(|value| value.strip_prefix(CACHED_PREFIX.as_bytes()));
         if let Some(text) = known.filter(|text| std::str::from_utf8(text).is_ok()) {
             return Ok(Some(self.out.push_text(|out| out.extend_from_slice(text))));
         }
@@ -350,7 +350,7 @@ impl Filler<'_> {
             return Ok(None);
         }
         let text = source.preview()?;
-        found.put("body.snippet", format!("{CACHED_PREFIX}{text}"));
+        fill::put_preview(found, &text);
         Ok(Some(self.out.push_text(|out| out.extend_from_slice(text.as_bytes()))))
     }
 

@@ -74,6 +74,15 @@ impl IndexedView {
         self.state.count_below(uid) + self.ghosts_below(uid)
     }
 
+    /// A message's file is not there: somebody has expunged it since, or is about to; or it was lost, and a rebuild would
+    /// drop the record.
+    fn note_missing(&self, uid: Uid) {
+        let is_going = |state: State| !state.contains(uid) || state.requested_expunges().contains(uid);
+        if !self.mailbox.index.refresh().is_ok_and(is_going) {
+            tracing::warn!(mailbox = %self.mailbox.name, %uid, "the message's file is missing");
+        }
+    }
+
     fn give_up_ghosts(&mut self, gone: &[Uid], changes: &mut Changes) {
         changes.expunged = gone.iter().rev().filter_map(|uid| SeqNum::from_index(self.place(*uid))).collect();
         for uid in gone {
@@ -242,9 +251,8 @@ impl View for IndexedView {
             return Err(StorageError::Expunged { uid });
         }
         match IndexedBody::open(&*self.mailbox.files, &self.state, uid) {
-            // Somebody is just expunging it; or the file was lost, and a rebuild would drop the record.
             Err(StorageError::Expunged { .. }) => {
-                tracing::warn!(mailbox = %self.mailbox.name, %uid, "the message's file is missing");
+                self.note_missing(uid);
                 Err(StorageError::Expunged { uid })
             }
             other => Ok(Box::new(other?)),

@@ -1,10 +1,15 @@
 //! What the list must know of a format to make its mailboxes, unmake them and look them over.
 
-use mailindex::engine::Env;
+use std::sync::Arc;
+
+use mailindex::engine::{Env, MessageStore};
 use mailtypes::MailboxName;
 
-use super::{Layout, MailboxDirs, RecoveredMailbox, Rights};
-use crate::traits::Result;
+use super::{Layout, MailboxDirs, RecoveredMailbox, Rights, Subscriptions};
+use crate::{
+    indexed::{self, IndexedMailbox},
+    traits::Result,
+};
 
 /// A format's part of the list's work. The list is locked in all of it.
 pub(crate) trait Format {
@@ -14,14 +19,32 @@ pub(crate) trait Format {
     /// Where its mailboxes lie.
     fn layout(&self) -> &Layout;
 
+    /// What is subscribed to in it.
+    fn subscriptions(&self) -> &Subscriptions;
+
+    /// What clients see between the levels of a name.
+    fn separator(&self) -> char {
+        MailboxName::SEPARATOR
+    }
+
+    /// Opens the mailbox in folders of which that of the messages is there; makes what else is missing.
+    fn open(&self, name: &MailboxName, dirs: &MailboxDirs) -> Result<IndexedMailbox>;
+
+    /// What is asked of a mailbox's files when the index alone is opened.
+    fn message_store(&self, dirs: &MailboxDirs) -> Arc<dyn MessageStore>;
+
     /// Fills folders that are there with what an empty mailbox consists of, durably but for the folders' own names.
     fn make(&self, dirs: &MailboxDirs, rights: Rights) -> Result<()>;
 
     /// Whether the mailbox in these folders is marked as deleted.
-    fn is_deleted(&self, dirs: &MailboxDirs) -> Result<bool>;
+    fn is_deleted(&self, dirs: &MailboxDirs) -> Result<bool> {
+        Ok(indexed::is_deleted(self.env(), &dirs.index, self.message_store(dirs)))
+    }
 
     /// Tells everybody who has the mailbox open that it is deleted, durably.
-    fn mark_deleted(&self, name: &MailboxName, dirs: &MailboxDirs) -> Result<()>;
+    fn mark_deleted(&self, name: &MailboxName, dirs: &MailboxDirs) -> Result<()> {
+        indexed::mark_deleted(self.env(), name, &dirs.index, self.message_store(dirs))
+    }
 
     /// Looks over one mailbox after a crash and says what was done; sets `deleted` for one whose deletion somebody had
     /// begun, which the list then finishes. Tells how many files left behind were removed.

@@ -60,12 +60,7 @@ impl MailboxDirs {
 }
 
 impl Layout {
-    /// sdbox's, all under one root.
-    pub(crate) fn new(root: &Path) -> Self {
-        Self::shaped(Shape::Dbox, root, None, None)
-    }
-
-    /// Any; control and index files go below the root unless they have one of their own.
+    /// Control and index files go below the root unless they have one of their own.
     pub(crate) fn shaped(shape: Shape, root: &Path, control: Option<&Path>, index: Option<&Path>) -> Self {
         let or_root = |path: Option<&Path>| path.unwrap_or(root).to_owned();
         Self { shape, root: root.to_owned(), control: or_root(control), index: or_root(index) }
@@ -139,8 +134,15 @@ impl Layout {
     /// Where a mailbox's files lie.
     pub(crate) fn dirs(&self, name: &MailboxName) -> Result<MailboxDirs> {
         self.check(name)?;
-        let dir = |root| self.mails_in(self.level_in(root, name));
-        Ok(MailboxDirs { mail: dir(&self.root), control: dir(&self.control), index: dir(&self.index) })
+        let mail = self.mails_in(self.level_in(&self.root, name));
+        let level = |root: &Path| if *root == self.root { mail.clone() } else { self.level_in(root, name) };
+        let control = match self.shape {
+            // A dbox mailbox has no control files.
+            Shape::Dbox => mail.clone(),
+            Shape::MaildirPlusPlus | Shape::MaildirFs => level(&self.control),
+        };
+        let index = level(&self.index);
+        Ok(MailboxDirs { mail, control, index })
     }
 
     /// The folder that holds a mailbox's messages.
@@ -305,7 +307,11 @@ mod tests {
         assert_eq!((&*dirs.mail, &*dirs.index), (Path::new("/s"), Path::new("/i/INBOX")));
         assert_eq!(dirs.beside_mail().collect::<Vec<_>>(), [Path::new("/i/INBOX"), Path::new("/c/INBOX")]);
         let dirs = apart(Shape::Dbox).dirs(&name("a/b")).unwrap();
-        assert_eq!(dirs.index, Path::new("/i/mailboxes/a/b/dbox-Mails"));
+        assert_eq!(
+            (&*dirs.mail, &*dirs.index),
+            (Path::new("/s/mailboxes/a/b/dbox-Mails"), Path::new("/i/mailboxes/a/b"))
+        );
+        assert_eq!(dirs.control, dirs.mail);
     }
 
     #[test]

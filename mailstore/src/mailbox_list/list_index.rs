@@ -12,7 +12,7 @@ use mailindex::{
         OpError, completion,
     },
     log::Origin,
-    state::ExtensionSpec,
+    state::{ExtensionSpec, State},
 };
 use mailtypes::UidSet;
 
@@ -52,7 +52,7 @@ fn try_mark(env: &Env, root: &Path) -> Result<(), IndexError> {
 struct Names;
 
 impl MessageStore for Names {
-    fn remove(&self, _: &UidSet) -> Result<(), Box<dyn Error + Send + Sync>> {
+    fn remove(&self, _: &State, _: &UidSet) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
     }
 }

@@ -12,21 +12,29 @@ use mailfs::{
     FileSystem, FileSystemExt, OpenMode,
     sim::{Acks, BoxError, CrashChoice, CrashRunner, Fault, FaultRunner, SimDisk},
 };
-use mailindex::engine::{Background, Env, EnvOptions};
-use mailtypes::MailboxName;
+use mailindex::{
+    engine::{Background, Env, EnvOptions, MessageStore, StoreError},
+    state::State,
+};
+use mailtypes::{MailboxName, UidSet};
 
 use super::{
-    Format, Layout, MailboxDirs, RecoveredMailbox, Rights, Shape,
+    Format, Layout, Listed, MailboxDirs, RecoveredMailbox, Rights, Shape, Subscriptions,
     change::{create, delete, rename},
     recover,
     walk::walk,
 };
-use crate::traits::{ListPattern, MailStorage, Mailbox, MailboxInfo, Result, StorageError};
+use crate::{
+    indexed::IndexedMailbox,
+    traits::{Result, StorageError},
+};
 
 /// A mailbox of it has its name of birth in each of its folders.
+#[derive(Debug)]
 struct Stub {
     env: Env,
     layout: Layout,
+    subscriptions: Subscriptions,
     birth: String,
 }
 
@@ -44,7 +52,8 @@ impl Stub {
         let options = EnvOptions { background: Background::Manual, ..EnvOptions::default() };
         let below = |path: &'static str| apart.then_some(Path::new(path));
         let layout = Layout::shaped(shape, Path::new("/mail"), below("/control"), below("/index"));
-        Self { env: Env::new(Arc::clone(fs), options), layout, birth: birth.to_owned() }
+        let subscriptions = Subscriptions::new(fs, &layout);
+        Self { env: Env::new(Arc::clone(fs), options), layout, subscriptions, birth: birth.to_owned() }
     }
 
     fn id(&self, dir: &Path) -> Option<String> {
@@ -60,6 +69,18 @@ impl Format for Stub {
 
     fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
+    fn open(&self, name: &MailboxName, _: &MailboxDirs) -> Result<IndexedMailbox> {
+        Err(StorageError::NotFound(name.clone()))
+    }
+
+    fn message_store(&self, _: &MailboxDirs) -> Arc<dyn MessageStore> {
+        Arc::new(NoMail)
     }
 
     fn make(&self, dirs: &MailboxDirs, rights: Rights) -> Result<()> {
@@ -99,30 +120,15 @@ impl Format for Stub {
 #[derive(Debug)]
 struct NoMail;
 
-impl MailStorage for NoMail {
-    fn list(&self, _: &ListPattern) -> Result<Vec<MailboxInfo>> {
-        Ok(Vec::new())
-    }
-    fn mailbox(&self, name: &MailboxName) -> Result<Arc<dyn Mailbox>> {
-        Err(StorageError::NotFound(name.clone()))
-    }
-    fn create(&self, _: &MailboxName) -> Result<()> {
+impl MessageStore for NoMail {
+    fn remove(&self, _: &State, _: &UidSet) -> std::result::Result<(), StoreError> {
         Ok(())
     }
-    fn delete(&self, _: &MailboxName) -> Result<()> {
-        Ok(())
-    }
-    fn rename(&self, _: &MailboxName, _: &MailboxName) -> Result<()> {
-        Ok(())
-    }
-    fn subscribe(&self, _: &MailboxName) -> Result<()> {
-        Ok(())
-    }
-    fn unsubscribe(&self, _: &MailboxName) -> Result<()> {
-        Ok(())
-    }
-    fn subscriptions(&self) -> Result<Vec<MailboxName>> {
-        Ok(Vec::new())
+}
+
+impl Listed for Stub {
+    fn format(&self) -> &dyn Format {
+        self
     }
 }
 
@@ -167,7 +173,7 @@ impl Case {
         match step {
             Step::Create(mailbox) => create(&stub, &name(mailbox)),
             Step::Delete(mailbox) => delete(&stub, &name(mailbox)),
-            Step::Rename(from, to) => rename(&NoMail, &stub, &name(from), &name(to)),
+            Step::Rename(from, to) => rename(&stub, &stub, &name(from), &name(to)),
         }
     }
 

@@ -195,7 +195,7 @@ mod tests {
 
     fn subscriptions(dir: &std::path::Path) -> Subscriptions {
         let fs: Arc<dyn FileSystem> = Arc::new(RealDisk::new());
-        Subscriptions::new(&fs, &Layout::new(dir))
+        Subscriptions::new(&fs, &Layout::shaped(Shape::Dbox, dir, None, None))
     }
 
     fn flat(dir: &std::path::Path) -> Subscriptions {

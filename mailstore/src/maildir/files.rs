@@ -25,7 +25,7 @@ use mailtypes::{Guid, Keyword, Uid, UidValidity};
 use sha1::{Digest, Sha1};
 
 use super::{
-    Dirs, Shared,
+    Shared,
     keywords::{self, Keywords},
     name::{self, Letters, NameFlags},
     seen::Seen,
@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     indexed::new_guid,
-    mailbox_list::{Rights, next_uid_validity},
+    mailbox_list::{MailboxDirs, Rights, next_uid_validity},
     traits::{Result, StorageError},
 };
 
@@ -92,7 +92,7 @@ impl Known {
 /// See the module.
 pub(super) struct MaildirFiles {
     pub(super) shared: Arc<Shared>,
-    pub(super) dirs: Dirs,
+    pub(super) dirs: MailboxDirs,
     pub(super) new: PathBuf,
     pub(super) cur: PathBuf,
     tmp: PathBuf,
@@ -109,7 +109,7 @@ pub(super) struct Listed {
 }
 
 impl MaildirFiles {
-    pub(super) fn new(shared: &Arc<Shared>, dirs: &Dirs) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, dirs: &MailboxDirs) -> Self {
         Self {
             shared: Arc::clone(shared),
             dirs: dirs.clone(),

@@ -4,20 +4,17 @@ use std::sync::Arc;
 
 use mailfs::FileSystemExt;
 use mailindex::{
-    engine::{
-        self, CommitError, CommitOp, CommitOutcome, CommitPoint, IndexError, MailboxIndex, MessageStore, OpError,
-        RebuildMessage, completion,
-    },
+    engine::{self, IndexError, MailboxIndex, MessageStore, RebuildMessage},
     log::Transaction,
     state::{RawIndexHeader, RecordFlags, State},
 };
 use mailtypes::{Guid, MailboxName, UidValidity};
 
-use super::{Dirs, Shared, files::MaildirFiles, mailbox::MaildirMailbox};
+use super::{Shared, files::MaildirFiles};
 use crate::{
-    indexed::{self, Indexed, PREFIX, from_commit, from_index, lost, unix_now},
-    mailbox_list::Rights,
-    traits::{Mailbox, Result, StorageError},
+    indexed::{Indexed, IndexedMailbox, PREFIX, change, from_index, unix_now},
+    mailbox_list::{MailboxDirs, Rights},
+    traits::{Result, StorageError},
 };
 
 /// How often a mailbox is looked at again after something was done about it.
@@ -28,7 +25,7 @@ const TMP_SCAN_INTERVAL: u32 = 24 * 3600;
 
 /// Makes what is missing of an empty mailbox, durably: `tmp`, `new` and `cur`, the control and index folders, a uidlist
 /// and an index. The folder `dirs.mail` and those above it are made too. What is there stays.
-pub(crate) fn create_in(shared: &Arc<Shared>, dirs: &Dirs, rights: Rights) -> Result<()> {
+pub(super) fn create_in(shared: &Arc<Shared>, dirs: &MailboxDirs, rights: Rights) -> Result<()> {
     let fs = &**shared.env.fs();
     rights.create_dirs(fs, &dirs.control)?;
     rights.create_dirs(fs, &dirs.index)?;
@@ -40,7 +37,7 @@ pub(crate) fn create_in(shared: &Arc<Shared>, dirs: &Dirs, rights: Rights) -> Re
 }
 
 /// Opens the mailbox in folders that are there (`dirs.mail/cur` exists); makes or rebuilds index and uidlist if need be.
-pub(crate) fn open(shared: &Arc<Shared>, name: &MailboxName, dirs: &Dirs) -> Result<Arc<dyn Mailbox>> {
+pub(super) fn open(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs) -> Result<IndexedMailbox> {
     let fs = &**shared.env.fs();
     if !fs.is_dir(&dirs.mail.join("cur"))? {
         return Err(StorageError::NotFound(name.clone()));
@@ -55,13 +52,11 @@ pub(crate) fn open(shared: &Arc<Shared>, name: &MailboxName, dirs: &Dirs) -> Res
     let Opened { files, index, guid, uid_validity } = open_index(name, &files)?;
     clean_tmp(name, &files, &index);
     let limits = shared.options.limits.clone();
-    let message_files = Arc::clone(&files) as _;
-    let indexed = Arc::new(Indexed { name: name.clone(), index, files: message_files, guid, uid_validity, limits });
-    Ok(Arc::new(MaildirMailbox { files, indexed }))
+    Ok(IndexedMailbox::new(Indexed { name: name.clone(), index, files, guid, uid_validity, limits }))
 }
 
 /// What is asked of the files when the index alone is recovered.
-pub(crate) fn message_store(shared: &Arc<Shared>, dirs: &Dirs) -> Arc<dyn MessageStore> {
+pub(super) fn message_store(shared: &Arc<Shared>, dirs: &MailboxDirs) -> Arc<dyn MessageStore> {
     Arc::new(MaildirFiles::new(shared, dirs))
 }
 
@@ -73,31 +68,12 @@ fn clean_tmp(name: &MailboxName, files: &MaildirFiles, index: &Arc<MailboxIndex>
         return;
     }
     let outcome = files.clean_tmp().map_err(StorageError::from).and_then(|()| {
-        let (completer, completion) = completion(index);
-        index.enqueue(Box::new(NoteTmpScan { name: name.clone(), now, completer: Some(completer) }));
-        completion.wait().unwrap_or_else(|| Err(lost()))
+        change(name, index, move |at| {
+            at.transaction().header_update(RawIndexHeader::LAST_TEMP_FILE_SCAN, &now.to_le_bytes());
+        })
     });
     if let Err(e) = outcome {
         tracing::debug!(mailbox = %name, "temporary files were not cleaned up: {e}");
-    }
-}
-
-struct NoteTmpScan {
-    name: MailboxName,
-    now: u32,
-    completer: Option<engine::Completer<Result<()>>>,
-}
-
-impl CommitOp for NoteTmpScan {
-    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
-        at.transaction().header_update(RawIndexHeader::LAST_TEMP_FILE_SCAN, &self.now.to_le_bytes());
-        Ok(())
-    }
-
-    fn done(mut self: Box<Self>, outcome: std::result::Result<&CommitOutcome, Arc<CommitError>>) {
-        if let Some(completer) = self.completer.take() {
-            completer.complete(outcome.map(|_| ()).map_err(|e| from_commit(&self.name, &e)));
-        }
     }
 }
 
@@ -151,31 +127,13 @@ fn open_index(name: &MailboxName, files: &Arc<MaildirFiles>) -> Result<Opened> {
 /// Dovecot's index of a mailbox that nobody has opened yet has none. Before there are messages in it there must be one:
 /// Dovecot takes an index with messages and no UIDVALIDITY for damaged.
 fn give_uid_validity(name: &MailboxName, index: &Arc<MailboxIndex>, uid_validity: UidValidity) -> Result<()> {
-    let (completer, completion) = completion(index);
-    index.enqueue(Box::new(GiveUidValidity { name: name.clone(), uid_validity, completer: Some(completer) }));
-    completion.wait().unwrap_or_else(|| Err(lost()))
-}
-
-struct GiveUidValidity {
-    name: MailboxName,
-    uid_validity: UidValidity,
-    completer: Option<engine::Completer<Result<()>>>,
-}
-
-impl CommitOp for GiveUidValidity {
-    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
+    let given = change(name, index, move |at| {
         if at.state().uid_validity().is_none() {
-            let value = self.uid_validity.value().to_le_bytes();
+            let value = uid_validity.value().to_le_bytes();
             at.transaction().header_update_before(RawIndexHeader::UID_VALIDITY, &value);
         }
-        Ok(())
-    }
-
-    fn done(mut self: Box<Self>, outcome: std::result::Result<&CommitOutcome, Arc<CommitError>>) {
-        if let Some(completer) = self.completer.take() {
-            completer.complete(outcome.map(|_| ()).map_err(|e| from_commit(&self.name, &e)));
-        }
-    }
+    });
+    given.map(|_| ())
 }
 
 /// What the log of a new mailbox begins with.
@@ -210,8 +168,9 @@ fn rebuild(name: &MailboxName, files: &Arc<MaildirFiles>) -> Result<()> {
         Err(IndexError::NotFound { .. } | IndexError::NeedsRebuild { .. }) => None,
         Err(e) => return Err(from_index(name, &e)),
     };
-    let expunged = keep.as_ref().map(State::requested_expunges).unwrap_or_default();
-    files.remove(&expunged).map_err(|e| StorageError::Io(e.to_string()))?;
+    if let Some(keep) = &keep {
+        files.remove(keep, &keep.requested_expunges()).map_err(|e| StorageError::Io(e.to_string()))?;
+    }
     let messages: Vec<RebuildMessage> = {
         let mut known = files.known();
         files.load(&mut known)?;
@@ -239,14 +198,4 @@ fn reset(name: &MailboxName, files: &Arc<MaildirFiles>, uid_validity: UidValidit
         .map_err(|e| from_index(name, &e))?;
     files.forget();
     Ok(())
-}
-
-/// Whether the mailbox is marked as deleted in its index.
-pub(crate) fn is_deleted(shared: &Arc<Shared>, dirs: &Dirs) -> Result<bool> {
-    Ok(indexed::is_deleted(&shared.env, &dirs.index, message_store(shared, dirs)))
-}
-
-/// Tells everybody who has the mailbox open that it is deleted, durably. To be called before its folders go.
-pub(crate) fn mark_deleted(shared: &Arc<Shared>, name: &MailboxName, dirs: &Dirs) -> Result<()> {
-    indexed::mark_deleted(&shared.env, name, &dirs.index, message_store(shared, dirs))
 }

@@ -8,14 +8,13 @@
 //!    process that has the mailbox open knows it.
 //! 3. No file is written once it has its name, and none is overwritten: a file may have further names elsewhere.
 
-mod commit;
 mod duplicates;
 mod files;
 mod index;
 mod keywords;
-mod mailbox;
 mod message;
 mod name;
+mod place;
 mod recover;
 mod save;
 mod seen;
@@ -33,7 +32,6 @@ use std::{
 
 use mailindex::engine::{Env, Fsync};
 
-pub(crate) use self::mailbox::MaildirMailbox;
 pub use self::storage::{MaildirLayout, MaildirPlaces, MaildirSeparator, MaildirStorage};
 use crate::traits::NulPolicy;
 
@@ -46,29 +44,18 @@ pub struct MaildirOptions {
     pub limits: mailmime::Limits,
 }
 
-/// Where the parts of one mailbox lie; all the same folder but where CONTROL= and INDEX= say otherwise.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Dirs {
-    /// `tmp`, `new` and `cur`.
-    pub(crate) mail: PathBuf,
-    /// `dovecot-uidlist` and `dovecot-keywords`.
-    pub(crate) control: PathBuf,
-    /// `dovecot.index*`.
-    pub(crate) index: PathBuf,
-}
-
 /// What all mailboxes of a store share.
-pub(crate) struct Shared {
-    pub(crate) env: Env,
-    pub(crate) options: MaildirOptions,
+struct Shared {
+    env: Env,
+    options: MaildirOptions,
     /// Where `dovecot-uidvalidity` is (the control root).
-    pub(crate) uid_validity_dir: PathBuf,
+    uid_validity_dir: PathBuf,
     /// Messages taken in whose files are open.
-    pub(crate) open_saved: Arc<AtomicUsize>,
+    open_saved: Arc<AtomicUsize>,
 }
 
 impl Shared {
-    pub(crate) fn new(env: &Env, uid_validity_dir: &Path, options: MaildirOptions) -> Self {
+    fn new(env: &Env, uid_validity_dir: &Path, options: MaildirOptions) -> Self {
         Self { env: env.clone(), options, uid_validity_dir: uid_validity_dir.to_owned(), open_saved: Arc::default() }
     }
 

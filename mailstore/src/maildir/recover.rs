@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use super::{Dirs, Shared, index::message_store};
+use super::{Shared, index::message_store};
 use crate::{
     indexed::{PREFIX, from_index},
-    mailbox_list::RecoveredMailbox,
+    mailbox_list::{MailboxDirs, RecoveredMailbox},
     traits::Result,
 };
 use mailfs::FileSystemExt;
@@ -18,7 +18,7 @@ use mailindex::{
 };
 
 /// Cuts the index's log if need be. One that cannot be read is made anew when the mailbox is opened.
-pub(super) fn recover_mailbox(shared: &Arc<Shared>, dirs: &Dirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {
+pub(super) fn recover_mailbox(shared: &Arc<Shared>, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {
     if !shared.env.fs().is_dir(&dirs.index)? {
         return Ok(0);
     }

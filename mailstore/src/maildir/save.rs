@@ -1,8 +1,6 @@
 //! A message on its way in: a file in `tmp`, written and parsed as the bytes come.
 
 use std::{
-    any::Any,
-    fmt,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
     sync::{
@@ -13,14 +11,13 @@ use std::{
 };
 
 use mailfs::{FileHandle, FileSystem};
-use mailmime::Structure;
 use mailtypes::Guid;
 
 use super::files::MaildirFiles;
 use crate::{
-    indexed::{BodyWriter, Closing, TempFile, Unsynced, WriterOptions, unix_now},
+    indexed::{BodyWriter, Closing, Staged, TempFile, Unsynced, WriterOptions, unix_now},
     mailbox_list::Rights,
-    traits::{Result, Save, SaveMeta, Saved, SavedMessage},
+    traits::{Result, Save, SaveMeta, Saved},
 };
 
 /// Numbers that tell this process's messages of one microsecond from each other. Of the process, as the pid is that
@@ -62,12 +59,13 @@ pub(super) fn create_temp(files: &MaildirFiles) -> mailfs::Result<(PathBuf, File
 }
 
 impl MaildirSave {
-    pub(super) fn begin(files: &MaildirFiles, meta: &SaveMeta) -> Result<Self> {
+    pub(super) fn begin(files: &MaildirFiles, meta: &SaveMeta, preview: bool) -> Result<Self> {
         let shared = &files.shared;
         let (path, file) = create_temp(files)?;
         let options = WriterOptions {
             nuls: meta.nuls.unwrap_or(shared.options.nuls),
             limits: shared.options.limits.clone(),
+            preview,
             ..WriterOptions::default()
         };
         Ok(Self {
@@ -100,55 +98,23 @@ impl Save for MaildirSave {
         written.file.set_modified(UNIX_EPOCH + Duration::from_secs(received.into()))?;
         let base = path.file_name().map(|name| name.as_bytes()).unwrap_or_default();
         let sizes = format!(",S={},W={}", written.body_len, written.virtual_size);
-        Ok(Saved(Box::new(MaildirSaved {
-            base: [base, sizes.as_bytes()].concat(),
-            unsynced: Unsynced::keep_or_sync(written.file, &open, sync)?,
+        let waiting = InTmp { base: [base, sizes.as_bytes()].concat(), guid, temp };
+        let unsynced = Unsynced::keep_or_sync(written.file, &open, sync)?;
+        Ok(Saved(Box::new(Staged {
+            unsynced,
             structure: written.structure,
-            size: written.virtual_size,
+            preview: written.preview,
             received,
-            guid,
-            temp,
+            waiting,
         })))
     }
 }
 
 /// A message that is whole in `tmp`.
-pub(super) struct MaildirSaved {
+pub(super) struct InTmp {
     /// The name it is to have.
     pub(super) base: Vec<u8>,
-    /// `None` when the data is durable already.
-    pub(super) unsynced: Option<Unsynced>,
-    pub(super) structure: Structure,
-    pub(super) size: u64,
-    pub(super) received: u32,
     /// An identity that it brings along.
     pub(super) guid: Option<Guid>,
     pub(super) temp: TempFile,
-}
-
-impl SavedMessage for MaildirSaved {
-    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
-        self
-    }
-
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    fn held_len(&self) -> usize {
-        self.structure.held_len()
-    }
-
-    fn shrink(&mut self) {
-        self.structure.forget_header();
-    }
-}
-
-impl fmt::Debug for MaildirSaved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MaildirSaved")
-            .field("temp", &self.temp.path())
-            .field("size", &self.size)
-            .finish_non_exhaustive()
-    }
 }

@@ -7,13 +7,16 @@ use std::{
 };
 
 use mailfs::FileSystemExt;
-use mailindex::engine::Env;
+use mailindex::engine::{Env, MessageStore};
 use mailtypes::MailboxName;
 
-use super::{Dirs, MaildirOptions, Shared, index};
+use super::{MaildirOptions, Shared, index, recover};
 use crate::{
-    mailbox_list::{self, Format, Layout, MailboxDirs, RecoveredMailbox, RecoveryReport, Rights, Shape, Subscriptions},
-    traits::{ListPattern, MailStorage, Mailbox, MailboxInfo, Result, StorageError},
+    indexed::IndexedMailbox,
+    mailbox_list::{
+        self, Format, Layout, Listed, MailboxDirs, RecoveredMailbox, RecoveryReport, Rights, Shape, Subscriptions,
+    },
+    traits::{Result, StorageError},
 };
 
 /// Mode of the folder of a store that is made where nothing is.
@@ -124,11 +127,6 @@ impl MaildirStorage {
     }
 }
 
-fn dirs_of(dirs: &MailboxDirs) -> Dirs {
-    let MailboxDirs { mail, control, index } = dirs.clone();
-    Dirs { mail, control, index }
-}
-
 impl Format for Maildirs {
     fn env(&self) -> &Env {
         &self.shared.env
@@ -138,66 +136,34 @@ impl Format for Maildirs {
         &self.layout
     }
 
-    fn make(&self, dirs: &MailboxDirs, rights: Rights) -> Result<()> {
-        index::create_in(&self.shared, &dirs_of(dirs), rights)
-    }
-
-    fn is_deleted(&self, dirs: &MailboxDirs) -> Result<bool> {
-        index::is_deleted(&self.shared, &dirs_of(dirs))
-    }
-
-    fn mark_deleted(&self, name: &MailboxName, dirs: &MailboxDirs) -> Result<()> {
-        index::mark_deleted(&self.shared, name, &dirs_of(dirs))
-    }
-
-    fn recover(&self, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {
-        super::recover::recover_mailbox(&self.shared, &dirs_of(dirs), mailbox)
-    }
-}
-
-impl MailStorage for MaildirStorage {
-    fn list(&self, pattern: &ListPattern) -> Result<Vec<MailboxInfo>> {
-        mailbox_list::list(&*self.store, pattern)
+    fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
     }
 
     fn separator(&self) -> char {
-        self.store.separator
+        self.separator
     }
 
-    fn mailbox(&self, name: &MailboxName) -> Result<Arc<dyn Mailbox>> {
-        let dirs = mailbox_list::find(&*self.store, name)?;
-        match index::open(&self.store.shared, name, &dirs_of(&dirs)) {
-            Err(StorageError::Deleted(name)) => Err(StorageError::NotFound(name)),
-            other => other,
-        }
+    fn open(&self, name: &MailboxName, dirs: &MailboxDirs) -> Result<IndexedMailbox> {
+        index::open(&self.shared, name, dirs)
     }
 
-    fn create(&self, name: &MailboxName) -> Result<()> {
-        mailbox_list::create(&*self.store, name)
+    fn message_store(&self, dirs: &MailboxDirs) -> Arc<dyn MessageStore> {
+        index::message_store(&self.shared, dirs)
     }
 
-    fn delete(&self, name: &MailboxName) -> Result<()> {
-        mailbox_list::delete(&*self.store, name)
+    fn make(&self, dirs: &MailboxDirs, rights: Rights) -> Result<()> {
+        index::create_in(&self.shared, dirs, rights)
     }
 
-    fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
-        mailbox_list::rename(self, &*self.store, from, to)
+    fn recover(&self, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {
+        recover::recover_mailbox(&self.shared, dirs, mailbox)
     }
+}
 
-    fn follow(&self, mailbox: &dyn Mailbox) -> Result<Option<Arc<dyn Mailbox>>> {
-        mailbox_list::follow(self, &*self.store, mailbox)
-    }
-
-    fn subscribe(&self, name: &MailboxName) -> Result<()> {
-        self.store.subscriptions.change(name, true)
-    }
-
-    fn unsubscribe(&self, name: &MailboxName) -> Result<()> {
-        self.store.subscriptions.change(name, false)
-    }
-
-    fn subscriptions(&self) -> Result<Vec<MailboxName>> {
-        self.store.subscriptions.read()
+impl Listed for MaildirStorage {
+    fn format(&self) -> &dyn Format {
+        &*self.store
     }
 }
 

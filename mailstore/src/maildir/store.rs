@@ -164,7 +164,7 @@ impl MessageStore for MaildirFiles {
     }
 
     /// Found again once if they were renamed; what is not there then is gone.
-    fn remove(&self, uids: &UidSet) -> std::result::Result<(), StoreError> {
+    fn remove(&self, _state: &State, uids: &UidSet) -> std::result::Result<(), StoreError> {
         let mut known = self.known();
         self.load(&mut known)?;
         let before = self.cur_time();

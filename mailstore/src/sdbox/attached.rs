@@ -26,19 +26,14 @@ pub(super) struct AttachedFile {
     own: PathBuf,
 }
 
-/// The attachments of a message of a state; none where there is no folder of them, or the message cannot be read.
-pub(super) fn files_of_record(mails: &Mails, state: &State, uid: Uid) -> Vec<AttachedFile> {
-    state.dbox_header().map(|header| files_of(mails, uid, header.guid)).unwrap_or_default()
-}
-
-/// The attachments of a message of the mailbox with this identity. Reads the message's file where there is a folder of
-/// attachments.
-pub(super) fn files_of(mails: &Mails, uid: Uid, mailbox: Guid) -> Vec<AttachedFile> {
-    let Some(folder) = &mails.attachments else { return Vec::new() };
+/// The attachments of a message of a state; none where there is no folder of them, or the message cannot be read. Reads
+/// the message's file where there is a folder of attachments.
+pub(super) fn files_of(mails: &Mails, state: &State, uid: Uid) -> Vec<AttachedFile> {
+    let (Some(folder), Some(header)) = (&mails.attachments, state.dbox_header()) else { return Vec::new() };
     let metadata = mails.open(uid).ok().and_then(|message| message.metadata().ok());
     let list = metadata.and_then(|metadata| metadata.attachments()).unwrap_or_default();
     let path = |suffix: &str| list.iter().map(|a| attachment_path(folder, a, suffix)).collect::<Option<Vec<_>>>();
-    let (Some(common), Some(own)) = (path(""), path(&suffix(mailbox, uid))) else { return Vec::new() };
+    let (Some(common), Some(own)) = (path(""), path(&suffix(header.guid, uid))) else { return Vec::new() };
     common.into_iter().zip(own).map(|(common, own)| AttachedFile { common, own }).collect()
 }
 

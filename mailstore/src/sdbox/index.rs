@@ -1,40 +1,39 @@
 //! Opening, making and unmaking a mailbox's index.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
+use mailfs::FileSystemExt;
 use mailindex::{
-    engine::{self, CommitError, CommitOp, CommitOutcome, CommitPoint, IndexError, MailboxIndex, OpError, completion},
+    engine::{IndexError, MailboxIndex},
     log::{Origin, Transaction},
     state::{DboxHeader, ExtensionSpec, RawIndexHeader, State},
 };
 use mailtypes::{Guid, MailboxName, UidValidity};
 
-use super::{Shared, files::Mails, mailbox::OpenMailbox, rebuild};
+use super::{Shared, files::Mails, rebuild};
 use crate::{
-    indexed::{self, Indexed, PREFIX, from_commit, from_index, lost, new_guid},
-    mailbox_list::next_uid_validity,
+    indexed::{Indexed, IndexedMailbox, PREFIX, change, from_index, new_guid},
+    mailbox_list::{MailboxDirs, Rights, next_uid_validity},
     traits::{Result, StorageError},
 };
 
 /// How often an index is looked at again after something was done about it.
 const OPEN_TRIES_MAX: usize = 4;
 
-impl OpenMailbox {
-    /// Opens the mailbox in a folder that is there; makes or rebuilds its index if need be.
-    pub(super) fn open(shared: &Arc<Shared>, name: &MailboxName, dir: &Path) -> Result<Self> {
-        let mails = Arc::new(Mails::new(shared, dir));
-        let index = open_index(shared, name, &mails)?;
-        let (guid, uid_validity) = match identity(&index.state()) {
-            (Some(guid), Some(uid_validity)) => (guid, uid_validity),
-            _ => give_identity(shared, name, &index)?,
-        };
-        // Whoever opens it finds the same.
-        let _ = mails.guid.set(guid);
-        let limits = shared.options.limits.clone();
-        let files = Arc::clone(&mails) as _;
-        let indexed = Arc::new(Indexed { name: name.clone(), index, files, guid, uid_validity, limits });
-        Ok(Self { shared: Arc::clone(shared), mails, indexed })
+/// Opens the mailbox in folders of which that of the messages is there; makes or rebuilds its index if need be.
+pub(super) fn open(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs) -> Result<IndexedMailbox> {
+    let fs = shared.fs();
+    if dirs.index != dirs.mail && !fs.is_dir(&dirs.index)? {
+        Rights::of(fs, &dirs.mail)?.create_dirs(fs, &dirs.index)?;
     }
+    let mails = Arc::new(Mails::new(shared, dirs));
+    let index = open_index(name, &mails)?;
+    let (guid, uid_validity) = match identity(&index.state()) {
+        (Some(guid), Some(uid_validity)) => (guid, uid_validity),
+        _ => give_identity(shared, name, &index)?,
+    };
+    let limits = shared.options.limits.clone();
+    Ok(IndexedMailbox::new(Indexed { name: name.clone(), index, files: mails, guid, uid_validity, limits }))
 }
 
 fn identity(state: &State) -> (Option<Guid>, Option<UidValidity>) {
@@ -42,22 +41,23 @@ fn identity(state: &State) -> (Option<Guid>, Option<UidValidity>) {
     (guid, state.uid_validity())
 }
 
-fn open_index(shared: &Shared, name: &MailboxName, mails: &Arc<Mails>) -> Result<Arc<MailboxIndex>> {
+fn open_index(name: &MailboxName, mails: &Arc<Mails>) -> Result<Arc<MailboxIndex>> {
+    let shared = &mails.shared;
     for _ in 0..OPEN_TRIES_MAX {
-        match MailboxIndex::open(&shared.env, &mails.dir, PREFIX, Arc::clone(mails) as _) {
+        match MailboxIndex::open(&shared.env, &mails.index, PREFIX, Arc::clone(mails) as _) {
             Ok(index) if has_fsck_mark(&index.state()) => {
                 drop(index);
-                rebuild::rebuild(shared, name, mails)?;
+                rebuild::rebuild(name, mails)?;
             }
             Ok(index) => return Ok(index),
             Err(IndexError::NotFound { .. }) if !mails.exists()? => return Err(StorageError::NotFound(name.clone())),
             Err(IndexError::NotFound { .. }) if mails.uids()?.is_empty() => {
                 let initial = first_transaction(shared)?;
-                let made = MailboxIndex::create(&shared.env, &mails.dir, PREFIX, Arc::clone(mails) as _, &initial);
+                let made = MailboxIndex::create(&shared.env, &mails.index, PREFIX, Arc::clone(mails) as _, &initial);
                 return made.map_err(|e| from_index(name, &e));
             }
             Err(IndexError::NotFound { .. } | IndexError::NeedsRebuild { .. }) => {
-                rebuild::rebuild(shared, name, mails)?;
+                rebuild::rebuild(name, mails)?;
             }
             Err(e) => return Err(from_index(name, &e)),
         }
@@ -74,7 +74,7 @@ fn has_fsck_mark(state: &State) -> bool {
 fn first_transaction(shared: &Shared) -> Result<Transaction> {
     let mut transaction = Transaction::new();
     write_guid(&mut transaction, new_guid(shared.fs()));
-    write_uid_validity(&mut transaction, next_uid_validity(shared.fs(), shared.layout.control())?);
+    write_uid_validity(&mut transaction, next_uid_validity(shared.fs(), &shared.control)?);
     // Without this every message has the mailbox's mod-sequence until a client asks for it. It costs nothing in the log.
     transaction.enable_modseqs();
     Ok(transaction)
@@ -89,62 +89,36 @@ pub(super) fn write_uid_validity(transaction: &mut Transaction, uid_validity: Ui
     transaction.header_update_before(RawIndexHeader::UID_VALIDITY, &uid_validity.value().to_le_bytes());
 }
 
-/// Makes the index of an empty mailbox in a folder that is there, durably.
-pub(super) fn make(shared: &Shared, dir: &Path) -> Result<()> {
-    let mails = Arc::new(Mails::new(shared, dir));
-    let made = MailboxIndex::create(&shared.env, dir, PREFIX, mails, &first_transaction(shared)?);
+/// Makes the index of an empty mailbox in folders that are there, durably.
+pub(super) fn make(shared: &Arc<Shared>, dirs: &MailboxDirs) -> Result<()> {
+    let made = MailboxIndex::create(
+        &shared.env,
+        &dirs.index,
+        PREFIX,
+        Arc::new(Mails::new(shared, dirs)),
+        &first_transaction(shared)?,
+    );
     made.map(|_| ()).map_err(|e| from_index(&MailboxName::inbox(), &e))
-}
-
-/// Whether the mailbox in a folder is marked as deleted.
-pub(super) fn is_deleted(shared: &Shared, dir: &Path) -> Result<bool> {
-    let mails = Arc::new(Mails::new(shared, dir));
-    Ok(indexed::is_deleted(&shared.env, dir, mails))
-}
-
-/// Tells everybody who has the mailbox open that it is deleted, durably.
-pub(super) fn mark_deleted(shared: &Shared, name: &MailboxName, dir: &Path) -> Result<()> {
-    let mails = Arc::new(Mails::new(shared, dir));
-    indexed::mark_deleted(&shared.env, name, dir, mails)
 }
 
 /// A mailbox that some program made without GUID or UIDVALIDITY gets them.
 fn give_identity(shared: &Shared, name: &MailboxName, index: &Arc<MailboxIndex>) -> Result<(Guid, UidValidity)> {
-    let guid = Some(new_guid(shared.fs()));
-    let uid_validity = Some(next_uid_validity(shared.fs(), shared.layout.control())?);
-    let (completer, completion) = completion(index);
-    index.enqueue(Box::new(Identify { name: name.clone(), guid, uid_validity, completer: Some(completer) }));
-    let state = completion.wait().unwrap_or_else(|| Err(lost()))?;
+    let new_guid = new_guid(shared.fs());
+    let new_uid_validity = next_uid_validity(shared.fs(), &shared.control)?;
+    let (_, state) = change(name, index, move |at| {
+        let (guid, uid_validity) = identity(at.state());
+        if guid.is_none() {
+            write_guid(at.transaction(), new_guid);
+        }
+        if uid_validity.is_none() {
+            write_uid_validity(at.transaction(), new_uid_validity);
+        }
+        if guid.is_none() || uid_validity.is_none() {
+            at.require_sync();
+        }
+    })?;
     match identity(&state) {
         (Some(guid), Some(uid_validity)) => Ok((guid, uid_validity)),
         _ => Err(StorageError::Unavailable(format!("mailbox {name} has no identity"))),
-    }
-}
-
-struct Identify {
-    name: MailboxName,
-    guid: Option<Guid>,
-    uid_validity: Option<UidValidity>,
-    completer: Option<engine::Completer<Result<State>>>,
-}
-
-impl CommitOp for Identify {
-    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
-        let (guid, uid_validity) = identity(at.state());
-        if let (None, Some(guid)) = (guid, self.guid) {
-            write_guid(at.transaction(), guid);
-            at.require_sync();
-        }
-        if let (None, Some(uid_validity)) = (uid_validity, self.uid_validity) {
-            write_uid_validity(at.transaction(), uid_validity);
-            at.require_sync();
-        }
-        Ok(())
-    }
-
-    fn done(mut self: Box<Self>, outcome: std::result::Result<&CommitOutcome, Arc<CommitError>>) {
-        if let Some(completer) = self.completer.take() {
-            completer.complete(outcome.map(|o| State::clone(&o.state)).map_err(|e| from_commit(&self.name, &e)));
-        }
     }
 }

@@ -108,7 +108,7 @@ impl MessageFiles for Mails {
     fn open(&self, state: &State, uid: Uid) -> Result<Box<dyn StoredMessage>> {
         let message = Mails::open(self, uid)?;
         let attachments = self.attachments.as_ref().zip(state.dbox_header()).map(|(folder, header)| Attachments {
-            fs: Arc::clone(&self.fs),
+            fs: Arc::clone(self.fs()),
             folder: Arc::clone(folder),
             suffix: attached::suffix(header.guid, uid),
         });

@@ -9,11 +9,10 @@
 //! 4. Views read no lock and wait for none.
 
 mod attached;
-mod commit;
 mod files;
 mod index;
-mod mailbox;
 mod message;
+mod place;
 mod rebuild;
 mod recover;
 mod save;
@@ -28,13 +27,9 @@ use std::{
 use mailfs::FileSystem;
 use mailindex::engine::Env;
 
-pub(crate) use self::mailbox::SdboxMailbox;
 pub use self::storage::SdboxStorage;
+use crate::dbox::{BodyLineEnds, NulPolicy};
 pub use crate::mailbox_list::{RecoveredMailbox, RecoveryReport};
-use crate::{
-    dbox::{BodyLineEnds, NulPolicy},
-    mailbox_list::{Layout, Subscriptions},
-};
 
 /// How a store is to be written.
 #[derive(Clone, Debug, Default)]
@@ -48,14 +43,18 @@ pub struct SdboxOptions {
     /// Where attachments lie that Dovecot has detached from their messages (its `mail_attachment_dir`). They are read, and
     /// copied and removed with their messages; none is detached here.
     pub attachments: Option<PathBuf>,
+    /// Where indexes lie; with the messages if not given. Dovecot's `INDEX=`.
+    pub index: Option<PathBuf>,
+    /// Where subscriptions and `dovecot-uidvalidity` lie; in the store's folder if not given. Dovecot's `CONTROL=`.
+    pub control: Option<PathBuf>,
 }
 
 /// What all mailboxes of a store share.
 struct Shared {
     env: Env,
-    layout: Layout,
-    subscriptions: Subscriptions,
     options: SdboxOptions,
+    /// Where `dovecot-uidvalidity` is.
+    control: PathBuf,
     /// Held while an index is rebuilt, so that two who find it damaged do not both do it at once.
     rebuilding: Mutex<()>,
     /// Messages taken in whose files are open.
@@ -70,6 +69,6 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("root", &self.layout.root()).finish_non_exhaustive()
+        f.debug_struct("Shared").field("control", &self.control).finish_non_exhaustive()
     }
 }

@@ -10,7 +10,6 @@ use mailindex::{
 use mailtypes::{MailboxName, UidSet};
 
 use super::{
-    Shared,
     files::Mails,
     index::{write_guid, write_uid_validity},
 };
@@ -23,28 +22,31 @@ use crate::{
 /// Makes the index of a mailbox anew: its messages are the files that begin as one must, under the UIDs they bear; flags,
 /// keywords, UIDVALIDITY and GUID come from what can still be read. Records without a file are dropped; files that
 /// are no message stay where they are. Tells how many messages there are.
-pub(super) fn rebuild(shared: &Shared, name: &MailboxName, mails: &Arc<Mails>) -> Result<usize> {
+pub(super) fn rebuild(name: &MailboxName, mails: &Arc<Mails>) -> Result<usize> {
+    let shared = &mails.shared;
     let _one_at_a_time = shared.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
-    let keep = what_is_left(shared, name, mails)?;
+    let keep = what_is_left(name, mails)?;
     let expunged = keep.as_ref().map(State::requested_expunges).unwrap_or_default();
     let messages = find_messages(mails, &expunged)?;
     let mut more = Transaction::new();
     if keep.as_ref().and_then(State::uid_validity).is_none() {
-        write_uid_validity(&mut more, next_uid_validity(shared.fs(), shared.layout.control())?);
+        write_uid_validity(&mut more, next_uid_validity(shared.fs(), &shared.control)?);
     }
     if keep.as_ref().and_then(State::dbox_header).is_none() {
         write_guid(&mut more, new_guid(shared.fs()));
     }
-    engine::rebuild(&shared.env, &mails.dir, PREFIX, &messages, keep.as_ref(), more)
+    engine::rebuild(&shared.env, &mails.index, PREFIX, &messages, keep.as_ref(), more)
         .map_err(|e| from_index(name, &e))?;
     tracing::warn!(mailbox = %name, messages = messages.len(), "the index was rebuilt from the messages");
     // Their expunge was acknowledged, and now nobody asks for it any more.
-    mails.remove(&expunged).map_err(|e| StorageError::Io(e.to_string()))?;
+    if let Some(keep) = &keep {
+        mails.remove(keep, &expunged).map_err(|e| StorageError::Io(e.to_string()))?;
+    }
     Ok(messages.len())
 }
 
-fn what_is_left(shared: &Shared, name: &MailboxName, mails: &Arc<Mails>) -> Result<Option<State>> {
-    match engine::recover(&shared.env, &mails.dir, PREFIX, Arc::clone(mails) as _) {
+fn what_is_left(name: &MailboxName, mails: &Arc<Mails>) -> Result<Option<State>> {
+    match engine::recover(&mails.shared.env, &mails.index, PREFIX, Arc::clone(mails) as _) {
         Ok(recovered) => Ok(recovered.state),
         Err(IndexError::NotFound { .. } | IndexError::NeedsRebuild { .. }) => Ok(None),
         Err(e) => Err(from_index(name, &e)),

@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Cuts or rebuilds the index if need be, and removes old temporary files.
-pub(super) fn recover_mailbox(shared: &Shared, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {
-    let mails = Arc::new(Mails::new(shared, &dirs.mail));
-    let outcome = recover_index(shared, &mails, mailbox);
+pub(super) fn recover_mailbox(shared: &Arc<Shared>, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {
+    let mails = Arc::new(Mails::new(shared, dirs));
+    let outcome = recover_index(&mails, mailbox);
     if mailbox.deleted {
         return outcome.map(|()| 0);
     }
@@ -25,8 +25,8 @@ pub(super) fn recover_mailbox(shared: &Shared, dirs: &MailboxDirs, mailbox: &mut
     outcome.map(|()| removed)
 }
 
-fn recover_index(shared: &Shared, mails: &Arc<Mails>, mailbox: &mut RecoveredMailbox) -> Result<()> {
-    let needs_rebuild = match engine::recover(&shared.env, &mails.dir, PREFIX, Arc::clone(mails) as _) {
+fn recover_index(mails: &Arc<Mails>, mailbox: &mut RecoveredMailbox) -> Result<()> {
+    let needs_rebuild = match engine::recover(&mails.shared.env, &mails.index, PREFIX, Arc::clone(mails) as _) {
         Ok(recovered) => {
             mailbox.reports = recovered.reports;
             mailbox.deleted = recovered.state.is_some_and(|state| state.deletion() == Deletion::Done);
@@ -42,7 +42,7 @@ fn recover_index(shared: &Shared, mails: &Arc<Mails>, mailbox: &mut RecoveredMai
         Err(e) => return Err(from_index(&mailbox.name, &e)),
     };
     if needs_rebuild {
-        mailbox.rebuilt = Some(rebuild::rebuild(shared, &mailbox.name, mails)?);
+        mailbox.rebuilt = Some(rebuild::rebuild(&mailbox.name, mails)?);
     }
     Ok(())
 }

@@ -1,20 +1,15 @@
 //! A message on its way in: a temporary file in the mailbox's folder, written and parsed as the bytes come.
 
-use std::{
-    any::Any,
-    fmt,
-    sync::{Arc, atomic::AtomicUsize},
-};
+use std::sync::{Arc, atomic::AtomicUsize};
 
 use mailindex::engine::Fsync;
-use mailmime::Structure;
 use mailtypes::Guid;
 
-use super::{Shared, files::Mails};
+use super::files::Mails;
 use crate::{
     dbox::{DboxWriter, Metadata, MetadataKey, WriterOptions},
-    indexed::{TempFile, Unsynced, new_guid, unix_now},
-    traits::{Result, Save, SaveMeta, Saved, SavedMessage},
+    indexed::{Staged, TempFile, Unsynced, new_guid, unix_now},
+    traits::{Result, Save, SaveMeta, Saved},
 };
 
 /// A message that is being written.
@@ -28,8 +23,8 @@ pub(super) struct SdboxSave {
 }
 
 impl SdboxSave {
-    pub(super) fn begin(shared: &Shared, mails: &Mails, meta: &SaveMeta) -> Result<Self> {
-        let fs = &mails.fs;
+    pub(super) fn begin(mails: &Mails, meta: &SaveMeta, preview: bool) -> Result<Self> {
+        let (shared, fs) = (&mails.shared, mails.fs());
         let now = unix_now(&**fs);
         let (path, file) = mails.create_temp()?;
         let temp = TempFile::new(fs, path);
@@ -40,6 +35,7 @@ impl SdboxSave {
             line_ends: shared.options.line_ends,
             nuls: meta.nuls.unwrap_or(shared.options.nuls),
             limits: shared.options.limits.clone(),
+            preview,
         };
         Ok(Self {
             writer: DboxWriter::new(file, now, options),
@@ -71,46 +67,13 @@ impl Save for SdboxSave {
             metadata
         });
         let written = written.map_err(|e| e.at(temp.path()))?;
-        Ok(Saved(Box::new(SdboxSaved {
-            unsynced: Unsynced::keep_or_sync(written.file, &open, sync)?,
+        let unsynced = Unsynced::keep_or_sync(written.file, &open, sync)?;
+        Ok(Saved(Box::new(Staged {
+            unsynced,
             structure: written.structure,
-            size: written.virtual_size,
+            preview: written.preview,
             received,
-            temp,
+            waiting: temp,
         })))
-    }
-}
-
-/// A message that is whole under a temporary name.
-pub(super) struct SdboxSaved {
-    /// `None` when the data is durable already.
-    pub(super) unsynced: Option<Unsynced>,
-    pub(super) structure: Structure,
-    pub(super) size: u64,
-    pub(super) received: u32,
-    pub(super) temp: TempFile,
-}
-
-impl SavedMessage for SdboxSaved {
-    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
-        self
-    }
-
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    fn held_len(&self) -> usize {
-        self.structure.held_len()
-    }
-
-    fn shrink(&mut self) {
-        self.structure.forget_header();
-    }
-}
-
-impl fmt::Debug for SdboxSaved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SdboxSaved").field("temp", &self.temp.path()).field("size", &self.size).finish_non_exhaustive()
     }
 }

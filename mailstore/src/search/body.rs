@@ -5,9 +5,13 @@
 
 use std::fmt;
 
-use mailmime::{Content, Fields, Limits, Part, PartFlags, PartIndex, PartTree, Scanner};
+use mailmime::{Content, ContentReader, Fields, Part, PartFlags, PartTree, TextDecoder};
 
-use super::{fold::fold_header, judge::Hits, pieces::Pieces, plan::Needle};
+use super::{
+    fold::{fold_header, fold_into},
+    judge::Hits,
+    plan::Needle,
+};
 use crate::traits::{Body, Result, Section};
 
 /// Bytes read at a time, at most.
@@ -27,8 +31,8 @@ pub(super) struct BodySearch {
 /// Where in the message the search is.
 enum Place {
     BetweenParts,
-    Header { part: Part, offset: u64, content: Box<Scanner>, rest: Vec<u8> },
-    Body { section: Section, offset: u64, pieces: Pieces, folded: Vec<u8> },
+    Header { part: Part, offset: u64, content: Box<ContentReader>, rest: Vec<u8> },
+    Body { section: Section, offset: u64, decoder: TextDecoder, folded: Vec<u8> },
 }
 
 impl BodySearch {
@@ -54,7 +58,9 @@ impl BodySearch {
                 Ok(0)
             }
             Place::Header { part, offset, content, rest } => self.step_header(part, offset, content, rest, needles),
-            Place::Body { section, offset, pieces, folded } => self.step_body(section, offset, pieces, folded, needles),
+            Place::Body { section, offset, decoder, folded } => {
+                self.step_body(section, offset, decoder, folded, needles)
+            }
         }
     }
 
@@ -63,28 +69,28 @@ impl BodySearch {
         if holds_parts && !self.hits.wants_headers(needles) {
             return;
         }
-        let limits = Limits { header_len_max: 0, ..Limits::default() };
-        self.place = Place::Header { part, offset: 0, content: Box::new(Scanner::new(limits)), rest: Vec::new() };
+        self.place = Place::Header { part, offset: 0, content: Box::default(), rest: Vec::new() };
     }
 
     fn step_header(
         &mut self,
         part: Part,
         offset: u64,
-        mut content: Box<Scanner>,
+        mut content: Box<ContentReader>,
         mut rest: Vec<u8>,
         needles: &[Needle],
     ) -> Result<usize> {
         let section = Section { start: part.header_offset, len: part.header.physical_len };
         let len = self.body.read_at(section, offset, &mut self.buf)?;
         let read = self.buf.get(..len).unwrap_or_default();
-        content.write(read);
         rest.extend_from_slice(read);
         let last = len < self.buf.len();
         let cut = if last { rest.len() } else { field_cut(&rest) };
-        if self.hits.wants_headers(needles) {
-            let mut folded = Vec::new();
-            for field in Fields::new(rest.get(..cut).unwrap_or_default()) {
+        let wants_headers = self.hits.wants_headers(needles);
+        let mut folded = Vec::new();
+        for field in Fields::new(rest.get(..cut).unwrap_or_default()) {
+            content.read(&field);
+            if wants_headers {
                 folded.clear();
                 fold_header(field.name, &mut folded);
                 folded.extend_from_slice(b": ");
@@ -96,8 +102,7 @@ impl BodySearch {
         if !last {
             self.place = Place::Header { part, offset: offset + len as u64, content, rest };
         } else {
-            let structure = content.finish();
-            self.begin_body(part, structure.content(PartIndex::ROOT));
+            self.begin_body(part, &content.finish());
         }
         Ok(len)
     }
@@ -110,7 +115,7 @@ impl BodySearch {
         let holds_parts = part.flags.has(PartFlags::MULTIPART | PartFlags::MESSAGE_RFC822);
         if part.flags.has(PartFlags::TEXT) || !holds_parts && is_message() {
             let section = Section { start: part.body_offset(), len: part.body.physical_len };
-            self.place = Place::Body { section, offset: 0, pieces: Pieces::new(content), folded: Vec::new() };
+            self.place = Place::Body { section, offset: 0, decoder: TextDecoder::new(content), folded: Vec::new() };
         }
     }
 
@@ -118,19 +123,19 @@ impl BodySearch {
         &mut self,
         section: Section,
         offset: u64,
-        mut pieces: Pieces,
+        mut decoder: TextDecoder,
         mut folded: Vec<u8>,
         needles: &[Needle],
     ) -> Result<usize> {
         let len = self.body.read_at(section, offset, &mut self.buf)?;
         let last = len < self.buf.len();
-        pieces.push(self.buf.get(..len).unwrap_or_default(), last, &mut folded);
+        decoder.push(self.buf.get(..len).unwrap_or_default(), last, |text| fold_into(text, &mut folded));
         self.hits.look(needles, &folded, false);
         if !last {
             let longest = needles.iter().map(|needle| needle.text.len()).max().unwrap_or(0);
             let overlap = folded.len().saturating_sub(longest.saturating_sub(1));
             folded.drain(..overlap);
-            self.place = Place::Body { section, offset: offset + len as u64, pieces, folded };
+            self.place = Place::Body { section, offset: offset + len as u64, decoder, folded };
         }
         Ok(len)
     }

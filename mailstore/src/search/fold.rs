@@ -18,7 +18,7 @@ pub fn fold(text: &str) -> Vec<u8> {
 /// Appends a text folded. ASCII costs a copy and a vectorized pass.
 pub fn fold_into(text: &str, out: &mut Vec<u8>) {
     let mut rest = text;
-    while let Some(start) = rest.bytes().position(|byte| !byte.is_ascii()) {
+    while let Some(start) = first_not_ascii(rest.as_bytes()) {
         let (ascii, other) = rest.split_at_checked(start).unwrap_or((rest, ""));
         fold_ascii(ascii.as_bytes(), out);
         let end = other.bytes().position(|byte| byte.is_ascii()).unwrap_or(other.len());
@@ -29,8 +29,16 @@ pub fn fold_into(text: &str, out: &mut Vec<u8>) {
     fold_ascii(rest.as_bytes(), out);
 }
 
+/// Where the first byte beyond ASCII is; blocks without one are passed over whole.
+fn first_not_ascii(text: &[u8]) -> Option<usize> {
+    const BLOCK_LEN: usize = 64;
+    let plain = text.chunks(BLOCK_LEN).take_while(|block| block.is_ascii()).count() * BLOCK_LEN;
+    let at = text.get(plain..)?.iter().position(|byte| !byte.is_ascii())?;
+    Some(plain + at)
+}
+
 /// Appends bytes that are all ASCII.
-pub(super) fn fold_ascii(text: &[u8], out: &mut Vec<u8>) {
+fn fold_ascii(text: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(text);
     out.get_mut(start..).unwrap_or_default().make_ascii_uppercase();

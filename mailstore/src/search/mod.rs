@@ -19,7 +19,6 @@
 mod body;
 pub mod fold;
 mod judge;
-mod pieces;
 mod plan;
 
 use std::time::Instant;

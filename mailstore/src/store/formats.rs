@@ -43,9 +43,10 @@ impl fmt::Display for Format {
 pub struct StoreOptions {
     /// What it must be. If not given: what is found, and sdbox where a store is made.
     pub format: Option<Format>,
-    /// Where a Maildir's indexes lie; below the store if not given. Dovecot's `INDEX=`.
+    /// Where indexes lie; below the store if not given. Dovecot's `INDEX=`.
     pub index: Option<PathBuf>,
-    /// Where a Maildir's UID lists, keywords and subscriptions lie; below the store if not given. Dovecot's `CONTROL=`.
+    /// Where subscriptions, and a Maildir's UID lists and keywords lie; below the store if not given. Dovecot's
+    /// `CONTROL=`.
     pub control: Option<PathBuf>,
     /// What clients see between the levels of a Maildir's names.
     pub separator: MaildirSeparator,
@@ -66,6 +67,8 @@ impl StoreOptions {
             nuls: self.nuls,
             limits: self.limits.clone(),
             attachments: self.attachments.clone(),
+            index: self.index.clone(),
+            control: self.control.clone(),
         }
     }
 

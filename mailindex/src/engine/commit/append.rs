@@ -44,7 +44,7 @@ pub(in crate::engine) struct Locked {
     written: u32,
     pieces: Vec<EncodedTransaction>,
     /// Messages whose bodies go as soon as `pieces` are written.
-    removals: UidSet,
+    removals: Vec<(State, UidSet)>,
     /// Released after `Drop` has run.
     lock: LogLock,
     /// The store's own; released after the log's.
@@ -79,7 +79,7 @@ pub(in crate::engine) fn lock(index: &Arc<MailboxIndex>, timeout: Duration, rank
                 At::End(state) => {
                     let written = state.position().map_or(0, |position| position.offset);
                     let index = Arc::clone(index);
-                    let (pieces, removals) = (Vec::new(), UidSet::new());
+                    let (pieces, removals) = (Vec::new(), Vec::new());
                     return Ok(Locked { index, log, state, written, pieces, removals, lock, _store_lock: store_lock });
                 }
                 At::OtherFile => continue,
@@ -230,26 +230,24 @@ impl Locked {
         Ok(())
     }
 
-    /// Has the bodies of these messages removed once it is written that they are gone.
-    pub(in crate::engine) fn remove_when_written(&mut self, uids: &UidSet) {
-        self.removals = self.removals.union(uids);
+    /// Has the bodies of these messages of a state removed once it is written that they are gone.
+    pub(in crate::engine) fn remove_when_written(&mut self, state: State, uids: UidSet) {
+        self.removals.push((state, uids));
     }
 
     /// Only now: a Dovecot that finds no body where its index still has the message calls that a lost one, and rebuilds
     /// the whole mailbox. What cannot be removed stays as a file that nothing refers to.
     fn remove_bodies(&mut self) {
-        let removals = mem::take(&mut self.removals);
-        if removals.is_empty() {
-            return;
+        for (state, uids) in mem::take(&mut self.removals) {
+            let store = &self.index.store;
+            let refused = match catch_unwind(AssertUnwindSafe(|| store.remove(&state, &uids))) {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "panic".to_owned(),
+            };
+            let dir = self.index.paths.dir.display();
+            tracing::warn!(%dir, "bodies of expunged messages {uids} were not removed: {refused}");
         }
-        let store = &self.index.store;
-        let refused = match catch_unwind(AssertUnwindSafe(|| store.remove(&removals))) {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "panic".to_owned(),
-        };
-        let dir = self.index.paths.dir.display();
-        tracing::warn!(%dir, "bodies of expunged messages {removals} were not removed: {refused}");
     }
 
     fn write_piece(&mut self, bytes: &[u8]) -> Result<()> {
@@ -265,7 +263,7 @@ impl Locked {
     /// Takes an append back: the log ends at `end` again. `false` when that failed: the append may be in force.
     pub(in crate::engine) fn cut_back(&mut self, end: u32) -> bool {
         self.pieces.clear();
-        self.removals = UidSet::new();
+        self.removals.clear();
         self.log.distrust();
         let cut = self.log.handle.set_len(end.into());
         if cut.is_ok() && self.index.env().syncs() {

@@ -546,8 +546,11 @@ fn carry_out_requests(locked: &mut Locked, requests: Requests) -> Result<()> {
         transaction.expunge_done(requested.iter().map(|uid| (uid, Guid::ZERO)));
     }
     transaction.move_tail();
+    let before = locked.state.clone();
     locked.add(&transaction)?;
-    locked.remove_when_written(&requested);
+    if !requested.is_empty() {
+        locked.remove_when_written(before, requested);
+    }
     Ok(())
 }
 
@@ -572,7 +575,7 @@ fn carry_out_in_store(
         }
     }
     if !expunges.is_empty() {
-        contained(|| index.store.remove(expunges)).map_err(|e| refused(e.into()))?.map_err(refused)?;
+        contained(|| index.store.remove(&locked.state, expunges)).map_err(|e| refused(e.into()))?.map_err(refused)?;
         if index.env().syncs() {
             index.store.sync_names()?;
         }

@@ -59,6 +59,11 @@ impl<'a> CommitPoint<'a> {
         self.state
     }
 
+    /// Where the index lies: tells one mailbox from another.
+    pub fn dir(&self) -> &'a Path {
+        self.dir
+    }
+
     /// The UID for the next message that this operation appends; the record is the operation's to add.
     pub fn next_uid(&mut self) -> Result<Uid, OpError> {
         let uid = self.next_uid.ok_or_else(|| IndexError::UidsExhausted { dir: self.dir.to_owned() })?;

@@ -459,3 +459,27 @@ fn limits_hold_and_leave_the_state_as_it_was() {
     let stop = replay.apply(&log).stop;
     assert!(matches!(stop, Stop::Limit { what: "work", .. }), "{stop:?}");
 }
+
+/// A few bytes ask for a header each; a snapshot would have them all in full.
+#[test]
+fn headers_of_all_extensions_are_bounded_together() {
+    let intro = |letter: u8, hdr_size: u32| {
+        let mut bytes = crate::encode_offset(8 + 24).unwrap().to_vec();
+        bytes.extend(0x1000_0040u32.to_le_bytes());
+        bytes.extend(u32::MAX.to_le_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(hdr_size.to_le_bytes());
+        bytes.extend([0, 0, 0, 0, 0, 0, 1, 0, letter, 0, 0, 0]);
+        bytes
+    };
+    let mut log = Vec::new();
+    (b'!'..b'!' + 60).for_each(|letter| log.extend(intro(letter, 16)));
+    (b'!'..b'!' + 60).for_each(|letter| log.extend(intro(letter, 0x00ff_ffff)));
+    let mut replay = Replay::new(fresh(), Limits::default());
+    let applied = replay.apply(&log);
+    assert_eq!(applied.end, fresh().position().unwrap().offset + log.len() as u32);
+    let state = replay.finish();
+    let sizes: Vec<u32> = state.extensions().iter().map(|ext| ext.hdr_size).collect();
+    assert_eq!(sizes.iter().filter(|size| **size == 16).count(), sizes.len() - 1, "{sizes:?}");
+    assert!(sizes.iter().sum::<u32>() <= crate::state::EXT_HDR_SIZE_SUM_MAX);
+}

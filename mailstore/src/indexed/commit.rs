@@ -1,0 +1,238 @@
+//! A batch on its way into a mailbox, as one operation: it is there whole or not at all. What is done to files under the
+//! log's lock is the [`Backend`]'s.
+
+use std::sync::Arc;
+
+use mailfs::FileHandle;
+use mailindex::{
+    engine::{CommitError, CommitOp, CommitOutcome, CommitPoint, Completer, OpError, completion},
+    log::{KeywordAction, Origin},
+};
+use mailtypes::{Flags, Keyword, MailboxName, Uid, UidSet, UidValidity};
+
+use super::{
+    Applied, Backend, CopyFrom, First, Indexed, IndexedMailbox, Staged, apply, effective, from_commit, indexed_of,
+    mailbox::committing, records, unix_now, values_of_saved,
+};
+use crate::{
+    copy::{CopyOptions, stage_copies},
+    traits::{
+        Batch, BatchItem, Committed, CopySource, FlagChange, Mailbox, Result, Saved, StorageError, Ticket, ViewAs,
+    },
+};
+
+/// A change, ready for the lock.
+enum Item<B: Backend> {
+    Save {
+        message: Box<Staged<B::Waiting>>,
+        flags: Flags,
+        keywords: Vec<Keyword>,
+        /// Its UID in another kind of store, from where it had to be moved byte by byte.
+        copy_of: Option<Uid>,
+    },
+    Copy {
+        source: Arc<Indexed>,
+        files: Arc<B>,
+        uids: UidSet,
+    },
+    Flags(FlagChange),
+    Expunge(UidSet),
+}
+
+impl<B: Backend> Item<B> {
+    fn adds_messages(&self) -> bool {
+        matches!(self, Self::Save { .. } | Self::Copy { .. })
+    }
+}
+
+/// Queues a batch. Copies from another kind of store are read here and now.
+pub(super) fn submit<B: Backend>(files: Arc<B>, mailbox: &IndexedMailbox, batch: Batch) -> Result<Ticket> {
+    let mut items = Vec::with_capacity(batch.items.len());
+    for item in batch.items {
+        match item {
+            BatchItem::Save { message, flags, keywords } => {
+                items.push(Item::Save { message: own_message(message)?, flags, keywords, copy_of: None });
+            }
+            BatchItem::Copy(source) => copies(&files, mailbox, &source, &mut items)?,
+            BatchItem::Flags(change) => items.push(Item::Flags(change)),
+            BatchItem::Expunge(uids) => items.push(Item::Expunge(uids)),
+        }
+    }
+    let Indexed { name, index, .. } = &*mailbox.indexed;
+    let (completer, completion) = completion(index);
+    let name = name.clone();
+    let (made, placed) = (Made::default(), B::Placed::default());
+    index.enqueue(Box::new(BatchOp { name, files, items, completer: Some(completer), made, placed }));
+    Ok(committing(completion))
+}
+
+fn own_message<W: 'static>(message: Saved) -> Result<Box<Staged<W>>> {
+    let foreign = |_| StorageError::NotPossible("Message was taken in by another store");
+    message.0.into_any().downcast().map_err(foreign)
+}
+
+fn copies<B: Backend>(
+    files: &Arc<B>,
+    mailbox: &IndexedMailbox,
+    source: &CopySource,
+    items: &mut Vec<Item<B>>,
+) -> Result<()> {
+    let uids = &source.uids;
+    if let Some(indexed) = indexed_of(&*source.mailbox)
+        && let Ok(near) = Arc::clone(&indexed.files).into_any().downcast::<B>()
+        && files.is_near(&near)
+    {
+        items.push(Item::Copy { source: Arc::clone(indexed), files: near, uids: uids.clone() });
+        return Ok(());
+    }
+    let view = source.mailbox.view(&ViewAs::default())?;
+    let (batch, sources) = stage_copies(&*view, uids, mailbox as &dyn Mailbox, &CopyOptions { keep_guids: true })?;
+    for (item, uid) in batch.items.into_iter().zip(sources) {
+        if let BatchItem::Save { message, flags, keywords } = item {
+            items.push(Item::Save { message: own_message(message)?, flags, keywords, copy_of: Some(uid) });
+        }
+    }
+    Ok(())
+}
+
+/// The operation.
+struct BatchOp<B: Backend> {
+    name: MailboxName,
+    files: Arc<B>,
+    items: Vec<Item<B>>,
+    completer: Option<Completer<Result<Committed>>>,
+    made: Made,
+    placed: B::Placed,
+}
+
+/// What it did.
+#[derive(Default)]
+struct Made {
+    /// Changes of flags so far.
+    applied: Vec<Applied>,
+    saved: Vec<Uid>,
+    copied: Vec<(Uid, Uid)>,
+    modified: UidSet,
+    expunged: UidSet,
+    uid_validity: Option<UidValidity>,
+}
+
+impl<B: Backend> CommitOp for BatchOp<B> {
+    fn files_to_sync(&self) -> Vec<FileHandle> {
+        let file = |item: &Item<B>| match item {
+            Item::Save { message, .. } => message.unsynced.as_ref().map(|unsynced| Arc::clone(&unsynced.file)),
+            _ => None,
+        };
+        self.items.iter().filter_map(file).collect()
+    }
+
+    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
+        let Self { files, items, made, placed, .. } = self;
+        made.uid_validity = at.state().uid_validity();
+        let adds = items.iter().any(Item::adds_messages);
+        if adds {
+            files.begin(at, placed)?;
+        }
+        for item in items {
+            match item {
+                Item::Save { message, flags, keywords, copy_of } => {
+                    let uid = save(&**files, at, placed, message, First { flags: *flags, keywords })?;
+                    match copy_of {
+                        Some(source) => made.copied.push((*source, uid)),
+                        None => made.saved.push(uid),
+                    }
+                }
+                Item::Copy { source, files: from, uids } => copy(&**files, at, placed, made, (source, from), uids)?,
+                Item::Flags(change) => {
+                    let left_alone = apply(at, change, &mut made.applied, B::FLAGS_ORIGIN);
+                    made.modified = made.modified.union(&left_alone);
+                }
+                Item::Expunge(uids) => {
+                    // What another operation of this append asked to expunge is that one's.
+                    let there = at.state().uids().difference(&at.state().requested_expunges());
+                    made.expunged = made.expunged.union(&uids.intersection(&there));
+                    at.expunge(uids);
+                }
+            }
+        }
+        if !made.saved.is_empty() || !made.copied.is_empty() {
+            files.end(at, placed)?;
+            at.require_sync();
+        }
+        Ok(())
+    }
+
+    fn undo(&mut self) {
+        self.files.undo(std::mem::take(&mut self.placed));
+    }
+
+    fn done(mut self: Box<Self>, outcome: std::result::Result<&CommitOutcome, Arc<CommitError>>) {
+        let made = std::mem::take(&mut self.made);
+        let result = match outcome {
+            Ok(outcome) => Ok(Committed {
+                uid_validity: made.uid_validity.unwrap_or(UidValidity::MIN),
+                saved: made.saved,
+                copied: made.copied,
+                modified: made.modified,
+                expunged: made.expunged,
+                highest_modseq: outcome.state.highest_modseq(),
+            }),
+            Err(error) => Err(from_commit(&self.name, &error)),
+        };
+        if let Some(completer) = self.completer.take() {
+            completer.complete(result);
+        }
+    }
+}
+
+/// Gives a message that was taken in its place and its record.
+fn save<B: Backend>(
+    files: &B,
+    at: &mut CommitPoint<'_>,
+    placed: &mut B::Placed,
+    message: &mut Staged<B::Waiting>,
+    with: First<'_>,
+) -> std::result::Result<Uid, OpError> {
+    let uid = files.place(at, placed, message, with)?;
+    append(at, uid, with);
+    at.cache(
+        uid,
+        values_of_saved(&message.structure, message.preview.as_deref(), message.received, unix_now(&**files.fs())),
+    );
+    Ok(uid)
+}
+
+/// Copies within a store.
+fn copy<B: Backend>(
+    files: &B,
+    at: &mut CommitPoint<'_>,
+    placed: &mut B::Placed,
+    made: &mut Made,
+    (source, from): (&Arc<Indexed>, &Arc<B>),
+    uids: &UidSet,
+) -> std::result::Result<(), OpError> {
+    let here = source.index.dir() == at.dir();
+    let state = if here { at.state().clone() } else { source.index.refresh()? };
+    let source = CopyFrom { files: &**from, index: &source.index, state: &state };
+    for record in records(&state, uids) {
+        let uid = record.uid();
+        if here && made.expunged.contains(uid) {
+            continue;
+        }
+        let (flags, keywords) = effective(&state, &record, if here { &made.applied } else { &[] });
+        let with = First { flags, keywords: &keywords };
+        if let Some(copied) = files.copy(at, placed, &source, uid, with)? {
+            append(at, copied, with);
+            made.copied.push((uid, copied));
+        }
+    }
+    Ok(())
+}
+
+fn append(at: &mut CommitPoint<'_>, uid: Uid, with: First<'_>) {
+    at.transaction().append(uid, with.flags);
+    let one: UidSet = std::iter::once(uid).collect();
+    for keyword in with.keywords {
+        at.transaction().keyword(KeywordAction::Add, keyword, &one, Origin::External);
+    }
+}

@@ -1,0 +1,83 @@
+//! A handle to a mailbox with an index, whichever backend's it is.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use mailtypes::{Guid, MailboxName, UidValidity};
+
+use super::{Indexed, fill::PREVIEW_FIELD};
+use crate::traits::{
+    Batch, ChangesSince, Mailbox, Position, Result, Save, SaveMeta, Status, Ticket, View, ViewAs, Wake, Watch,
+};
+
+/// See the module.
+pub(crate) struct IndexedMailbox {
+    pub(super) indexed: Arc<Indexed>,
+}
+
+impl IndexedMailbox {
+    pub(crate) fn new(indexed: Indexed) -> Self {
+        Self { indexed: Arc::new(indexed) }
+    }
+}
+
+/// What a handle of one of our own backends stands on.
+pub(crate) fn indexed_of(mailbox: &dyn Mailbox) -> Option<&Arc<Indexed>> {
+    mailbox.as_any().downcast_ref::<IndexedMailbox>().map(|mailbox| &mailbox.indexed)
+}
+
+impl Mailbox for IndexedMailbox {
+    fn name(&self) -> &MailboxName {
+        &self.indexed.name
+    }
+
+    fn guid(&self) -> Guid {
+        self.indexed.guid
+    }
+
+    fn uid_validity(&self) -> UidValidity {
+        self.indexed.uid_validity
+    }
+
+    fn status(&self) -> Result<Status> {
+        self.indexed.status()
+    }
+
+    fn size(&self) -> Result<u64> {
+        self.indexed.size()
+    }
+
+    fn view(&self, who: &ViewAs) -> Result<Box<dyn View>> {
+        self.indexed.view(who)
+    }
+
+    fn begin_save(&self, meta: SaveMeta, _size_hint: Option<u64>) -> Result<Box<dyn Save>> {
+        self.indexed.files.begin(&meta, self.indexed.index.caches_new(PREVIEW_FIELD))
+    }
+
+    /// Copies from another kind of store are read here and now.
+    fn submit(&self, batch: Batch) -> Result<Ticket> {
+        Arc::clone(&self.indexed.files).submit(self, batch)
+    }
+
+    fn changes_since(&self, position: &Position) -> Result<ChangesSince> {
+        self.indexed.changes_since(position)
+    }
+
+    fn position(&self) -> Result<Position> {
+        self.indexed.position()
+    }
+
+    fn watch(&self, wake: Wake) -> Result<Box<dyn Watch>> {
+        self.indexed.watch(wake)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl fmt::Debug for IndexedMailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IndexedMailbox").field("indexed", &self.indexed).finish()
+    }
+}

@@ -1,0 +1,60 @@
+//! One user's mail as the storage traits have it, over a list of folders.
+
+use std::{fmt, sync::Arc};
+
+use mailtypes::MailboxName;
+
+use super::{Format, create, delete, find, follow, list, rename};
+use crate::traits::{ListPattern, MailStorage, Mailbox, MailboxInfo, Result, StorageError};
+
+/// A storage whose mailboxes stand in a list of folders.
+pub(crate) trait Listed: fmt::Debug + Send + Sync {
+    /// What its format is.
+    fn format(&self) -> &dyn Format;
+}
+
+impl<S: Listed> MailStorage for S {
+    fn list(&self, pattern: &ListPattern) -> Result<Vec<MailboxInfo>> {
+        list(self.format(), pattern)
+    }
+
+    fn separator(&self) -> char {
+        self.format().separator()
+    }
+
+    fn mailbox(&self, name: &MailboxName) -> Result<Arc<dyn Mailbox>> {
+        let dirs = find(self.format(), name)?;
+        match self.format().open(name, &dirs) {
+            Err(StorageError::Deleted(name)) => Err(StorageError::NotFound(name)),
+            other => Ok(Arc::new(other?)),
+        }
+    }
+
+    fn create(&self, name: &MailboxName) -> Result<()> {
+        create(self.format(), name)
+    }
+
+    fn delete(&self, name: &MailboxName) -> Result<()> {
+        delete(self.format(), name)
+    }
+
+    fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
+        rename(self, self.format(), from, to)
+    }
+
+    fn follow(&self, mailbox: &dyn Mailbox) -> Result<Option<Arc<dyn Mailbox>>> {
+        follow(self, self.format(), mailbox)
+    }
+
+    fn subscribe(&self, name: &MailboxName) -> Result<()> {
+        self.format().subscriptions().change(name, true)
+    }
+
+    fn unsubscribe(&self, name: &MailboxName) -> Result<()> {
+        self.format().subscriptions().change(name, false)
+    }
+
+    fn subscriptions(&self) -> Result<Vec<MailboxName>> {
+        self.format().subscriptions().read()
+    }
+}

@@ -1,0 +1,144 @@
+//! How messages get their places in an sdbox.
+//!
+//! # Invariants
+//!
+//! 1. A message's file bears its name before its record is appended, and the folder is synced in between.
+//! 2. A name that is taken is never overwritten and never removed: it was left by a crash, or by an index that was lost,
+//!    and its message is taken in under the UID it bears.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use mailfs::{FileSystem, FsError};
+use mailindex::{
+    engine::{CommitPoint, MailboxIndex, OpError},
+    log::Origin,
+    state::RecordFlags,
+};
+use mailtypes::Uid;
+
+use super::{attached, files::Mails, save::SdboxSave};
+use crate::{
+    indexed::{Backend, CopyFrom, First, Staged, TempFile, link_or_copy},
+    traits::{Result, Save, SaveMeta},
+};
+
+/// Left-over files that one operation walks through before it asks for a rebuild instead.
+const LEFTOVERS_MAX: u32 = 10_000;
+
+/// How often, and after what time each, a commit is looked after that removes a message.
+const LOOKS_MAX: u32 = 2_000;
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+
+impl Backend for Mails {
+    type Waiting = TempFile;
+    /// Names given.
+    type Placed = Vec<PathBuf>;
+    const FLAGS_ORIGIN: Origin = Origin::External;
+
+    fn fs(&self) -> &Arc<dyn FileSystem> {
+        self.shared.env.fs()
+    }
+
+    fn begin_save(&self, meta: &SaveMeta, preview: bool) -> Result<Box<dyn Save>> {
+        Ok(Box::new(SdboxSave::begin(self, meta, preview)?))
+    }
+
+    fn is_near(&self, source: &Self) -> bool {
+        Arc::ptr_eq(self.fs(), source.fs())
+    }
+
+    fn place(
+        &self,
+        at: &mut CommitPoint<'_>,
+        placed: &mut Vec<PathBuf>,
+        message: &mut Staged<TempFile>,
+        _with: First<'_>,
+    ) -> std::result::Result<Uid, OpError> {
+        name_next(self, at, placed, |_, path| message.waiting.rename_new(path))
+    }
+
+    /// The file gets another name. Where the message should lie (a further record flag) is a matter of each copy.
+    fn copy(
+        &self,
+        at: &mut CommitPoint<'_>,
+        placed: &mut Vec<PathBuf>,
+        source: &CopyFrom<'_, Self>,
+        uid: Uid,
+        _with: First<'_>,
+    ) -> std::result::Result<Option<Uid>, OpError> {
+        let (from, fs) = (source.files.path(uid), &**self.fs());
+        let attached = attached::files_of(source.files, source.state, uid);
+        let guid = at.state().dbox_header().map(|header| header.guid);
+        let named = name_next(self, at, placed, |uid, to| {
+            attached::link(fs, &attached, guid, uid)?;
+            link_or_copy(fs, &from, to, || self.create_temp())
+        });
+        match named {
+            Err(OpError::Fs(e)) if e.is_not_found() && is_gone(source.index, uid)? => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn end(&self, at: &mut CommitPoint<'_>, _placed: &mut Vec<PathBuf>) -> std::result::Result<(), OpError> {
+        at.sync_dir(&self.dir);
+        Ok(())
+    }
+
+    fn undo(&self, placed: Vec<PathBuf>) {
+        for path in placed.iter().rev() {
+            if let Err(e) = self.fs().unlink(path) {
+                tracing::warn!("a message that was not committed stays: {e}");
+            }
+        }
+    }
+}
+
+/// The next UID whose name is free, and a file under it. What lies in the way is taken in if it is whole.
+fn name_next(
+    mails: &Mails,
+    at: &mut CommitPoint<'_>,
+    placed: &mut Vec<PathBuf>,
+    mut put: impl FnMut(Uid, &Path) -> mailfs::Result<()>,
+) -> std::result::Result<Uid, OpError> {
+    for _ in 0..LEFTOVERS_MAX {
+        let uid = at.next_uid()?;
+        let path = mails.path(uid);
+        match put(uid, &path) {
+            Ok(()) => {
+                placed.push(path);
+                return Ok(uid);
+            }
+            Err(e) if e.is_already_exists() => {
+                if mails.is_whole(&path) {
+                    tracing::warn!(path = %path.display(), "a message that no index knew was found and taken in");
+                    at.transaction().append(uid, RecordFlags::NONE);
+                } else {
+                    tracing::warn!(path = %path.display(), "a damaged message that no index knew is left as it is");
+                }
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    let text = format!("{LEFTOVERS_MAX} message files that no index knows");
+    Err(FsError::new("name a message in", &mails.dir, io::Error::other(text)).into())
+}
+
+/// Whether a message is gone whose file is. A commit of this process has it removed before it tells: that is waited for.
+fn is_gone(source: &Arc<MailboxIndex>, uid: Uid) -> std::result::Result<bool, OpError> {
+    for _ in 0..LOOKS_MAX {
+        let is_committing = source.is_committing();
+        if !source.refresh()?.contains(uid) {
+            return Ok(true);
+        }
+        if !is_committing {
+            break;
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    Ok(false)
+}
