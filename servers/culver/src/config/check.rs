@@ -14,7 +14,7 @@ use super::{
     Config,
     problem::{Problems, Severity, Wrong},
     section::{Place, Section as _, Setting},
-    tables::{Format, Limits, Listener, ListenerTls, Log, Pop3, Protocol, SpecialUse, Storage, Tls, TlsName, Users},
+    tables::{Limits, Listener, ListenerTls, Log, Pop3, Protocol, SpecialUse, Storage, Tls, TlsName, Users},
 };
 use crate::serve::{special_use, tls};
 
@@ -157,12 +157,6 @@ impl Check<'_> {
             let wrong = Wrong::new("users of two domains with the same name would have the same mail");
             let wrong = wrong.meant("name {domain} too, or {user}");
             self.warning(storage.path.place.as_ref(), &Storage::full_name("path"), wrong);
-        }
-        for (setting, name) in [(&storage.index, "index"), (&storage.control, "control")] {
-            if *storage.format == Format::Sdbox && setting.is_some() {
-                let wrong = Wrong::new("an sdbox has its indexes and mail in one place").meant("this is for Maildir");
-                self.error(setting.place.as_ref(), &Storage::full_name(name), wrong);
-            }
         }
         for (setting, name) in [(&storage.threads, "threads"), (&storage.commit_threads, "commit_threads")] {
             if **setting > THREADS_MAX || (name == "commit_threads" && **setting == 0) {

@@ -190,9 +190,9 @@ section! {
         /// A user's folder. `{user}` is the whole name, `{local}` what stands before the `@`, `{domain}` what stands after
         /// it. A name that would lead out of the path is refused.
         path: Template = "mail/{user}", Restart;
-        /// Where a Maildir's indexes lie (Dovecot's `INDEX=`). Empty: with the mail.
+        /// Where indexes lie (Dovecot's `INDEX=`). Empty: with the mail.
         index: Option<Template> = "", Restart;
-        /// Where a Maildir's UID lists, keywords and subscriptions lie (Dovecot's `CONTROL=`). Empty: with the mail.
+        /// Where subscriptions, and a Maildir's UID lists and keywords lie (Dovecot's `CONTROL=`). Empty: with the mail.
         control: Option<Template> = "", Restart;
         /// Where Dovecot has put attachments that it detached from messages of an sdbox (its `mail_attachment_dir`). They are
         /// read there; Culver detaches none. Empty: nowhere.
