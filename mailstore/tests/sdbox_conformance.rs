@@ -1,87 +1,45 @@
-//! sdbox does what every backend must do, on the real disk and on a simulated one.
+//! sdbox does what every backend must do, with its indexes beside the messages and apart from them.
 
-#![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used, reason = "in a test's helper as in the test")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod conformance;
+mod on_disk;
 
 use std::{path::Path, sync::Arc};
 
-use mailfs::{RealDisk, sim::SimDisk};
-use mailindex::engine::{Background, Env, EnvOptions, Fsync};
+use mailindex::engine::Env;
 use mailstore::{
     MailStorage,
     sdbox::{SdboxOptions, SdboxStorage},
 };
 
-/// Without syncs, which no check here can see; the crash runs are elsewhere.
-fn real() -> Arc<dyn MailStorage> {
-    let options = EnvOptions { fsync: Fsync::Never, ..EnvOptions::default() };
-    let env = Env::new(Arc::new(RealDisk::new()), options);
-    // Stays until the end of the run: the storage outlives this function.
-    let dir = tempfile::Builder::new().prefix("sdbox").tempdir().unwrap().keep();
-    Arc::new(Temporary {
-        storage: SdboxStorage::create(&env, &dir.join("mail"), SdboxOptions::default()).unwrap(),
-        dir,
-    })
+fn create(env: &Env, root: &Path) -> Arc<dyn MailStorage> {
+    Arc::new(SdboxStorage::create(env, root, SdboxOptions::default()).unwrap())
 }
 
-/// Removes the store when the last handle goes.
-#[derive(Debug)]
-struct Temporary {
-    storage: SdboxStorage,
-    dir: std::path::PathBuf,
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-impl MailStorage for Temporary {
-    fn list(&self, pattern: &mailstore::ListPattern) -> mailstore::Result<Vec<mailstore::MailboxInfo>> {
-        self.storage.list(pattern)
-    }
-    fn mailbox(&self, name: &mailtypes::MailboxName) -> mailstore::Result<Arc<dyn mailstore::Mailbox>> {
-        self.storage.mailbox(name)
-    }
-    fn create(&self, name: &mailtypes::MailboxName) -> mailstore::Result<()> {
-        self.storage.create(name)
-    }
-    fn delete(&self, name: &mailtypes::MailboxName) -> mailstore::Result<()> {
-        self.storage.delete(name)
-    }
-    fn rename(&self, from: &mailtypes::MailboxName, to: &mailtypes::MailboxName) -> mailstore::Result<()> {
-        self.storage.rename(from, to)
-    }
-    fn subscribe(&self, name: &mailtypes::MailboxName) -> mailstore::Result<()> {
-        self.storage.subscribe(name)
-    }
-    fn unsubscribe(&self, name: &mailtypes::MailboxName) -> mailstore::Result<()> {
-        self.storage.unsubscribe(name)
-    }
-    fn subscriptions(&self) -> mailstore::Result<Vec<mailtypes::MailboxName>> {
-        self.storage.subscriptions()
-    }
-}
-
-fn simulated() -> Arc<dyn MailStorage> {
-    let options = EnvOptions { background: Background::Manual, ..EnvOptions::default() };
-    let env = Env::new(SimDisk::new().as_file_system(), options);
-    Arc::new(SdboxStorage::create(&env, Path::new("/mail"), SdboxOptions::default()).unwrap())
+/// INDEX= and CONTROL= set.
+fn create_apart(env: &Env, root: &Path) -> Arc<dyn MailStorage> {
+    let (index, control) = (Some(root.with_extension("index")), Some(root.with_extension("control")));
+    Arc::new(SdboxStorage::create(env, root, SdboxOptions { index, control, ..SdboxOptions::default() }).unwrap())
 }
 
 #[test]
 fn on_the_real_disk() {
-    conformance::run(&real);
+    on_disk::on_the_real_disk(create);
 }
 
 #[test]
 fn on_a_simulated_disk() {
-    conformance::run(&simulated);
+    on_disk::on_a_simulated_disk(create);
 }
 
 #[test]
 fn behaves_like_the_model() {
-    conformance::run_model(&simulated, 64);
+    on_disk::behaves_like_the_model(create);
+}
+
+#[test]
+fn with_its_indexes_apart() {
+    on_disk::on_a_simulated_disk(create_apart);
+    on_disk::behaves_like_the_model(create_apart);
 }

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, whatever clippy takes them for")]
 
-#[allow(dead_code, reason = "another test needs more of it")]
 mod dovecot;
 
 use std::sync::Arc;
