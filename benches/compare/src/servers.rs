@@ -178,6 +178,14 @@ impl Pair {
         }
     }
 
+    /// What both servers have between the levels of a name.
+    pub(crate) fn separator(&self) -> char {
+        match self.format {
+            Format::Sdbox => '/',
+            Format::Maildir => '.',
+        }
+    }
+
     /// Where the index of a user's INBOX lies.
     pub(crate) fn inbox(&self, kind: Kind, user: &str) -> PathBuf {
         let mail = self.mail(kind, user);
