@@ -1,5 +1,7 @@
 //! Dates as mail stores and IMAP know them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// When a message arrived: a moment, and the zone it is to be shown in.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct InternalDate {
@@ -18,6 +20,17 @@ impl InternalDate {
     /// The day on which it falls in its own zone.
     pub fn day(self) -> CalendarDate {
         CalendarDate::of_unix(self.unix + i64::from(self.zone) * 60)
+    }
+}
+
+impl From<SystemTime> for InternalDate {
+    /// Shown in UTC; parts of a second are left out, the second being the one that the moment falls into.
+    fn from(time: SystemTime) -> Self {
+        let seconds = |len: std::time::Duration| i64::try_from(len.as_secs()).unwrap_or(i64::MAX);
+        Self::utc(match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => seconds(since),
+            Err(e) => -seconds(e.duration()) - i64::from(e.duration().subsec_nanos() > 0),
+        })
     }
 }
 
@@ -74,6 +87,16 @@ fn days_in_month(year: i32, month: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_of_the_systems_clock() {
+        let millis = std::time::Duration::from_millis;
+        let check = |time, unix| assert_eq!(InternalDate::from(time), InternalDate::utc(unix));
+        check(UNIX_EPOCH + millis(1_700_000_000_999), 1_700_000_000);
+        check(UNIX_EPOCH - millis(1_500), -2);
+        check(UNIX_EPOCH - millis(2_000), -2);
+        check(UNIX_EPOCH, 0);
+    }
 
     #[test]
     fn known_days() {

@@ -39,6 +39,13 @@ impl Flag {
     }
 }
 
+impl fmt::Display for Flag {
+    /// Its name in IMAP.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// A set of system flags; the bits are those of an index record (`docs/formats/index.md`).
 #[derive(Clone, Copy, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Flags(u8);
@@ -100,9 +107,17 @@ impl ops::BitAnd for Flags {
     }
 }
 
+impl Extend<Flag> for Flags {
+    fn extend<I: IntoIterator<Item = Flag>>(&mut self, flags: I) {
+        *self = flags.into_iter().fold(*self, |all, flag| all | flag.into());
+    }
+}
+
 impl FromIterator<Flag> for Flags {
     fn from_iter<I: IntoIterator<Item = Flag>>(flags: I) -> Self {
-        flags.into_iter().fold(Self::NONE, |all, flag| all | flag.into())
+        let mut all = Self::NONE;
+        all.extend(flags);
+        all
     }
 }
 
@@ -198,6 +213,7 @@ mod tests {
     fn flags_print_in_dovecots_order() {
         let flags: Flags = [Flag::Seen, Flag::Answered].into_iter().collect();
         assert_eq!(flags.to_string(), "\\Answered \\Seen");
+        assert_eq!(Flag::Seen.to_string(), "\\Seen");
         assert_eq!(Flags::from_bits(0xe9), flags, "backend bits are no flags");
         assert_eq!(Flag::from_name(b"\\sEEN"), Some(Flag::Seen));
     }

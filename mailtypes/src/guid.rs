@@ -1,6 +1,6 @@
 //! 128-bit identities of mailboxes and messages.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// A mailbox's or message's global identity: 16 bytes, written as 32 lower-case hex digits in byte order.
 #[derive(Clone, Copy, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -33,6 +33,15 @@ impl Guid {
     }
 }
 
+impl FromStr for Guid {
+    type Err = InvalidGuid;
+
+    /// As [`Guid::parse`].
+    fn from_str(hex: &str) -> Result<Self, InvalidGuid> {
+        Self::parse(hex.as_bytes())
+    }
+}
+
 impl fmt::Display for Guid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -54,6 +63,8 @@ mod tests {
         let guid = Guid::parse(b"d077b70f5b74026b9d420000c17ffdbc").unwrap();
         assert_eq!(guid.0[..4], [0xd0, 0x77, 0xb7, 0x0f]);
         assert_eq!(guid.to_string(), "d077b70f5b74026b9d420000c17ffdbc");
+        assert_eq!("D077B70F5B74026B9D420000C17FFDBC".parse(), Ok(guid));
+        assert_eq!("".parse::<Guid>(), Err(InvalidGuid));
         assert_eq!(Guid::parse(b"d077b70f5b74026b9d420000c17ffdb"), Err(InvalidGuid));
         assert_eq!(Guid::parse(b"d077b70f5b74026b9d420000c17ffdbg"), Err(InvalidGuid));
     }

@@ -10,6 +10,7 @@ pub struct MailboxName(Arc<str>);
 
 /// Why a name cannot name a mailbox.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidMailboxName {
     /// Nothing, or nothing between two separators.
     #[error("mailbox name has an empty level")]

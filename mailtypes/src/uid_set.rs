@@ -1,6 +1,6 @@
 //! A set of UIDs as sorted ranges.
 
-use std::{fmt, ops::RangeInclusive};
+use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use crate::Uid;
 
@@ -98,12 +98,23 @@ impl UidSet {
         Uids { ranges: self.ranges.iter(), now: None }
     }
 
-    /// The UIDs of both.
+    /// The UIDs of both. Linear in the ranges.
     pub fn union(&self, other: &Self) -> Self {
-        let (mut set, more) =
-            if self.ranges.len() >= other.ranges.len() { (self.clone(), other) } else { (other.clone(), self) };
-        more.ranges().for_each(|range| set.insert_range(range));
-        set
+        let (mut a, mut b) = (self.ranges.as_slice(), other.ranges.as_slice());
+        let mut ranges: Vec<(u32, u32)> = Vec::with_capacity(a.len().max(b.len()));
+        loop {
+            let from_a = match (a.first(), b.first()) {
+                (Some(a), Some(b)) => a.0 <= b.0,
+                (a, _) => a.is_some(),
+            };
+            let side = if from_a { &mut a } else { &mut b };
+            let Some((&(first, last), rest)) = side.split_first() else { return Self { ranges } };
+            *side = rest;
+            match ranges.last_mut() {
+                Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
+                _ => ranges.push((first, last)),
+            }
+        }
     }
 
     /// The UIDs that both have. Linear in the ranges.
@@ -195,6 +206,12 @@ impl Extend<Uid> for UidSet {
     }
 }
 
+impl From<Uid> for UidSet {
+    fn from(uid: Uid) -> Self {
+        Self::from(uid..=uid)
+    }
+}
+
 impl From<RangeInclusive<Uid>> for UidSet {
     fn from(range: RangeInclusive<Uid>) -> Self {
         let mut set = Self::new();
@@ -211,6 +228,30 @@ impl fmt::Display for UidSet {
             if first == last { write!(f, "{comma}{first}")? } else { write!(f, "{comma}{first}:{last}")? }
         }
         Ok(())
+    }
+}
+
+/// Not a set of UIDs as it is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a set of UIDs is written as numbers and ranges with commas between them, such as 1,3:5")]
+pub struct InvalidUidSet;
+
+impl FromStr for UidSet {
+    type Err = InvalidUidSet;
+
+    /// Reads what `Display` writes; ranges in any order, their ends too. No `*`: see [`SequenceSet`](crate::SequenceSet).
+    fn from_str(text: &str) -> Result<Self, InvalidUidSet> {
+        let uid = |digits: &str| {
+            let are_digits = digits.bytes().all(|b| b.is_ascii_digit());
+            digits.parse().ok().filter(|_| are_digits).and_then(Uid::new).ok_or(InvalidUidSet)
+        };
+        let mut set = Self::new();
+        for range in text.split(',').filter(|_| !text.is_empty()) {
+            let (first, last) = range.split_once(':').unwrap_or((range, range));
+            let (first, last) = (uid(first)?, uid(last)?);
+            set.insert_range(first.min(last)..=first.max(last));
+        }
+        Ok(set)
     }
 }
 
@@ -245,6 +286,30 @@ mod tests {
         assert_eq!(set.iter().count(), 2);
     }
 
+    #[test]
+    fn written_sets_are_read() {
+        let read = |text: &str| text.parse::<UidSet>().map(|set| set.to_string());
+        assert_eq!(read("7,3:5,9:8,4"), Ok("3:5,7:9".to_owned()));
+        assert_eq!(read("4294967295"), Ok("4294967295".to_owned()));
+        assert_eq!(read(""), Ok(String::new()));
+        for bad in ["0", "*", "1:", ":", "1,", ",1", "+1", " 1", "1:2:3", "4294967296", "1;2"] {
+            assert_eq!(read(bad), Err(InvalidUidSet), "{bad}");
+        }
+        assert_eq!(UidSet::from(uid(7)).to_string(), "7");
+    }
+
+    #[test]
+    fn unions_of_sets_that_interleave() {
+        let every_other = |from: u32| (from..400_000).step_by(4).map(uid).collect::<UidSet>();
+        assert_eq!(every_other(1).union(&every_other(3)).range_count(), 200_000);
+        let (even, odd): (Vec<_>, Vec<_>) = (1..=100_000).map(uid).partition(|uid| uid.value() % 2 == 0);
+        let (even, odd): (UidSet, UidSet) = (even.into_iter().collect(), odd.into_iter().collect());
+        assert_eq!(even.union(&odd).to_string(), "1:100000");
+        let end = UidSet::from(uid(9)..=Uid::MAX);
+        assert_eq!(end.union(&UidSet::from(Uid::MAX)), end);
+        assert_eq!(UidSet::new().union(&end), end);
+    }
+
     fn sets() -> impl Strategy<Value = Vec<(bool, u32, u32)>> {
         prop::collection::vec((any::<bool>(), 1u32..60, 0u32..8), 0..40)
     }
@@ -273,7 +338,10 @@ mod tests {
             prop_assert_eq!(a.count(), a_model.len() as u64);
             prop_assert_eq!(a.contains(uid(probe)), a_model.contains(&probe));
             prop_assert_eq!(a.count_below(uid(probe)), a_model.range(..probe).count() as u64);
-            prop_assert_eq!(numbers(&a.union(&b)), a_model.union(&b_model).copied().collect::<Vec<_>>());
+            let union = a.union(&b);
+            prop_assert_eq!(numbers(&union), a_model.union(&b_model).copied().collect::<Vec<_>>());
+            prop_assert!(union.ranges.windows(2).all(|w| w[0].1 + 1 < w[1].0), "ranges touch: {:?}", union);
+            prop_assert_eq!(union.to_string().parse::<UidSet>(), Ok(union));
             prop_assert_eq!(numbers(&a.intersection(&b)), a_model.intersection(&b_model).copied().collect::<Vec<_>>());
             prop_assert_eq!(numbers(&a.difference(&b)), a_model.difference(&b_model).copied().collect::<Vec<_>>());
         }
