@@ -6,7 +6,7 @@ use mailtypes::{
     Flags, Guid, InternalDate, Keyword, ModSeq, SearchKey, SequenceSet, SortCriterion, ThreadAlgorithm, UidValidity,
 };
 
-use crate::{FetchItem, ListMailbox, Mailbox};
+use crate::{Atom, FetchItem, InitialResponse, ListMailbox, Mailbox};
 
 /// A command, read whole. Whether it is allowed in the session's state is the session's to know.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,8 +22,8 @@ pub enum Command {
     StartTls,
     /// `COMPRESS` (RFC 4978). What was read after it, before the answer, must be read as compressed.
     Compress {
-        /// The algorithm, in capitals.
-        algorithm: String,
+        /// The algorithm.
+        algorithm: Atom,
     },
     /// `LOGIN`
     Login {
@@ -35,15 +35,15 @@ pub enum Command {
     /// `AUTHENTICATE`. To read the client's next line call
     /// [`Decoder::begin_authenticate`](crate::Decoder::begin_authenticate).
     Authenticate {
-        /// The mechanism, in capitals.
-        mechanism: String,
-        /// The initial response (RFC 4959), in base64; `=` means an empty one.
-        initial: Option<Secret>,
+        /// The mechanism.
+        mechanism: Atom,
+        /// What the client says at once (RFC 4959).
+        initial: Option<InitialResponse>,
     },
     /// `ENABLE` (RFC 5161)
     Enable {
-        /// What to enable, in capitals.
-        capabilities: Vec<String>,
+        /// What to enable.
+        capabilities: Vec<Atom>,
     },
     /// `ID` (RFC 2971)
     Id {
@@ -306,6 +306,7 @@ pub enum StatusItem {
 
 /// What a `status-att` is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum StatusValue {
     /// Of most.
     Number(u64),

@@ -92,6 +92,22 @@ enum State {
     Closed,
 }
 
+/// What became of a look at the input.
+enum Step<'i> {
+    /// It led to this.
+    Event(Event<'i>),
+    /// It is used up, or a literal waits to be accepted.
+    Wait,
+    /// The state is another: look again.
+    Again,
+}
+
+impl<'i> Step<'i> {
+    fn after(event: Option<Event<'i>>) -> Self {
+        event.map_or(Self::Again, Self::Event)
+    }
+}
+
 /// A literal that the server has been asked about.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
@@ -167,84 +183,121 @@ impl Decoder {
     /// the bytes read.
     pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Event<'i>>, CommandError> {
         loop {
-            match mem::replace(&mut self.state, State::Line) {
-                State::Line => {
-                    let line = self.buffer.take_line(input, self.limits.line_len_max);
-                    let Some(line) = self.or_close(line, |this| parse::leading_tag(this.buffer.as_bytes()))? else {
-                        return Ok(None);
-                    };
-                    if let Some(event) = self.command_line(line)? {
-                        return Ok(Some(event));
-                    }
-                }
-                State::Asked(asked) => {
-                    self.state = State::Asked(asked);
-                    return Ok(None);
-                }
-                State::Literal { left } => {
-                    let left = self.buffer.take_literal(input, left);
-                    if left > 0 {
-                        self.state = State::Literal { left };
-                        return Ok(None);
-                    }
-                }
-                State::AppendPending(message) => {
-                    self.state = State::Asked(Asked::from(&message));
-                    return Ok(Some(Event::AppendMessage(message)));
-                }
-                State::AppendData { left: 0 } => {
-                    self.state = State::AppendLine;
-                    return Ok(Some(Event::AppendMessageEnd));
-                }
-                State::AppendData { left } => {
-                    let chunk = take(input, usize::try_from(left).unwrap_or(usize::MAX));
-                    self.state = State::AppendData { left: left - chunk.len() as u64 };
-                    return Ok((!chunk.is_empty()).then_some(Event::LiteralData(chunk)));
-                }
-                State::AppendLine => {
-                    self.state = State::AppendLine;
-                    let line = self.buffer.take_line(input, self.limits.line_len_max);
-                    let Some(line) = self.or_close(line, |this| this.append_tag.take())? else { return Ok(None) };
-                    if let Some(event) = self.line_after_message(line)? {
-                        return Ok(Some(event));
-                    }
-                }
-                State::SkipLiteral { left, verdict } => {
-                    let skipped = take(input, usize::try_from(left).unwrap_or(usize::MAX)).len() as u64;
-                    if skipped < left {
-                        self.state = State::SkipLiteral { left: left - skipped, verdict };
-                        return Ok(None);
-                    }
-                    self.state = State::SkipLine { verdict };
-                }
-                State::SkipLine { verdict } => {
-                    let line = self.buffer.take_line(input, self.limits.line_len_max);
-                    let Some(line) = self.or_close(line, |_| verdict.tag())? else {
-                        self.state = State::SkipLine { verdict };
-                        return Ok(None);
-                    };
-                    self.skip_line(line, verdict)?;
-                }
-                State::Failed { verdict } => {
-                    self.start_command();
-                    return match verdict {
-                        Verdict::Rejected(tag) => Ok(Some(Event::Rejected { tag })),
-                        Verdict::Error(error) => Err(error),
-                    };
-                }
-                waiting @ (State::Idle | State::Authenticate) => {
-                    let is_idle = matches!(waiting, State::Idle);
-                    self.state = waiting;
-                    let line = self.buffer.take_line(input, self.limits.line_len_max);
-                    let Some(line) = self.or_close(line, |_| None)? else { return Ok(None) };
-                    return if is_idle { self.idle_line(line) } else { Ok(Some(self.authenticate_line(line))) };
-                }
-                State::Closed => {
-                    self.state = State::Closed;
-                    *input = &[];
-                    return Ok(None);
-                }
+            match self.step(input)? {
+                Step::Event(event) => return Ok(Some(event)),
+                Step::Wait => return Ok(None),
+                Step::Again => {}
             }
+        }
+    }
+
+    /// Reads what the state asks for. Whoever is called sets the state anew unless it is to be `Line`.
+    fn step<'i>(&mut self, input: &mut &'i [u8]) -> Result<Step<'i>, CommandError> {
+        match mem::replace(&mut self.state, State::Line) {
+            State::Line => self.read_command_line(input),
+            State::Asked(asked) => {
+                self.state = State::Asked(asked);
+                Ok(Step::Wait)
+            }
+            State::Literal { left } => Ok(self.read_literal(input, left)),
+            State::AppendPending(message) => {
+                self.state = State::Asked(Asked::from(&message));
+                Ok(Step::Event(Event::AppendMessage(message)))
+            }
+            State::AppendData { left } => Ok(self.read_message(input, left)),
+            State::AppendLine => self.read_line_after_message(input),
+            State::SkipLiteral { left, verdict } => Ok(self.skip_literal(input, left, verdict)),
+            State::SkipLine { verdict } => self.skip_line(input, verdict),
+            State::Failed { verdict } => self.end_failed(verdict).map(Step::Event),
+            State::Idle => self.read_awaited_line(input, State::Idle, Self::idle_line),
+            State::Authenticate => self.read_awaited_line(input, State::Authenticate, Self::authenticate_line),
+            State::Closed => {
+                self.state = State::Closed;
+                *input = &[];
+                Ok(Step::Wait)
+            }
+        }
+    }
+
+    fn read_command_line<'i>(&mut self, input: &mut &'i [u8]) -> Result<Step<'i>, CommandError> {
+        let line = self.buffer.take_line(input, self.limits.line_len_max);
+        match self.or_close(line, |this| parse::leading_tag(this.buffer.as_bytes()))? {
+            Some(line) => self.command_line(line).map(Step::after),
+            None => Ok(Step::Wait),
+        }
+    }
+
+    fn read_literal<'i>(&mut self, input: &mut &'i [u8], left: usize) -> Step<'i> {
+        match self.buffer.take_literal(input, left) {
+            0 => Step::Again,
+            left => {
+                self.state = State::Literal { left };
+                Step::Wait
+            }
+        }
+    }
+
+    /// More of a message's text, or its end.
+    fn read_message<'i>(&mut self, input: &mut &'i [u8], left: u64) -> Step<'i> {
+        if left == 0 {
+            self.state = State::AppendLine;
+            return Step::Event(Event::AppendMessageEnd);
+        }
+        let chunk = take(input, usize::try_from(left).unwrap_or(usize::MAX));
+        self.state = State::AppendData { left: left - chunk.len() as u64 };
+        if chunk.is_empty() { Step::Wait } else { Step::Event(Event::LiteralData(chunk)) }
+    }
+
+    fn read_line_after_message<'i>(&mut self, input: &mut &'i [u8]) -> Result<Step<'i>, CommandError> {
+        self.state = State::AppendLine;
+        let line = self.buffer.take_line(input, self.limits.line_len_max);
+        match self.or_close(line, |this| this.append_tag.take())? {
+            Some(line) => self.line_after_message(line).map(Step::after),
+            None => Ok(Step::Wait),
+        }
+    }
+
+    fn skip_literal<'i>(&mut self, input: &mut &'i [u8], left: u64, verdict: Verdict) -> Step<'i> {
+        let left = left - take(input, usize::try_from(left).unwrap_or(usize::MAX)).len() as u64;
+        if left > 0 {
+            self.state = State::SkipLiteral { left, verdict };
+            return Step::Wait;
+        }
+        self.state = State::SkipLine { verdict };
+        Step::Again
+    }
+
+    fn skip_line<'i>(&mut self, input: &mut &'i [u8], verdict: Verdict) -> Result<Step<'i>, CommandError> {
+        let line = self.buffer.take_line(input, self.limits.line_len_max);
+        match self.or_close(line, |_| verdict.tag())? {
+            Some(line) => self.skipped_line(line, verdict).map(|()| Step::Again),
+            None => {
+                self.state = State::SkipLine { verdict };
+                Ok(Step::Wait)
+            }
+        }
+    }
+
+    fn end_failed<'i>(&mut self, verdict: Verdict) -> Result<Event<'i>, CommandError> {
+        self.start_command();
+        match verdict {
+            Verdict::Rejected(tag) => Ok(Event::Rejected { tag }),
+            Verdict::Error(error) => Err(error),
+        }
+    }
+
+    /// A line that is no command, which the client was asked for.
+    fn read_awaited_line<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+        waiting: State,
+        read: impl FnOnce(&mut Self, Line<'_>) -> Result<Event<'static>, CommandError>,
+    ) -> Result<Step<'i>, CommandError> {
+        self.state = waiting;
+        let line = self.buffer.take_line(input, self.limits.line_len_max);
+        match self.or_close(line, |_| None)? {
+            Some(line) => read(self, line).map(Step::Event),
+            None => Ok(Step::Wait),
         }
     }
 
@@ -387,7 +440,7 @@ impl Decoder {
     }
 
     /// A line of a failed command is complete.
-    fn skip_line(&mut self, line: Line<'_>, verdict: Verdict) -> Result<(), CommandError> {
+    fn skipped_line(&mut self, line: Line<'_>, verdict: Verdict) -> Result<(), CommandError> {
         let announced = self.buffer.announced(line);
         self.buffer.clear();
         match announced {
@@ -399,16 +452,16 @@ impl Decoder {
         }
     }
 
-    fn idle_line<'i>(&mut self, line: Line<'_>) -> Result<Option<Event<'i>>, CommandError> {
+    fn idle_line(&mut self, line: Line<'_>) -> Result<Event<'static>, CommandError> {
         let is_done = self.waited_for(line, |line| line.trim_ascii_end().eq_ignore_ascii_case(b"DONE"));
-        if is_done { Ok(Some(Event::IdleDone)) } else { Err(Fault::syntax("Expected DONE.").of(None)) }
+        if is_done { Ok(Event::IdleDone) } else { Err(Fault::syntax("Expected DONE.").of(None)) }
     }
 
-    fn authenticate_line<'i>(&mut self, line: Line<'_>) -> Event<'i> {
-        self.waited_for(line, |line| match line {
+    fn authenticate_line(&mut self, line: Line<'_>) -> Result<Event<'static>, CommandError> {
+        Ok(self.waited_for(line, |line| match line {
             b"*" => Event::AuthenticateCancel,
             data => Event::AuthenticateData(data.to_vec()),
-        })
+        }))
     }
 
     /// Reads a line that is no command, and goes back to commands.

@@ -1,7 +1,9 @@
 //! The client's side of the wire: commands to bytes.
 //!
-//! Strings are quoted where they can be, else sent as literals. What is written is read back by [`Decoder`] as the same
-//! command, apart from search keys that IMAP cannot tell apart (a list of one key is that key).
+//! Strings are quoted where they can be, else sent as literals; what is written as it is, such as a [`Tag`] or an
+//! [`Atom`](crate::Atom), was checked when it was made. So whatever a command holds, it is written as one command. What is
+//! written is read back by [`Decoder`] as the same command, apart from search keys that IMAP cannot tell apart (a list of
+//! one key is that key), and from what no command may hold: NUL, an empty list or set.
 //!
 //! [`Decoder`]: crate::Decoder
 
@@ -9,8 +11,8 @@ use mailtypes::{Flag, SearchKey, SequenceBound, SequenceSet, SortCriterion};
 
 use crate::{
     AppendMessage, Command, Fetch, FetchItem, FlagList, List, ListMailbox, ListReturn, ListSelection, Mailbox,
-    MessageSet, Partial, Qresync, Search, SearchReturn, SelectParams, Sort, SpecialUse, StatusItem, Store, StoreAction,
-    Tag, Thread,
+    MessageSet, Partial, Qresync, Search, SearchReturn, Section, SelectParams, Sort, SpecialUse, StatusItem, Store,
+    StoreAction, Tag, Thread,
     date::{write_date, write_date_time},
     write::{self, number},
 };
@@ -177,7 +179,7 @@ impl Encoder {
                 self.raw(mechanism);
                 if let Some(initial) = initial {
                     self.raw(" ");
-                    self.out().extend_from_slice(&initial.0);
+                    self.out().extend_from_slice(initial.as_wire());
                 }
             }
             Command::Enable { capabilities } => {
@@ -359,7 +361,7 @@ impl Encoder {
             FetchItem::Preview { lazy } => self.raw(if *lazy { "PREVIEW (LAZY)" } else { "PREVIEW" }),
             FetchItem::BodySection { peek, section, partial } => {
                 self.raw(if *peek { "BODY.PEEK[" } else { "BODY[" });
-                write::section(self.out(), section);
+                self.section(section);
                 self.end_section(*partial);
             }
             FetchItem::Binary { peek, part, partial } => {
@@ -373,6 +375,14 @@ impl Encoder {
                 self.end_section(None);
             }
         }
+    }
+
+    fn section(&mut self, section: &Section) {
+        let Some(names) = write::section_head(self.out(), section) else { return };
+        self.list(names, |this, name| {
+            // A bracket would look like the section's end to many a server.
+            if name.contains(']') { this.string(name.as_bytes()) } else { this.astring(name.as_bytes()) }
+        });
     }
 
     fn end_section(&mut self, partial: Option<Partial>) {
@@ -516,14 +526,14 @@ impl Encoder {
             SearchKey::Larger(len) => self.number_key("LARGER ", *len),
             SearchKey::Smaller(len) => self.number_key("SMALLER ", *len),
             SearchKey::ModSeq(mod_seq) => self.number_key("MODSEQ ", mod_seq.value()),
-            // Only the fields that the parser makes one of: Bcc, Cc, From, To.
-            SearchKey::Address(field, text) => self.text_key(&format!("{} ", field.to_ascii_uppercase()), text),
-            SearchKey::Header(field, text) => {
-                self.raw("HEADER ");
-                self.astring(field.as_bytes());
-                self.raw(" ");
-                self.astring(text.as_bytes());
-            }
+            SearchKey::Address(field, text) => match ADDRESS_KEYS.iter().find(|key| key.eq_ignore_ascii_case(field)) {
+                Some(key) => {
+                    self.raw(key);
+                    self.text_key(" ", text);
+                }
+                None => self.header_key(field, text),
+            },
+            SearchKey::Header(field, text) => self.header_key(field, text),
             SearchKey::Older(seconds) => self.number_key("OLDER ", (*seconds).into()),
             SearchKey::Younger(seconds) => self.number_key("YOUNGER ", (*seconds).into()),
             SearchKey::SavedBefore(date) => self.date_key("SAVEDBEFORE ", *date),
@@ -549,11 +559,19 @@ impl Encoder {
         self.number(n);
     }
 
+    fn header_key(&mut self, field: &str, text: &str) {
+        self.text_key("HEADER ", field);
+        self.text_key(" ", text);
+    }
+
     fn text_key(&mut self, name: &str, text: &str) {
         self.raw(name);
         self.astring(text.as_bytes());
     }
 }
+
+/// The fields that have a key of their own; others are looked into with HEADER.
+const ADDRESS_KEYS: [&str; 4] = ["BCC", "CC", "FROM", "TO"];
 
 const fn flag_key(flag: Flag) -> &'static str {
     match flag {

@@ -31,6 +31,12 @@
 
 #![forbid(unsafe_code)]
 
+/// The example of the README is tested like those here.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+mod atom;
 mod command;
 mod date;
 mod decoder;
@@ -46,6 +52,7 @@ pub mod response;
 mod tag;
 pub mod write;
 
+pub use atom::{Atom, InitialResponse};
 pub use command::{
     AppendMessage, Command, Fetch, FlagList, List, ListReturn, ListSelection, MessageSet, Qresync, Search,
     SearchReturn, Secret, SelectParams, Sort, SpecialUse, StatusItem, StatusValue, Store, StoreAction, Thread,

@@ -3,14 +3,18 @@
 use std::num::{NonZeroU32, NonZeroU64};
 
 use imap_proto::{
-    Command, Decoder, ErrorKind, Event, Fetch, FetchItem, FlagList, Limits, List, ListMailbox, ListReturn,
-    ListSelection, Mailbox, MessageSet, Partial, Qresync, Search, SearchReturn, Secret, Section, SectionText,
-    SelectParams, Sort, SpecialUse, StatusItem, Store, StoreAction, Thread,
+    Atom, Command, Decoder, ErrorKind, Event, Fetch, FetchItem, FlagList, InitialResponse, Limits, List, ListMailbox,
+    ListReturn, ListSelection, Mailbox, MessageSet, Partial, Qresync, Search, SearchReturn, Secret, Section,
+    SectionText, SelectParams, Sort, SpecialUse, StatusItem, Store, StoreAction, Thread,
 };
 use mailtypes::{
     CalendarDate, Flag, Flags, Keyword, ModSeq, SearchKey, SequenceBound, SequenceSet, SortCriterion, SortKey,
     ThreadAlgorithm, UidValidity,
 };
+
+fn atom(atom: &str) -> Atom {
+    Atom::new(atom).expect("an atom")
+}
 
 fn decode(line: &[u8]) -> Result<Command, ErrorKind> {
     let mut decoder = Decoder::new(Limits::default());
@@ -82,10 +86,10 @@ fn commands_of_any_state() {
     check("LOGIN {11}\r\nFRED FOOBAR {7+}\r\nfat man", login("FRED FOOBAR", "fat man"));
     check("LOGIN {1+}\n\n {2}\nü", login("\n", "ü"));
     check("LOGIN \"ü\" b", login("ü", "b"));
-    check("authenticate plain", Command::Authenticate { mechanism: "PLAIN".into(), initial: None });
-    let initial = Some(Secret(b"AHQAdA==".to_vec()));
-    check("AUTHENTICATE PLAIN AHQAdA==", Command::Authenticate { mechanism: "PLAIN".into(), initial });
-    check("ENABLE condstore X-Good", Command::Enable { capabilities: vec!["CONDSTORE".into(), "X-GOOD".into()] });
+    check("authenticate plain", Command::Authenticate { mechanism: atom("PLAIN"), initial: None });
+    let initial = InitialResponse::from_wire(b"AHQAdA==");
+    check("AUTHENTICATE PLAIN AHQAdA==", Command::Authenticate { mechanism: atom("PLAIN"), initial });
+    check("ENABLE condstore X-Good", Command::Enable { capabilities: vec![atom("CONDSTORE"), atom("X-GOOD")] });
     check("ID NIL", Command::Id { params: vec![] });
     let params = vec![(b"name".to_vec(), Some(b"x".to_vec())), (b"os".to_vec(), None)];
     check("ID (\"name\" \"x\" \"os\" NIL)", Command::Id { params });
@@ -523,7 +527,7 @@ fn items_and_parameters_of_extensions() {
     check("FETCH 1 (PREVIEW (LAZY) UID)", fetch(vec![FetchItem::Preview { lazy: true }, FetchItem::Uid]));
     check("FETCH 1 PREVIEW (LAZY)", fetch(vec![FetchItem::Preview { lazy: true }]));
     check_error("FETCH 1 PREVIEW (EAGER)", ErrorKind::Syntax);
-    check("COMPRESS deflate", Command::Compress { algorithm: "DEFLATE".into() });
+    check("COMPRESS deflate", Command::Compress { algorithm: atom("DEFLATE") });
     check_error("COMPRESS", ErrorKind::Syntax);
     let create = |uses: &[SpecialUse]| Command::Create { mailbox: mailbox("MySpecial"), uses: uses.to_vec() };
     check("CREATE MySpecial (USE (\\Drafts \\Sent \\drafts))", create(&[SpecialUse::Drafts, SpecialUse::Sent]));

@@ -101,7 +101,9 @@ proptest! {
         fetch.internal_date(date);
         fetch.section_head(&section, Some(7), text.len() as u64);
         fetch.raw(&text);
-        fetch.string_item("X", &short);
+        let mut string = Vec::new();
+        write::string(&mut string, &short);
+        fetch.raw_item("X", &string);
         fetch.end();
 
         let response = one(&out).map_err(|error| TestCaseError::fail(format!("{error}: {}", out.escape_ascii())))?;

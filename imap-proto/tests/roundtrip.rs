@@ -3,9 +3,9 @@
 use std::num::{NonZeroU32, NonZeroU64};
 
 use imap_proto::{
-    AppendMessage, Command, CommandError, Decoder, Event, Fetch, FetchItem, FlagList, Limits, List, ListMailbox,
-    ListReturn, ListSelection, Mailbox, MessageSet, Partial, Qresync, Search, SearchReturn, Secret, Section,
-    SectionText, SelectParams, Sort, SpecialUse, StatusItem, Store, StoreAction, Tag, Thread,
+    AppendMessage, Atom, Command, CommandError, Decoder, Event, Fetch, FetchItem, FlagList, InitialResponse, Limits,
+    List, ListMailbox, ListReturn, ListSelection, Mailbox, MessageSet, Partial, Qresync, Search, SearchReturn, Secret,
+    Section, SectionText, SelectParams, Sort, SpecialUse, StatusItem, Store, StoreAction, Tag, Thread,
     encode::{self, Encoded, Literals},
     response::{ResponseDecoder, ResponseLimits},
 };
@@ -217,6 +217,56 @@ fn list() -> impl Strategy<Value = List> {
         .prop_map(|(selection, reference, patterns, returns)| List { selection, reference, patterns, returns })
 }
 
+fn atom() -> impl Strategy<Value = Atom> {
+    "[a-zA-Z0-9=+-]{1,9}".prop_map(|atom| Atom::new(&atom).expect("an atom"))
+}
+
+/// What somebody would hand over who wants a second command to be read.
+fn hostile() -> impl Strategy<Value = String> {
+    let pieces =
+        select(vec!["\r\n", "\n", "\r", "z NOOP", " ", "\"", "\\", "{3}", "{3+}", ")", "(", "]", "\0", "\u{e9}", "a"]);
+    vec(pieces, 0..6).prop_map(|pieces| pieces.concat())
+}
+
+/// Commands with such text wherever text can be put.
+fn hostile_command() -> impl Strategy<Value = Command> {
+    let header_names = vec(hostile(), 0..3)
+        .prop_map(|names| Section { part: Vec::new(), text: Some(SectionText::HeaderFields(names)) });
+    let key = (hostile(), hostile(), 0..6).prop_map(|(a, b, which)| match which {
+        0 => SearchKey::Address(a, b),
+        1 => SearchKey::Header(a, b),
+        2 => SearchKey::And(vec![SearchKey::Body(a), SearchKey::Text(b)]),
+        3 => SearchKey::EmailId(a),
+        4 => SearchKey::ThreadId(a),
+        _ => SearchKey::Or(Box::new(SearchKey::Address("to".into(), a)), Box::new(SearchKey::Text(b))),
+    });
+    let bytes = || hostile().prop_map(String::into_bytes);
+    let mailbox = || bytes().prop_map(Mailbox::from_wire);
+    let pattern = || bytes().prop_map(ListMailbox::from_wire);
+    let all = || MessageSet::Numbers(SequenceSet(vec![(SequenceBound::Number(1), SequenceBound::Star)]));
+    prop_oneof![
+        (bytes(), bytes()).prop_map(|(user, password)| Command::Login { user, password: Secret(password) }),
+        (hostile(), bytes()).prop_map(|(mechanism, initial)| Command::Authenticate {
+            mechanism: Atom::new(&mechanism).or(Atom::new("X")).expect("an atom"),
+            initial: InitialResponse::from_wire(&initial).or(Some(InitialResponse::new(&initial))),
+        }),
+        vec(hostile(), 0..4).prop_map(|names| Command::Enable {
+            capabilities: names.iter().filter_map(|name| Atom::new(name)).collect()
+        }),
+        vec((bytes(), option::of(bytes())), 0..3).prop_map(|params| Command::Id { params }),
+        (mailbox(), mailbox()).prop_map(|(from, to)| Command::Rename { from, to }),
+        (pattern(), pattern()).prop_map(|(reference, pattern)| Command::Lsub { reference, pattern }),
+        key.prop_map(|key| Command::Search(Search { uid: false, returns: None, charset: true, key })),
+        header_names.prop_map(move |section| Command::Fetch(Fetch {
+            uid: false,
+            set: all(),
+            items: vec![FetchItem::BodySection { peek: true, section, partial: None }],
+            changed_since: None,
+            vanished: false,
+        })),
+    ]
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let bare = select(vec![
         Command::Capability,
@@ -230,7 +280,7 @@ fn command() -> impl Strategy<Value = Command> {
         Command::Unselect,
         Command::Expunge,
     ]);
-    let base64 = || "[A-Za-z0-9+/]{1,8}=?".prop_map(|base64| Secret(base64.into_bytes()));
+    let initial = vec(any::<u8>(), 0..9).prop_map(|response| InitialResponse::new(&response));
     let uses = vec(select(&SpecialUse::ALL[..]), 0..3).prop_map(|mut uses| {
         uses.sort();
         uses.dedup();
@@ -240,10 +290,9 @@ fn command() -> impl Strategy<Value = Command> {
     let session = prop_oneof![
         bare,
         (bytes(), bytes()).prop_map(|(user, password)| Command::Login { user, password: Secret(password) }),
-        "[A-Z0-9-]{1,9}".prop_map(|algorithm| Command::Compress { algorithm }),
-        ("[A-Z0-9-]{1,9}", option::of(base64()))
-            .prop_map(|(mechanism, initial)| Command::Authenticate { mechanism, initial }),
-        vec("[A-Z0-9=+-]{1,9}", 1..4).prop_map(|capabilities| Command::Enable { capabilities }),
+        atom().prop_map(|algorithm| Command::Compress { algorithm }),
+        (atom(), option::of(initial)).prop_map(|(mechanism, initial)| Command::Authenticate { mechanism, initial }),
+        vec(atom(), 1..4).prop_map(|capabilities| Command::Enable { capabilities }),
         vec((bytes(), option::of(bytes())), 0..4).prop_map(|params| Command::Id { params }),
     ];
     let mailboxes = prop_oneof![
@@ -410,6 +459,18 @@ proptest! {
         let decoded = decoder.next(&mut input);
         prop_assert!(input.is_empty());
         prop_assert_eq!(decoded, Ok(Some(Event::Command { tag: tag(), command })), "{}", bytes.escape_ascii());
+    }
+
+    #[test]
+    fn whatever_is_in_it_it_is_one_command(command in hostile_command()) {
+        let Encoded { mut bytes, .. } = encode::command(&tag(), &command, Literals::NonSynchronizing);
+        let shown = bytes.escape_ascii().to_string();
+        bytes.extend_from_slice(b"B2 NOOP\r\n");
+        let events = seen([bytes.as_slice()], false);
+        let next = Seen::Command(Tag::new(b"B2").expect("a tag"), Command::Noop);
+        prop_assert!(events.len() == 2 && events[1] == next, "{} is {:?}", shown, events);
+        let is_refused = matches!(&events[0], Seen::Error(error) if error.tag == Some(tag()));
+        prop_assert!(is_refused || matches!(&events[0], Seen::Command(..)), "{} is {:?}", shown, events);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod search;
 mod select;
 
 use self::cursor::{Cursor, Parsed, Word};
-use crate::{Command, CommandError, ErrorKind, Limits, Secret, Tag, error::Fault};
+use crate::{Atom, Command, CommandError, ErrorKind, InitialResponse, Limits, Secret, Tag, error::Fault};
 
 /// The tag with which these bytes begin, if they do.
 pub(crate) fn leading_tag(command: &[u8]) -> Option<Tag> {
@@ -78,7 +78,7 @@ fn arguments(word: &Word, uid: bool, cursor: &mut Cursor<'_>, limits: &Limits) -
         (false, b"NAMESPACE") => Command::Namespace,
         (false, b"COMPRESS") => {
             cursor.space()?;
-            Command::Compress { algorithm: capitals(cursor.atom()?) }
+            Command::Compress { algorithm: capitals(cursor)? }
         }
         (false, b"LOGIN") => login(cursor)?,
         (false, b"AUTHENTICATE") => authenticate(cursor)?,
@@ -100,12 +100,10 @@ fn login(cursor: &mut Cursor<'_>) -> Parsed<Command> {
 /// `authenticate`, with the initial response of RFC 4959.
 fn authenticate(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     cursor.space()?;
-    let mechanism = capitals(cursor.atom()?);
-    let initial = if cursor.eat(b' ') {
-        let base64 = cursor.take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'='));
-        (!base64.is_empty()).then(|| Secret(base64.to_vec()))
-    } else {
-        None
+    let mechanism = capitals(cursor)?;
+    let initial = match cursor.eat(b' ') {
+        true => InitialResponse::from_wire(cursor.take_while(InitialResponse::is_wire_char)),
+        false => None,
     };
     Ok(Command::Authenticate { mechanism, initial })
 }
@@ -113,12 +111,12 @@ fn authenticate(cursor: &mut Cursor<'_>) -> Parsed<Command> {
 /// `enable` (RFC 5161)
 fn enable(cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<Command> {
     cursor.space()?;
-    let mut capabilities = vec![capitals(cursor.atom()?)];
+    let mut capabilities = vec![capitals(cursor)?];
     while cursor.eat(b' ') {
         if capabilities.len() >= limits.list_items_max {
             return Err(Fault::limit("Too many capabilities."));
         }
-        capabilities.push(capitals(cursor.atom()?));
+        capabilities.push(capitals(cursor)?);
     }
     Ok(Command::Enable { capabilities })
 }
@@ -140,6 +138,7 @@ fn id(cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<Command> {
     Ok(Command::Id { params })
 }
 
-fn capitals(atom: &[u8]) -> String {
-    atom.iter().map(|b| char::from(b.to_ascii_uppercase())).collect()
+/// An `atom` whose case does not matter.
+fn capitals(cursor: &mut Cursor<'_>) -> Parsed<Atom> {
+    Atom::of_bytes(cursor.atom()?).ok_or(Fault::syntax("Expected an atom."))
 }

@@ -15,6 +15,7 @@ use crate::Tag;
 
 /// A response.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Response {
     /// `+`: go on, or a challenge.
     Continuation {

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use mailtypes::{Flags, Guid, InternalDate, Keyword, ModSeq, SeqNum, Uid};
 
-use super::strings::{astring, flag_list_with, literal_head, nstring, number, object_id, quoted, string};
+use super::strings::{astring, flag_list_with, literal_head, nstring, number, object_id, quoted};
 use crate::{Section, SectionText, date::write_date_time};
 
 /// One FETCH response: begin it, write its items, end it.
@@ -114,11 +114,6 @@ impl<'o> FetchWriter<'o> {
         literal_head(out, len);
     }
 
-    /// Writes `BINARY[part]<offset> NIL`.
-    pub fn binary_nil(&mut self, part: &[NonZeroU32], offset: Option<u64>) {
-        self.binary_item("BINARY", part, offset).extend_from_slice(b"NIL");
-    }
-
     /// Writes `BINARY.SIZE[part]`.
     pub fn binary_size(&mut self, part: &[NonZeroU32], len: u64) {
         number(self.binary_item("BINARY.SIZE", part, None), len);
@@ -141,16 +136,6 @@ impl<'o> FetchWriter<'o> {
     /// Writes an item whose value is IMAP already, such as an `ENVELOPE`.
     pub fn raw_item(&mut self, name: &str, value: &[u8]) {
         self.item(name).extend_from_slice(value);
-    }
-
-    /// Writes an item whose value is a short string.
-    pub fn string_item(&mut self, name: &str, value: &[u8]) {
-        string(self.item(name), value);
-    }
-
-    /// Writes an item whose value is a number, such as `BINARY.SIZE[1]`.
-    pub fn number_item(&mut self, name: &str, value: u64) {
-        number(self.item(name), value);
     }
 
     /// Writes an item that is not there: NIL.
@@ -208,25 +193,28 @@ fn partial_origin(out: &mut Vec<u8>, offset: Option<u64>) {
 }
 
 /// Writes a `section-spec`.
-pub(crate) fn section(out: &mut Vec<u8>, section: &Section) {
+fn section(out: &mut Vec<u8>, section: &Section) {
+    if let Some(names) = section_head(out, section) {
+        header_list(out, names);
+    }
+}
+
+/// Writes a `section-spec` but for the `header-list` that ends it, if there is one: its names are left to be written.
+pub(crate) fn section_head<'s>(out: &mut Vec<u8>, section: &'s Section) -> Option<&'s [String]> {
     section_part(out, &section.part);
-    let Some(text) = &section.text else { return };
+    let text = section.text.as_ref()?;
     if !section.part.is_empty() {
         out.push(b'.');
     }
-    match text {
-        SectionText::Header => out.extend_from_slice(b"HEADER"),
-        SectionText::Text => out.extend_from_slice(b"TEXT"),
-        SectionText::Mime => out.extend_from_slice(b"MIME"),
-        SectionText::HeaderFields(names) => {
-            out.extend_from_slice(b"HEADER.FIELDS ");
-            header_list(out, names);
-        }
-        SectionText::HeaderFieldsNot(names) => {
-            out.extend_from_slice(b"HEADER.FIELDS.NOT ");
-            header_list(out, names);
-        }
-    }
+    let (word, names): (&[u8], _) = match text {
+        SectionText::Header => (b"HEADER", None),
+        SectionText::Text => (b"TEXT", None),
+        SectionText::Mime => (b"MIME", None),
+        SectionText::HeaderFields(names) => (b"HEADER.FIELDS ", Some(names.as_slice())),
+        SectionText::HeaderFieldsNot(names) => (b"HEADER.FIELDS.NOT ", Some(names.as_slice())),
+    };
+    out.extend_from_slice(word);
+    names
 }
 
 /// Writes a `section-part`.
@@ -264,13 +252,12 @@ mod tests {
         fetch.preview(None);
         let part = [NonZeroU32::MIN];
         fetch.binary_size(&part, 3);
-        fetch.binary_nil(&part, None);
         fetch.binary_head(&part, Some(0), 2, true);
         fetch.raw(b"\0a");
         FetchWriter::resume(&mut out).end();
         let expected = "* 1 FETCH (SAVEDATE \"01-Jan-1970 00:00:00 +0000\" SAVEDATE NIL \
              EMAILID (abababababababababababababababab) THREADID NIL PREVIEW \"Dear \\\"Ann\\\"\" PREVIEW NIL \
-             BINARY.SIZE[1] 3 BINARY[1] NIL BINARY[1]<0> ~{2}\r\n\0a)\r\n";
+             BINARY.SIZE[1] 3 BINARY[1]<0> ~{2}\r\n\0a)\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

@@ -26,5 +26,5 @@ pub use strings::{
 
 pub use thread::{ThreadNode, thread_list};
 
-pub(crate) use fetch::{section, section_part};
+pub(crate) use fetch::{section_head, section_part};
 pub(crate) use strings::{is_plain_astring, is_quotable};

@@ -5,7 +5,7 @@ use culver_runtime::{
     sasl::{decode_base64, decode_initial_response, encode_base64},
 };
 use imap_proto::{
-    Secret, Tag,
+    InitialResponse, Tag,
     write::{self, Code},
 };
 
@@ -20,7 +20,7 @@ impl Session {
         &mut self,
         tag: &Tag,
         mechanism: &str,
-        initial: Option<Secret>,
+        initial: Option<InitialResponse>,
     ) -> Result<(), End> {
         if !matches!(self.state, State::NotAuthenticated) {
             return self.bad(tag, "Already logged in.");
@@ -34,7 +34,7 @@ impl Session {
             Err(CannotStart::Failed(error)) => return self.login_impossible(tag, &error),
         };
         let first = match initial {
-            Some(Secret(initial)) => decode_initial_response(&initial),
+            Some(initial) => decode_initial_response(initial.as_wire()),
             None => match self.challenge(tag, exchange.first_challenge()).await? {
                 Some(answer) => decode_base64(&answer),
                 None => return Ok(()),

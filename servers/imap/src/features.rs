@@ -1,9 +1,10 @@
 //! What a client has enabled (RFC 5161): mod-sequences and VANISHED (RFC 7162 §3.1, §3.2.3). Never taken back.
 
 use imap_proto::{
-    Tag,
+    Atom, Tag,
     write::{self, Code, Status},
 };
+use mailtypes::ModSeq;
 
 use crate::{end::End, session::Session, sync::Sync};
 
@@ -18,10 +19,10 @@ pub(crate) struct Features {
 
 impl Session {
     /// ENABLE. What is not known, or cannot be enabled, is passed over.
-    pub(crate) async fn enable(&mut self, tag: &Tag, capabilities: &[String]) -> Result<(), End> {
+    pub(crate) async fn enable(&mut self, tag: &Tag, capabilities: &[Atom]) -> Result<(), End> {
         let known = ["CONDSTORE", "QRESYNC"];
         let enabled: Vec<&str> =
-            known.into_iter().filter(|name| capabilities.iter().any(|wanted| wanted == name)).collect();
+            known.into_iter().filter(|name| capabilities.iter().any(|wanted| wanted.as_str() == *name)).collect();
         write::enabled(&mut self.wire.output, &enabled);
         if !enabled.is_empty() {
             self.enable_condstore();
@@ -37,7 +38,7 @@ impl Session {
             return;
         }
         if let Some(selected) = self.state.selected() {
-            let code = Code::HighestModSeq(selected.view.highest_modseq());
+            let code = Code::HighestModSeq(selected.complete_modseq());
             write::untagged_status(&mut self.wire.output, Status::Ok, Some(code), "Highest");
         }
     }
@@ -52,12 +53,47 @@ impl Session {
         text: &'static str,
     ) -> Result<(), End> {
         self.counts.expunged += expunged;
-        let synced = self.sync(sync).await;
-        if matches!(synced, Ok(()) | Err(End::Mailbox(_))) {
-            let qresync = self.features.qresync && expunged > 0 && synced.is_ok();
-            let highest = self.state.selected().filter(|_| qresync).map(|selected| selected.view.highest_modseq());
-            self.ok_with(tag, highest.map(Code::HighestModSeq), text);
+        let mut synced = self.sync(sync).await;
+        if let Ok(highest @ None) = &mut synced
+            && self.features.qresync
+            && expunged > 0
+        {
+            *highest = self.state.selected().map(|selected| selected.complete_modseq());
         }
-        synced
+        self.answer_synced(tag, synced, None, text)
+    }
+
+    /// OK, with what a sync found is to be told as HIGHESTMODSEQ. What was done is acknowledged even where the selected
+    /// mailbox turned out to be gone.
+    pub(crate) fn answer_synced(
+        &mut self,
+        tag: &Tag,
+        synced: Result<Option<ModSeq>, End>,
+        code: Option<Code<'_>>,
+        text: &'static str,
+    ) -> Result<(), End> {
+        match synced {
+            Ok(highest) => {
+                // One response has one code (RFC 3501 §7.1).
+                if code.is_some() {
+                    self.tell_highest(highest);
+                }
+                self.ok_with(tag, code.or(highest.map(Code::HighestModSeq)), text);
+                Ok(())
+            }
+            Err(end @ End::Mailbox(_)) => {
+                self.ok_with(tag, code, text);
+                Err(end)
+            }
+            Err(end) => Err(end),
+        }
+    }
+
+    /// HIGHESTMODSEQ where no OK of a command can bear it.
+    pub(crate) fn tell_highest(&mut self, highest: Option<ModSeq>) {
+        if let Some(highest) = highest {
+            let code = Code::HighestModSeq(highest);
+            write::untagged_status(&mut self.wire.output, Status::Ok, Some(code), "Highest");
+        }
     }
 }
