@@ -10,7 +10,7 @@ mod entry;
 mod lines;
 
 use std::{
-    collections::{HashMap, hash_map::Entry as Slot},
+    collections::{BTreeMap, HashMap, hash_map::Entry as Slot},
     fmt, io,
     path::{Path, PathBuf},
     sync::{
@@ -30,7 +30,7 @@ use crate::{
     AuthError, Authenticator, HashError, Password, RandomError, Scheme, ScramSha256, ScramUser, User, UserName,
     random::random_bytes,
 };
-use entry::Entry;
+use entry::{Entry, Fault};
 
 /// Largest file that is read, in bytes.
 const FILE_LEN_MAX: u64 = 64 * 1024 * 1024;
@@ -40,6 +40,8 @@ const FILE_MODE: u32 = 0o600;
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Two changes so close to each other may have the same time.
 const TIME_GRAIN: Duration = Duration::from_millis(100);
+/// How many kinds of things that are not looked at are reported.
+const IGNORED_MAX: usize = 32;
 /// Characters of a made password: 5 bits each.
 const WORD_LEN: usize = 20;
 
@@ -169,6 +171,11 @@ impl PasswordFile {
         Ok(list)
     }
 
+    /// The user with that name, and the line of the file that tells of him, counted from 1.
+    pub fn find(&self, name: &UserName) -> Result<Option<(User, usize)>> {
+        Ok(self.users()?.entries.get(name).map(|entry| (entry.user.clone(), entry.line)))
+    }
+
     /// Makes a user with a random password if there is none yet. The file is on disk when this returns.
     pub fn create_first_user(&self, name: &UserName) -> Result<Option<NewUser>> {
         if !self.users()?.entries.is_empty() {
@@ -226,6 +233,10 @@ impl PasswordFile {
             take_owners(&**old, &**lock.file())
                 .map_err(|source| io_error("keep the owner of")(FsError::new("chown", &self.path, source)))?;
             lock.file().set_permissions(metadata.mode, Some(metadata.gid)).map_err(io_error("keep the mode of"))?;
+        } else if let Some(folder) = self.path.parent() {
+            take_owner_of_folder(folder, &**lock.file()).map_err(|source| {
+                io_error("give to its folder's owner the")(FsError::new("chown", &self.path, source))
+            })?;
         }
         lock.file().write_at(&text, 0).map_err(io_error("write"))?;
         lock.replace().map_err(io_error("replace"))
@@ -275,6 +286,17 @@ fn take_owners(old: &dyn File, new: &dyn File) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives a file that root makes to the owner of its folder: the server that is to read it is seldom root.
+fn take_owner_of_folder(folder: &Path, new: &dyn File) -> io::Result<()> {
+    let Some(new) = new.descriptor().filter(|_| rustix::process::geteuid().is_root()) else { return Ok(()) };
+    let folder = rustix::fs::stat(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
+    if rustix::fs::fstat(new)?.st_uid != folder.st_uid {
+        let (owner, group) = (rustix::fs::Uid::from_raw(folder.st_uid), rustix::fs::Gid::from_raw(folder.st_gid));
+        rustix::fs::fchown(new, Some(owner), Some(group))?;
+    }
+    Ok(())
+}
+
 impl Stamp {
     fn of(metadata: &Metadata) -> Self {
         let Metadata { device, inode, len, modified, changed, .. } = *metadata;
@@ -301,9 +323,11 @@ impl Users {
     }
 }
 
-/// Reads the lines; of two for one user the first counts, as in Dovecot.
+/// Reads the lines; of two for one user the first counts, as in Dovecot. What is not looked at in many lines is reported
+/// once.
 fn parse(text: &[u8], default: Scheme, mut report: impl FnMut(usize, &dyn fmt::Display)) -> Users {
     let mut users = Users::default();
+    let mut ignored = BTreeMap::new();
     for (n, line) in text.split(|&b| b == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() || line.starts_with(b"#") {
@@ -313,7 +337,14 @@ fn parse(text: &[u8], default: Scheme, mut report: impl FnMut(usize, &dyn fmt::D
             report(n + 1, &"line passed over: not UTF-8");
             continue;
         };
-        let Some((name, entry)) = Entry::parse(line, default, |fault| report(n + 1, &fault)) else { continue };
+        let parsed = Entry::parse(line, n + 1, default, |fault| match fault {
+            Fault::NotLookedAt(what) if ignored.len() < IGNORED_MAX || ignored.contains_key(&what) => {
+                ignored.entry(what).or_insert((n + 1, 0_usize)).1 += 1;
+            }
+            Fault::NotLookedAt(_) => {}
+            fault => report(n + 1, &fault),
+        });
+        let Some((name, entry)) = parsed else { continue };
         if users.decoy.is_none() {
             users.decoy = entry.password.clone();
         }
@@ -322,6 +353,12 @@ fn parse(text: &[u8], default: Scheme, mut report: impl FnMut(usize, &dyn fmt::D
             Slot::Vacant(slot) => {
                 slot.insert(entry);
             }
+        }
+    }
+    for (what, (line, times)) in ignored {
+        match times {
+            1 => report(line, &what),
+            times => report(line, &format_args!("{what} (here and in {} lines below)", times - 1)),
         }
     }
     users
@@ -387,5 +424,36 @@ impl NewUser {
     /// A name with a made password, for [`PasswordFile::add`] or [`PasswordFile::set_password`].
     pub fn make(name: UserName) -> std::result::Result<Self, RandomError> {
         Ok(Self { name, password: made_password()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_looked_at_is_told_once() {
+        let me = rustix::process::geteuid().as_raw();
+        let other = me.wrapping_add(1);
+        let text = format!(
+            "# staff\nann:{{PLAIN}}a:{me}:{me}::/home/ann:/bin/sh:userdb_mail=sdbox:~/x userdb_gid=7\n\
+             bob:{{PLAIN}}b:{other}:{me}::::proxy=y host=192.0.2.1\ncarl:{{PLAIN}}c:vmail:::::proxy=y\n\
+             dora:{{PLAIN}}d::::::userdb_uid={other} userdb_quota_rule=*:storage=1G\n"
+        );
+        let mut told = Vec::new();
+        let users = parse(text.as_bytes(), Scheme::Plain, |line, fault| told.push(format!("{line}: {fault}")));
+        let uid = "uid of another system user: all mail belongs to the one that serves it";
+        assert_eq!(
+            told,
+            [
+                format!("3: {uid} (here and in 2 lines below)"),
+                "3: extra field host is not looked at".to_owned(),
+                "3: extra field proxy is not looked at (here and in 1 lines below)".to_owned(),
+                "5: extra field userdb_quota_rule is not looked at".to_owned(),
+            ]
+        );
+        let entry = |name: &str| users.entries.get(&UserName::new(name).unwrap()).unwrap();
+        assert!(["ann", "bob", "carl", "dora"].into_iter().all(|name| !entry(name).nologin));
+        assert_eq!((entry("ann").line, entry("dora").line), (2, 5));
     }
 }

@@ -1,4 +1,7 @@
-//! Users' stores: where each lies, by the template of the configuration, and how it is opened.
+//! Users' stores: where each lies, by the template of the configuration or by what the file of users says of him, and how
+//! it is opened.
+
+mod location;
 
 use std::{
     path::{Path, PathBuf},
@@ -6,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use culver_runtime::{PasswordFile, Scheme, StorageProvider, UserName};
+use culver_runtime::{PasswordFile, PasswordFileError, Scheme, StorageProvider, User, UserName};
 use mailfs::{FileSystemExt as _, RealDisk};
 use mailindex::engine::{Env, EnvOptions, Fsync};
 use mailstore::{
@@ -17,18 +20,22 @@ use mailstore::{
 };
 use tracing::{info, warn};
 
+use self::location::{Location, NoLocation};
 use crate::config::{
-    Config, tables,
+    Config,
+    problem::Source,
+    tables,
     tables::{FsyncMode, LineEnds, Storage},
     template::{NoPath, Template},
 };
 
 /// Mode of folders that are made.
-const FOLDER_MODE: u32 = 0o700;
+pub(crate) const FOLDER_MODE: u32 = 0o700;
 
 /// Where stores lie, and how they are opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Stores {
+    users: Arc<PasswordFile>,
     base: PathBuf,
     path: Template,
     index: Option<Template>,
@@ -38,9 +45,27 @@ pub(crate) struct Stores {
     env: Env,
 }
 
+/// Where one store lies, and how it is opened.
+#[derive(Clone, Debug)]
+struct Place {
+    path: PathBuf,
+    options: StoreOptions,
+}
+
+/// Why a user's mail is nowhere.
+#[derive(Debug, thiserror::Error)]
+enum NoPlace {
+    #[error(transparent)]
+    Path(#[from] NoPath),
+    #[error("userdb_mail: {0}")]
+    Location(#[from] NoLocation),
+    #[error(transparent)]
+    Users(#[from] PasswordFileError),
+}
+
 impl Stores {
-    /// As the configuration says; makes the folder that they lie in.
-    pub(crate) fn open(config: &Config, env: Env) -> anyhow::Result<Self> {
+    /// As the configuration says, and `users`; makes the folder that they lie in.
+    pub(crate) fn open(config: &Config, env: Env, users: Arc<PasswordFile>) -> anyhow::Result<Self> {
         let storage = &config.storage;
         let (base, path) = (config.data(), Template::clone(&storage.path));
         let (index, control) = (Option::clone(&storage.index), Option::clone(&storage.control));
@@ -48,30 +73,56 @@ impl Stores {
         for folder in [base.clone()].into_iter().chain(parents.into_iter().flatten()) {
             env.fs().create_dir_all(&folder, FOLDER_MODE).with_context(|| format!("making {}", folder.display()))?;
         }
-        Ok(Self { base, path, index, control, options: store_options(config), env })
+        Ok(Self { users, base, path, index, control, options: store_options(config), env })
     }
 
-    fn place_of(&self, user: &UserName) -> Result<(PathBuf, StoreOptions), NoPath> {
-        let expand = |path: &Option<Template>| path.as_ref().map(|path| path.expand(&self.base, user)).transpose();
-        let (index, control) = (expand(&self.index)?, expand(&self.control)?);
-        Ok((self.path.expand(&self.base, user)?, StoreOptions { index, control, ..self.options.clone() }))
+    /// By the name under which mail is kept: who is known to the host only by another name has no home and no place of
+    /// his own, as with Dovecot's lookup of users.
+    fn place_of(&self, name: &UserName) -> Result<Place, NoPlace> {
+        let user = self.users.find(name)?.map_or_else(|| User::new(name.clone()), |(user, _)| user);
+        let home = user.home.as_deref();
+        if let Some(location) = &user.mail {
+            return Ok(Location::parse(location)?.place(name, home, &self.options)?);
+        }
+        let expand = |path: &Template| path.expand(&self.base, name, home);
+        let (index, control) =
+            (self.index.as_ref().map(expand).transpose()?, self.control.as_ref().map(expand).transpose()?);
+        Ok(Place { path: expand(&self.path)?, options: StoreOptions { index, control, ..self.options.clone() } })
+    }
+
+    /// Warns of every user whose mail has no place, with the line that says so, and of homes that nothing looks at where
+    /// nobody has decided on a path.
+    pub(crate) fn complain(&self, config: &Config) -> anyhow::Result<()> {
+        let templates = [Some(&self.path), self.index.as_ref(), self.control.as_ref()];
+        let uses_home = templates.into_iter().flatten().any(Template::uses_home);
+        let mut unused_home = None;
+        for name in self.users.names()? {
+            let Some((user, line)) = self.users.find(&name)? else { continue };
+            if let Err(error) = self.place_of(&name) {
+                warn!(file = %self.users.path().display(), line, user = %name, %error, "a user without a place for mail");
+            }
+            if user.home.is_some() && user.mail.is_none() {
+                unused_home = unused_home.min(Some(line)).or(Some(line));
+            }
+        }
+        if let Some(line) = unused_home.filter(|_| !uses_home && config.storage.path.source == Source::Default) {
+            let hint = "storage.path = \"{home}/mail\" would use them; name a storage.path of your own to leave it so";
+            warn!(file = %self.users.path().display(), line, hint, "users have homes, which storage.path does not use");
+        }
+        Ok(())
     }
 
     /// Looks for what a crash left in the users' stores, before anybody else opens one: a Dovecot that meets a torn log
     /// first throws the whole log away. A store that cannot be looked at costs nobody but its user.
-    pub(crate) fn recover(&self, users: &[UserName]) {
-        for user in users {
-            let (root, options) = match self.place_of(user) {
-                Ok(place) => place,
-                Err(error) => {
-                    warn!(%user, %error, "a user without a place for mail");
-                    continue;
-                }
-            };
-            if matches!(self.env.fs().metadata(&root), Ok(Some(_))) {
-                self.recover_store(user, &root, &options);
+    pub(crate) fn recover(&self) -> anyhow::Result<()> {
+        for user in self.users.names()? {
+            // Who has none was told of.
+            let Ok(Place { path, options }) = self.place_of(&user) else { continue };
+            if matches!(self.env.fs().metadata(&path), Ok(Some(_))) {
+                self.recover_store(&user, &path, &options);
             }
         }
+        Ok(())
     }
 
     fn recover_store(&self, user: &UserName, root: &Path, options: &StoreOptions) {
@@ -89,12 +140,12 @@ impl Stores {
 
 impl StorageProvider for Stores {
     fn storage_for(&self, user: &UserName) -> mailstore::Result<Arc<dyn MailStorage>> {
-        let (root, options) = self.place_of(user).map_err(|error| StorageError::Unavailable(error.to_string()))?;
-        if let Some(parent) = root.parent() {
+        let place = self.place_of(user).map_err(|error| StorageError::Unavailable(error.to_string()))?;
+        if let Some(parent) = place.path.parent() {
             // The folder of a domain, say.
             self.env.fs().create_dir_all(parent, FOLDER_MODE).map_err(StorageError::from)?;
         }
-        create_storage(&self.env, &root, &options)
+        create_storage(&self.env, &place.path, &place.options)
     }
 }
 

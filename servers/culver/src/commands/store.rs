@@ -9,7 +9,7 @@ use mailindex::engine::Env;
 use mailstore::{MailStorage, Mailbox, mailtypes::MailboxName};
 
 use crate::{
-    config::{Config, arguments::ConfigArguments},
+    config::{Config, arguments::ConfigArguments, check::Purpose},
     stores::{Stores, env_options},
 };
 
@@ -22,7 +22,7 @@ pub(super) struct UserStore {
 
 /// The configuration, if there is nothing wrong with it.
 pub(super) fn config(arguments: &ConfigArguments) -> anyhow::Result<Config> {
-    let (config, problems) = Config::load(&arguments.overlay(None));
+    let (config, problems) = Config::load_for(Purpose::Commands, &arguments.overlay(None));
     problems.result()?;
     Ok(config)
 }
@@ -37,12 +37,12 @@ impl UserStore {
     pub(super) fn open(arguments: &ConfigArguments, user: &str) -> anyhow::Result<Self> {
         let config = config(arguments)?;
         let user = UserName::new(user).with_context(|| format!("the user name {user:?}"))?;
-        let users = users(&config);
+        let users = Arc::new(users(&config));
         if !users.names()?.contains(&user) {
             bail!("there is no user {user} in {}; `culver user add {user}` makes one", users.path().display());
         }
         let env = Env::new(Arc::new(RealDisk::new()), env_options(&config.storage));
-        let stores = Stores::open(&config, env.clone())?;
+        let stores = Stores::open(&config, env.clone(), Arc::clone(&users))?;
         let storage = stores.storage_for(&user).with_context(|| format!("opening the mail of {user}"))?;
         Ok(Self { env, storage })
     }

@@ -5,13 +5,14 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 use anyhow::{Context, bail, ensure};
 use auth::{NewUser, Password, Scheme, UserName};
 use clap::Subcommand;
+use mailfs::{FileSystemExt as _, RealDisk};
 use serde_json::json;
 
 use super::{
     output::{OutputArguments, enough},
     store::{config, users},
 };
-use crate::config::arguments::ConfigArguments;
+use crate::{config::arguments::ConfigArguments, stores::FOLDER_MODE};
 
 /// Longest password that is taken, in bytes; longer ones cannot log in.
 const PASSWORD_LEN_MAX: usize = 1024;
@@ -54,7 +55,13 @@ fn scheme(name: &str) -> Result<Scheme, String> {
 }
 
 pub(super) fn run(arguments: &ConfigArguments, command: &UserCommand) -> anyhow::Result<()> {
-    let users = users(&config(arguments)?);
+    let config = config(arguments)?;
+    let users = users(&config);
+    if matches!(command, UserCommand::Add(_)) {
+        let folder = config.data();
+        let made = RealDisk::new().create_dir_all(&folder, FOLDER_MODE);
+        made.with_context(|| format!("making {}", folder.display()))?;
+    }
     match command {
         UserCommand::Add(who) => {
             let name = user_name(&who.name)?;

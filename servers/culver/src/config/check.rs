@@ -21,8 +21,17 @@ use crate::serve::{special_use, tls};
 /// RFC 9051 §5.4.
 const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(30 * 60);
 
+/// What a configuration is read for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Purpose {
+    /// To serve by it.
+    Serving,
+    /// To look after users and mail: who does may be unable to read the server's keys, or have none yet.
+    Commands,
+}
+
 /// Notes everything that does not go together.
-pub(crate) fn check(config: &Config, problems: &mut Problems) {
+pub(crate) fn check(config: &Config, purpose: Purpose, problems: &mut Problems) {
     let mut check = Check { config, problems };
     for listener in &config.listeners {
         check.listener(listener);
@@ -30,7 +39,9 @@ pub(crate) fn check(config: &Config, problems: &mut Problems) {
     check.conflicts();
     check.storage();
     check.users();
-    check.tls();
+    if purpose == Purpose::Serving {
+        check.tls();
+    }
     check.special_use();
     check.pop3();
     check.limits();
@@ -174,6 +185,12 @@ impl Check<'_> {
             Ok(_) => {}
             // The first start makes it.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && users.first_user.is_some() => {}
+            // `culver user add` makes it: it must be possible to say so before there is anybody.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.can_be_made(&file) => {
+                let wrong = Wrong::new(format!("there is no {} yet, so nobody has mail here", file.display()));
+                let wrong = wrong.meant("`culver user add NAME`, with this configuration, makes it");
+                self.warning(users.passwd_file.place.as_ref(), &Users::full_name("passwd_file"), wrong);
+            }
             Err(error) => {
                 let wrong = Wrong::new(format!("{} cannot be read: {error}", file.display()));
                 self.error(users.passwd_file.place.as_ref(), &Users::full_name("passwd_file"), wrong);
@@ -190,6 +207,11 @@ impl Check<'_> {
             let wrong = Wrong::new(error.to_string());
             self.error(users.first_user.place.as_ref(), &Users::full_name("first_user"), wrong);
         }
+    }
+
+    /// Whether the folder of a file is there, or is the one that is made.
+    fn can_be_made(&self, file: &Path) -> bool {
+        file.parent().is_some_and(|folder| folder == self.config.data() || folder.is_dir())
     }
 
     /// Every certificate is read, with its key.

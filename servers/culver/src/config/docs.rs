@@ -26,7 +26,7 @@ tells when a changed setting takes effect: `at once`; for `new sessions`; or aft
 | time | number and unit, as text: `ms`, `s`, `min`, `h`, `days` | `\"30 min\"` |
 | number | a whole number, `_` between digits as one likes | `20_000` |
 | path | text; one that is relative begins at `data` | `\"/etc/culver/users\"` |
-| path template | a path with `{user}`, `{local}` or `{domain}` in it | `\"/var/mail/{domain}/{local}\"` |
+| path template | a path with `{user}`, `{local}`, `{domain}` or `{home}` in it | `\"/var/mail/{domain}/{local}\"` |
 | address | IP address and port, as text | `\"127.0.0.1:1143\"`, `\"[::]:993\"` |
 | mode | a file's mode in octal, as text | `\"0660\"` |
 

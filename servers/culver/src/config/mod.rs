@@ -25,6 +25,7 @@ use toml::{
 };
 
 use self::{
+    check::Purpose,
     problem::{Document, Problems, Severity, Wrong, did_you_mean},
     section::{Documents, Place, Section},
     tables::{
@@ -90,6 +91,11 @@ impl Config {
     pub(crate) fn load(overlay: &Overlay) -> (Self, Problems) {
         let mut problems = Problems::default();
         let mut config = Self::defaults();
+        Self::load_for(Purpose::Serving, overlay)
+    }
+
+    /// The same, and looks only at what is needed for something.
+    pub(crate) fn load_for(purpose: Purpose, overlay: &Overlay) -> (Self, Problems) {
         if let Some(path) = &overlay.file {
             match read_text(path) {
                 Ok(text) => config.read(Document::file(path, text), &mut problems),
@@ -103,7 +109,7 @@ impl Config {
         }
         // What a broken file seems to say is not worth looking at together.
         if !config.is_broken {
-            check::check(&config, &mut problems);
+            check::check(&config, purpose, &mut problems);
         }
         (config, problems)
     }

@@ -188,7 +188,8 @@ section! {
         /// The format of users' stores. `auto`: what is found in a user's folder, and `sdbox` for a new one.
         format: Format = "auto", Restart;
         /// A user's folder. `{user}` is the whole name, `{local}` what stands before the `@`, `{domain}` what stands after
-        /// it. A name that would lead out of the path is refused.
+        /// it; a name that would lead out of the path is refused. `{home}`, at the beginning, is the home that `passwd_file`
+        /// has for the user, as in `{home}/mail`. A user with a `userdb_mail` of his own there has his mail where that says.
         path: Template = "mail/{user}", Restart;
         /// Where indexes lie (Dovecot's `INDEX=`). Empty: with the mail.
         index: Option<Template> = "", Restart;
@@ -234,7 +235,11 @@ section! {
 section! {
     /// Who has mail here.
     Users = "users" {
-        /// Users and passwords, in the syntax of Dovecot's passwd-file. Changes are seen at the next login.
+        /// Users and passwords, in the syntax of Dovecot's passwd-file. Changes are seen at the next login; another home or
+        /// `userdb_mail` once nobody has had that user's mail open for a while, or after a restart. Of the extra fields
+        /// `user`, `allow_nets`, `nopassword`, `nologin`, `userdb_home` and `userdb_mail` count; the last is `FORMAT:PATH` with
+        /// the formats `sdbox` and `maildir`, `INDEX=`, `CONTROL=` and `LAYOUT=fs`, `~/`, `%u`, `%n`, `%d` and `%h`. The log names
+        /// what else there is and is not looked at.
         passwd_file: PathBuf = "users", Restart;
         /// The scheme of passwords that stand in the file without one (`{SCHEME}`), such as `PLAIN` or `SHA512-CRYPT`. `CRYPT`
         /// takes whatever crypt(3) writes, as in Dovecot.
@@ -385,7 +390,8 @@ section! {
         connections_per_user_max: usize = 1_000, Now;
         /// How long a connection may stay without logging in.
         login_timeout: Time = "60 s", Sessions;
-        /// How long a session may be silent between commands. RFC 9051 asks IMAP servers for at least 30 minutes.
+        /// How long a session may be silent between commands. RFC 3501 §5.4 asks IMAP servers for at least 30 minutes, RFC
+        /// 1939 §3 POP3 servers for 10.
         idle_timeout: Time = "30 min", Sessions;
         /// How long a client may take no byte of a response, or send none of a message.
         stall_timeout: Time = "5 min", Sessions;

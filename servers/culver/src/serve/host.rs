@@ -8,6 +8,7 @@ use culver_runtime::{
     Accepted, Client, Connections, CurrentLimits, LoginOptions, Logins, METRICS, OpenStorages, PasswordFile, Peer,
     PenaltyOptions, PoolOptions, ProtocolMetrics, Stop, StoragePool, StorageProvider, Stream, Tls,
 };
+use mailfs::RealDisk;
 use tracing::{debug, info};
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
     mechanisms::mechanisms,
     metered::Metered,
     metrics::{self, Pools},
+    secret::login_secret,
     tls,
 };
 use crate::{
@@ -43,8 +45,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// As the configuration says. Blocks for as long as reading certificates does.
-    pub(crate) fn new(config: &Config, users: PasswordFile, stores: Stores, stop: Stop) -> anyhow::Result<Self> {
+    /// As the configuration says. Blocks for as long as reading certificates and a secret does.
+    pub(crate) fn new(config: &Config, users: Arc<PasswordFile>, stores: Stores, stop: Stop) -> anyhow::Result<Self> {
         let limits = limits(&config.limits);
         let storage_options = match *config.storage.threads {
             0 => PoolOptions::storage(),
@@ -60,12 +62,13 @@ impl Host {
                 forget_after: config.login.penalty_forget_after.0,
                 addresses_max: *config.login.penalty_addresses_max,
             },
+            decoy_secret: login_secret(&RealDisk::new(), &config.data()),
             ..LoginOptions::new(&limits)
         };
         let protocols = [Protocol::Imap, Protocol::Pop3, Protocol::Lmtp, Protocol::Metrics];
         let host = Self {
             name: (*config.general.host_name).clone().unwrap_or_else(host_name).into(),
-            logins: Logins::with_options(Arc::new(users), pools.passwords.clone(), login_options),
+            logins: Logins::with_options(users, pools.passwords.clone(), login_options),
             storages: Arc::new(OpenStorages::new(stores, limits.open_storages_max)),
             pools,
             tls: Arc::default(),

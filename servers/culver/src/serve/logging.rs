@@ -18,6 +18,9 @@ use crate::config::{
 
 /// The variable that goes before the configuration's level.
 const LEVEL_VARIABLE: &str = "CULVER_LOG";
+/// rustls warns of every client that names an address in SNI, as mutt does. What ends a handshake is told by us. Stands
+/// before the configured level, which can say otherwise.
+const QUIET: &str = "rustls=error";
 /// Mode of a file that is made.
 const FILE_MODE: u32 = 0o640;
 
@@ -67,7 +70,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn filter(log: &Log) -> EnvFilter {
-    EnvFilter::try_from_env(LEVEL_VARIABLE).unwrap_or_else(|_| EnvFilter::new(&**log.level))
+    EnvFilter::try_from_env(LEVEL_VARIABLE).unwrap_or_else(|_| EnvFilter::new(format!("{QUIET},{}", *log.level)))
 }
 
 fn begin<W>(log: &Log, writer: W) -> anyhow::Result<SetLevel>

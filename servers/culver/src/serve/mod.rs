@@ -13,6 +13,7 @@ mod open_files;
 mod pop3;
 mod reload;
 pub(crate) mod special_use;
+mod secret;
 pub(crate) mod tls;
 
 use std::{io::Write as _, sync::Arc};
@@ -41,34 +42,38 @@ pub(crate) fn run(overlay: &Overlay) -> anyhow::Result<()> {
     let passed = notify::passed_sockets();
     open_files::raise_limit(*config.limits.connections_max);
     let env = Env::new(Arc::new(RealDisk::new()), env_options(&config.storage));
-    let stores = Stores::open(&config, env.clone())?;
-    let users = password_file(&config);
-    let first_user = make_first_user(&config, &users)?;
+    let users = Arc::new(password_file(&config));
+    let stores = Stores::open(&config, env.clone(), Arc::clone(&users))?;
+    stores.complain(&config)?;
     if *config.storage.check_at_start {
-        stores.recover(&users.names()?);
+        stores.recover()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let reloads = Reloads::new(overlay.clone(), config, logging);
-    runtime.block_on(serve(reloads, users, stores, passed, first_user))?;
+    runtime.block_on(serve(reloads, users, stores, passed))?;
     // What was acknowledged as flags and not yet synced is synced now.
     env.flush().context("syncing flags")?;
     Ok(())
 }
 
-/// Makes the first user where there is none, and tells the password, which is written down nowhere else.
-fn make_first_user(config: &Config, users: &PasswordFile) -> anyhow::Result<Option<UserName>> {
-    let Some(name) = &*config.users.first_user else { return Ok(None) };
-    let Some(user) = users.create_first_user(&UserName::new(name)?)? else { return Ok(None) };
+/// Makes the first user where there is none, and tells the password, which is written down nowhere else. To be called
+/// once the listeners are open: so that what a new user needs stands together, below the log, and a first start that
+/// fails has told nothing that is lost with it.
+fn greet_first_user(config: &Config, users: &PasswordFile, listeners: &Listeners) -> anyhow::Result<()> {
+    let Some(name) = &*config.users.first_user else { return Ok(()) };
+    let Some(user) = users.create_first_user(&UserName::new(name)?)? else { return Ok(()) };
     let mut out = std::io::stdout().lock();
     writeln!(out, "user: {}\npassword: {}", user.name, user.password)?;
     out.flush()?;
-    Ok(Some(user.name))
+    drop(out);
+    welcome(config, listeners);
+    Ok(())
 }
 
 /// Tells whoever starts the program for the first time where to go from here. Nobody may be listening any more.
-fn welcome(config: &Config, listeners: &Listeners, user: &UserName) {
+fn welcome(config: &Config, listeners: &Listeners) {
     let mut out = std::io::stdout().lock();
-    let mut lines = vec![String::new(), format!("Mail of {user} is served here:")];
+    let mut lines = vec![String::new(), "Mail is served here:".to_owned()];
     lines.extend(listeners.open_ones().map(|listener| format!("  {listener}")));
     lines.push(String::new());
     if config.tls.certificate.is_none() {
@@ -118,20 +123,17 @@ impl Signals {
 
 async fn serve(
     mut reloads: Reloads,
-    users: PasswordFile,
+    users: Arc<PasswordFile>,
     stores: Stores,
     passed: Vec<Passed>,
-    first_user: Option<UserName>,
 ) -> anyhow::Result<()> {
     let (stopper, stop) = Stopper::new();
     // Before anything listens, so that whoever finds it listening can stop it cleanly.
     let mut signals = Signals::new()?;
-    let host = Host::new(reloads.config(), users, stores, stop.clone())?;
+    let host = Host::new(reloads.config(), Arc::clone(&users), stores, stop.clone())?;
     let mut listeners = Listeners::new(host.clone(), passed);
     listeners.open(reloads.config())?;
-    if let Some(user) = first_user {
-        welcome(reloads.config(), &listeners, &user);
-    }
+    greet_first_user(reloads.config(), &users, &listeners)?;
     let alive = tokio::spawn(notify::keep_alive(stop));
     notify::ready();
     info!("ready");
