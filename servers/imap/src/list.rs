@@ -76,7 +76,8 @@ impl Session {
         let ends_with_percent = pattern.as_wire().ends_with(b"%");
         let listed = match joined(reference, pattern, self.separator()) {
             Some(pattern) => {
-                let step = move |storage: &dyn MailStorage| lsub_lines(storage, &pattern, ends_with_percent);
+                let uses = Arc::clone(&self.ctx.special_uses);
+                let step = move |storage: &dyn MailStorage| lsub_lines(storage, &pattern, ends_with_percent, &uses);
                 self.on_storage(step).await?
             }
             None => Ok(Vec::new()),
@@ -211,8 +212,13 @@ fn below<'n>(name: &MailboxName, names: &'n BTreeSet<MailboxName>) -> impl Itera
 }
 
 /// The subscribed names that match. Where the pattern ends in `%`, the nearest level that matches above a subscribed
-/// name that does not is told as `\Noselect` (RFC 3501 §6.3.9).
-fn lsub_lines(storage: &dyn MailStorage, pattern: &ListPattern, ends_with_percent: bool) -> StorageResult<Vec<u8>> {
+/// name that does not is told as `\Noselect` (RFC 3501 §6.3.9). As from Dovecot, each has its special use, there or not.
+fn lsub_lines(
+    storage: &dyn MailStorage,
+    pattern: &ListPattern,
+    ends_with_percent: bool,
+    uses: &SpecialUses,
+) -> StorageResult<Vec<u8>> {
     let subscribed: BTreeSet<MailboxName> = storage.subscriptions()?.into_iter().collect();
     let mut told: BTreeSet<MailboxName> = subscribed.iter().filter(|name| pattern.matches(name)).cloned().collect();
     if ends_with_percent {
@@ -222,8 +228,10 @@ fn lsub_lines(storage: &dyn MailStorage, pattern: &ListPattern, ends_with_percen
     }
     let mut lines = Vec::new();
     for name in &told {
-        let attributes: &[_] = if subscribed.contains(name) { &[] } else { &[ListAttribute::NoSelect] };
-        write::lsub(&mut lines, attributes, Some(storage.separator()), Some(name));
+        let attributes =
+            [(!subscribed.contains(name)).then_some(ListAttribute::NoSelect), uses.of(name).map(ListAttribute::from)];
+        let attributes: Vec<_> = attributes.into_iter().flatten().collect();
+        write::lsub(&mut lines, &attributes, Some(storage.separator()), Some(name));
     }
     Ok(lines)
 }

@@ -93,6 +93,8 @@ async fn special_uses() {
     assert_eq!(list(&mut client, "(SPECIAL-USE SUBSCRIBED) \"\" *").await, lines(&[]));
     assert!(list(&mut client, "\"\" *").await.contains("(\\HasNoChildren \\Drafts) Drafts"));
     assert!(list(&mut client, "\"\" * RETURN (SPECIAL-USE)").await.is_superset(&special));
+    client.ok("SUBSCRIBE Sent").await;
+    assert!(client.ok("LSUB \"\" S*").await.starts_with("* LSUB (\\Sent) \"/\" Sent\r\n"));
     assert!(list(&mut client, "\"\" * RETURN (CHILDREN)").await.contains("(\\HasNoChildren) Drafts"));
     client.ok("DELETE Sent").await;
     assert_eq!(list(&mut client, "(SPECIAL-USE) \"\" *").await, lines(&["(\\Drafts) Drafts"]), "only what is there");
