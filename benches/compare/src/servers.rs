@@ -79,7 +79,7 @@ impl Pair {
         Culver::prepare(&data, &owner, &USERS)?;
         let setting = format!("storage.format={}", format.name());
         let (public, key) = &certificate;
-        let start = Start { pop3: true, tls: Some((public, key)), settings: &[&setting] };
+        let start = Start { pop3: true, tls: Some((public, key)), settings: &[&setting, "storage.separator=/"] };
         let culver = Culver::start_with(&culver::program()?, &data, &owner, start)?;
         let dovecot_mail = place.folder_of(&owner, "dovecot-mail")?;
         let local = || -> anyhow::Result<SocketAddr> { Ok(([127, 0, 0, 1], free_port()?).into()) };
@@ -175,14 +175,6 @@ impl Pair {
         match kind {
             Kind::Culver => self.culver_mail.join(user),
             Kind::Dovecot => self.dovecot_mail.join(user),
-        }
-    }
-
-    /// What both servers have between the levels of a name.
-    pub(crate) fn separator(&self) -> char {
-        match self.format {
-            Format::Sdbox => '/',
-            Format::Maildir => '.',
         }
     }
 

@@ -60,7 +60,7 @@ pub(super) fn hash(answer: &Answer) -> anyhow::Result<String> {
 pub(super) fn list_status(pair: &Pair, kind: Kind) -> anyhow::Result<Outcome> {
     let mut imap = pair.login(kind, "many")?;
     let began = Instant::now();
-    let mut answer = imap.ok(&format!("LIST \"\" list{}* RETURN (STATUS (MESSAGES UIDNEXT UNSEEN))", pair.separator()))?;
+    let mut answer = imap.ok("LIST \"\" list/* RETURN (STATUS (MESSAGES UIDNEXT UNSEEN))")?;
     let value = began.elapsed().as_secs_f64() * 1e3;
     // Which line comes when is the server's choice, and so is what it says of children.
     answer.untagged.retain(|line| line.starts_with(b"STATUS"));

@@ -57,7 +57,7 @@ pub(super) fn many(pair: &Pair) -> anyhow::Result<()> {
     }
     let mut imap = pair.login(Kind::Culver, "many")?;
     for number in 0..MAILBOXES {
-        let name = format!("list{}mailbox-{number}", pair.separator());
+        let name = format!("list/mailbox-{number}");
         imap.ok(&format!("CREATE {name}"))?;
         for message in 0..number % 4 {
             let answer = imap.append(&name, "", None, &mail(message as u64))?;
