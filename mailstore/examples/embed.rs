@@ -4,7 +4,7 @@
 
 use std::{env, error::Error, sync::mpsc, time::Duration};
 
-use mailstore::{Append, Store, mailtypes::Flag};
+use mailstore::{Append, Columns, Store, mailtypes::Flag};
 
 #[allow(clippy::print_stdout, reason = "it is what the program is for")]
 fn main() -> Result<(), Box<dyn Error>> {
@@ -17,7 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("appended {uid}, and it is on disk");
 
     let mut view = inbox.view()?;
-    for message in view.messages() {
+    for message in view.messages().with(Columns::envelope()) {
+        let message = message?;
         println!("{} ({}) {}", message.uid(), message.flags(), message.envelope()?.subject());
     }
     view.update_one(uid).add(Flag::Flagged).commit()?;

@@ -6,6 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The example of the README is tested like those here.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod copy;
 pub mod dbox;
 pub mod export;
@@ -30,7 +35,7 @@ pub use mailindex;
 pub use mailmime;
 pub use mailtypes;
 pub use store::{
-    Append, Appended, Detected, Format, Message, MessageEnvelope, Messages, Store, StoreMailbox, StoreOptions,
-    StoreView, Update, create_storage, detect, open_storage, recover_storage,
+    Append, Appended, Correspondent, Detected, Format, Message, MessageEnvelope, Messages, Store, StoreMailbox,
+    StoreOptions, StoreView, Update, create_storage, detect, open_storage, recover_storage,
 };
 pub use traits::*;

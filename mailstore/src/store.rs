@@ -1,49 +1,64 @@
 //! What a program meets first: a store found by its path, and everyday work with few words. All of it stands on the
-//! [`traits`](crate::traits); whoever needs more takes [`Store::storage`].
+//! [`traits`](crate::traits); whoever needs more takes [`Store::storage`], [`StoreMailbox::mailbox`] and
+//! [`StoreView::view`].
 //!
 //! ```no_run
 //! # fn main() -> Result<(), mailstore::StorageError> {
-//! use mailstore::{Append, Store, mailtypes::Flag};
+//! use mailstore::{Append, Columns, Store, mailtypes::{Flag, SearchKey}};
 //!
 //! let store = Store::open("/var/mail/ann")?;
 //! let inbox = store.mailbox("INBOX")?;
 //! let uid = inbox.append(Append::new(b"Subject: hello\r\n\r\nworld\r\n").flag(Flag::Seen))?.uid;
 //! let mut view = inbox.view()?;
-//! for message in view.messages() {
+//! for message in view.messages().with(Columns::envelope()) {
+//!     let message = message?;
 //!     println!("{} {} {}", message.uid(), message.flags(), message.envelope()?.subject());
 //! }
-//! view.update_one(uid).add(Flag::Deleted).commit()?;
+//! view.update_one(uid).add(Flag::Flagged).commit()?;
+//! let drafts = view.search(SearchKey::Flag(Flag::Draft))?;
+//! view.move_to(&drafts, &store.mailbox("Drafts")?)?;
 //! let changes = view.sync()?;
 //! # Ok(())
 //! # }
 //! ```
 
+mod append;
 mod detect;
+mod envelope;
 mod formats;
+mod mailbox;
 mod message;
 mod update;
+mod view;
 
 use std::{path::Path, sync::Arc};
 
 use mailfs::RealDisk;
-use mailindex::engine::{Env, EnvOptions};
-use mailtypes::{Flag, Flags, InternalDate, Keyword, MailboxName, Uid, UidSet, UidValidity};
+use mailindex::engine::{Env, EnvOptions, IndexError};
+use mailtypes::MailboxName;
 
 pub use self::{
+    append::{Append, Appended},
     detect::{Detected, detect},
+    envelope::{Correspondent, MessageEnvelope},
     formats::{Format, StoreOptions, create_storage, open_storage, recover_storage},
-    message::{Message, MessageEnvelope, Messages},
+    mailbox::StoreMailbox,
+    message::{Message, Messages},
     update::Update,
+    view::StoreView,
 };
-use crate::traits::{
-    Batch, Changes, Expunges, ListPattern, MailStorage, Mailbox, MailboxInfo, Result, SaveMeta, Status, StorageError,
-    View, ViewAs, Wake, Watch,
+use crate::{
+    mailbox_list::RecoveryReport,
+    storage_error::from_fs,
+    traits::{ListPattern, MailStorage, MailboxInfo, Result, StorageError},
 };
 
 /// A mail store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
     storage: Arc<dyn MailStorage>,
+    /// Where it lies, if it is known.
+    env: Option<Env>,
 }
 
 impl Store {
@@ -65,17 +80,35 @@ impl Store {
 
     /// Like [`Store::open`], in an `Env` that is shared with others: whoever opens many stores should.
     pub fn open_in(env: &Env, path: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
-        Ok(Self::of(open_storage(env, path.as_ref(), options)?))
+        Ok(Self { storage: open_storage(env, path.as_ref(), options)?, env: Some(env.clone()) })
     }
 
     /// Like [`Store::create`] and [`Store::create_as`], in an `Env` that is shared with others.
     pub fn create_in(env: &Env, path: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
-        Ok(Self::of(create_storage(env, path.as_ref(), options)?))
+        Ok(Self { storage: create_storage(env, path.as_ref(), options)?, env: Some(env.clone()) })
     }
 
-    /// Over any backend.
+    /// Over any backend. What [`Store::flush`] does is then up to whoever made that.
     pub fn of(storage: Arc<dyn MailStorage>) -> Self {
-        Self { storage }
+        Self { storage, env: None }
+    }
+
+    /// Looks over the store at a path after a crash, on the real disk: finishes what was begun, makes anew what is
+    /// damaged, and tells what it did. To be called before anybody else opens the store.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), mailstore::StorageError> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("mail");
+    /// # mailstore::Store::create(&path)?;
+    /// for mailbox in mailstore::Store::recover(&path)?.repaired {
+    ///     eprintln!("{}: {:?}", mailbox.name, mailbox.reports);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn recover(path: impl AsRef<Path>) -> Result<RecoveryReport> {
+        recover_storage(&real_env(), path.as_ref(), &StoreOptions::default())
     }
 
     /// What it stands on.
@@ -90,7 +123,7 @@ impl Store {
 
     /// Opens a mailbox.
     pub fn mailbox(&self, name: &str) -> Result<StoreMailbox> {
-        Ok(StoreMailbox { mailbox: self.storage.mailbox(&checked(name)?)? })
+        Ok(StoreMailbox::new(Arc::clone(&self.storage), self.storage.mailbox(&checked(name)?)?))
     }
 
     /// Makes a mailbox.
@@ -107,6 +140,31 @@ impl Store {
     pub fn rename_mailbox(&self, from: &str, to: &str) -> Result<()> {
         self.storage.rename(&checked(from)?, &checked(to)?)
     }
+
+    /// Subscribes to a name, whether there is such a mailbox or not.
+    pub fn subscribe(&self, name: &str) -> Result<()> {
+        self.storage.subscribe(&checked(name)?)
+    }
+
+    /// Takes a name off the subscriptions.
+    pub fn unsubscribe(&self, name: &str) -> Result<()> {
+        self.storage.unsubscribe(&checked(name)?)
+    }
+
+    /// The names subscribed to, in order of subscribing.
+    pub fn subscriptions(&self) -> Result<Vec<MailboxName>> {
+        self.storage.subscriptions()
+    }
+
+    /// Waits until all flag changes made so far in this store's [`Env`] are on disk; without it they are within
+    /// [`EnvOptions::flag_flush_interval`]. Messages, copies and expunges are when their calls return.
+    pub fn flush(&self) -> Result<()> {
+        let Some(env) = &self.env else { return Ok(()) };
+        env.flush().map_err(|error| match error {
+            IndexError::Fs(error) => from_fs(&error),
+            other => StorageError::Io(other.to_string()),
+        })
+    }
 }
 
 fn real_env() -> Env {
@@ -115,135 +173,4 @@ fn real_env() -> Env {
 
 fn checked(name: &str) -> Result<MailboxName> {
     MailboxName::new(name).map_err(|source| StorageError::InvalidName { name: name.to_owned(), source })
-}
-
-/// A mailbox of a [`Store`]. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct StoreMailbox {
-    mailbox: Arc<dyn Mailbox>,
-}
-
-/// A message to be appended.
-#[derive(Clone, Debug)]
-pub struct Append<'a> {
-    raw: &'a [u8],
-    flags: Flags,
-    keywords: Vec<Keyword>,
-    meta: SaveMeta,
-}
-
-/// Where an appended message is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Appended {
-    /// Its UID.
-    pub uid: Uid,
-    /// The incarnation of the mailbox that the UID belongs to.
-    pub uid_validity: UidValidity,
-}
-
-impl<'a> Append<'a> {
-    /// A message, line ends LF or CRLF, without flags, arriving now.
-    pub fn new(raw: &'a [u8]) -> Self {
-        Self { raw, flags: Flags::NONE, keywords: Vec::new(), meta: SaveMeta::default() }
-    }
-
-    /// With one more flag.
-    pub fn flag(mut self, flag: Flag) -> Self {
-        self.flags = self.flags | flag.into();
-        self
-    }
-
-    /// With one more keyword.
-    pub fn keyword(mut self, keyword: Keyword) -> Self {
-        self.keywords.push(keyword);
-        self
-    }
-
-    /// With this time of arrival.
-    pub fn internal_date(mut self, date: InternalDate) -> Self {
-        self.meta.internal_date = Some(date);
-        self
-    }
-}
-
-impl StoreMailbox {
-    /// What it stands on.
-    pub fn mailbox(&self) -> &Arc<dyn Mailbox> {
-        &self.mailbox
-    }
-
-    /// Counts, after looking for changes of others.
-    pub fn status(&self) -> Result<Status> {
-        self.mailbox.status()
-    }
-
-    /// Appends a message. It is on disk when this returns.
-    pub fn append(&self, append: Append<'_>) -> Result<Appended> {
-        let mut save = self.mailbox.begin_save(append.meta, Some(append.raw.len() as u64))?;
-        save.write(append.raw)?;
-        let batch = Batch::new().save(save.finish()?, append.flags, append.keywords);
-        let committed = self.mailbox.submit(batch)?.wait()?;
-        let uid = committed.saved.first().copied();
-        let uid = uid.ok_or_else(|| StorageError::Io("the store told no UID for the message".to_owned()))?;
-        Ok(Appended { uid, uid_validity: committed.uid_validity })
-    }
-
-    /// A snapshot.
-    pub fn view(&self) -> Result<StoreView> {
-        let view = self.mailbox.view(&ViewAs::default())?;
-        Ok(StoreView { view, mailbox: Arc::clone(&self.mailbox) })
-    }
-
-    /// Calls `wake` after changes by anyone, from any thread, until the watch is dropped; it must not block, and may be
-    /// called too often.
-    pub fn watch(&self, wake: impl Fn() + Send + Sync + 'static) -> Result<Box<dyn Watch>> {
-        let wake: Wake = Arc::new(wake);
-        self.mailbox.watch(wake)
-    }
-}
-
-/// A snapshot of a mailbox: nothing in it changes but by [`StoreView::sync`].
-pub struct StoreView {
-    view: Box<dyn View>,
-    mailbox: Arc<dyn Mailbox>,
-}
-
-impl StoreView {
-    /// What it stands on.
-    pub fn view(&self) -> &dyn View {
-        &*self.view
-    }
-
-    /// The messages, in order. Flags and UIDs are read in batches; everything else of a message when it is asked for.
-    pub fn messages(&self) -> Messages<'_> {
-        Messages::new(&*self.view)
-    }
-
-    /// A change of flags on many messages.
-    pub fn update<'a>(&'a self, uids: &UidSet) -> Update<'a> {
-        Update::new(&*self.mailbox, uids.clone())
-    }
-
-    /// A change of flags on one message.
-    pub fn update_one(&self, uid: Uid) -> Update<'_> {
-        let mut uids = UidSet::new();
-        uids.insert(uid);
-        Update::new(&*self.mailbox, uids)
-    }
-
-    /// Expunges messages; the view shows it after the next [`StoreView::sync`]. Tells which were there to be expunged.
-    pub fn expunge(&self, uids: &UidSet) -> Result<UidSet> {
-        Ok(self.mailbox.submit(Batch::new().expunge(uids.clone()))?.wait()?.expunged)
-    }
-
-    /// Looks for what this program and others did since, and shows it.
-    pub fn sync(&mut self) -> Result<Changes> {
-        self.view.sync(Expunges::Apply)
-    }
-}
-
-impl std::fmt::Debug for StoreView {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoreView").field("mailbox", &self.mailbox).finish_non_exhaustive()
-    }
 }

@@ -28,10 +28,10 @@ fn store() -> Store {
     store.create_mailbox("Büro").unwrap();
     for (number, raw) in MESSAGES.iter().enumerate() {
         let date = InternalDate::utc(1_700_000_000 + number as i64);
-        let append = Append::new(raw).internal_date(date).flag(Flag::Seen);
-        store.mailbox("INBOX").unwrap().append(append.clone().flag(Flag::Flagged)).unwrap();
+        let append = || Append::new(raw).internal_date(date).flag(Flag::Seen);
+        store.mailbox("INBOX").unwrap().append(append().flag(Flag::Flagged)).unwrap();
         let keyword = Keyword::new(&format!("key{number}")).unwrap();
-        store.mailbox("Work/2024").unwrap().append(append.keyword(keyword)).unwrap();
+        store.mailbox("Work/2024").unwrap().append(append().keyword(keyword)).unwrap();
     }
     store
 }
@@ -54,7 +54,7 @@ fn seen(store: &Store, mailbox: &str) -> Vec<(String, Vec<String>, i64, Vec<u8>)
         let date = message.internal_date().unwrap().unix;
         (message.flags().to_string(), keywords, date, message.read().unwrap())
     };
-    view.messages().map(one).collect()
+    view.messages().map(Result::unwrap).map(one).collect()
 }
 
 fn back(disk: &SimDisk, source: &str, into: &str) -> Store {

@@ -104,7 +104,7 @@ fn a_message_file_cut_short() {
     for len in [0, 5, 20, 300, whole.len() / 2, whole.len() - 1] {
         fs::write(mails.join("u.2"), &whole[..len]).unwrap();
         let view = store.mailbox("INBOX").unwrap().view().unwrap();
-        let messages: Vec<_> = view.messages().collect();
+        let messages: Vec<_> = view.messages().with(Columns::envelope()).map(Result::unwrap).collect();
         assert_eq!(messages.len(), 3, "flags need no file");
         match messages[1].body().map(|_| ()) {
             Err(StorageError::Corrupt { path, .. }) => assert!(path.ends_with("u.2")),
@@ -114,7 +114,7 @@ fn a_message_file_cut_short() {
     }
     fs::write(mails.join("u.2"), &whole).unwrap();
     let view = store.mailbox("INBOX").unwrap().view().unwrap();
-    assert!(view.messages().nth(1).unwrap().read().is_ok(), "nothing was lost by looking");
+    assert!(view.messages().nth(1).unwrap().unwrap().read().is_ok(), "nothing was lost by looking");
 }
 
 fn whole_len(message: &mailstore::store::Message<'_>) -> usize {
@@ -180,9 +180,9 @@ fn index_files_damaged_in_every_way() {
         let store = Store::open(dir.path().join("mail")).unwrap();
         let inbox = store.mailbox("INBOX").unwrap_or_else(|e| panic!("{how}: {e}"));
         let view = inbox.view().unwrap();
-        let uids: Vec<_> = view.messages().map(|m| m.uid().value()).collect();
+        let uids: Vec<_> = view.messages().map(|m| m.unwrap().uid().value()).collect();
         assert!(uids == [1, 2, 3] || how == "cut" && uids == [1, 2], "{how}: {uids:?}");
-        assert!(view.messages().all(|m| m.read().is_ok()), "{how}");
+        assert!(view.messages().all(|m| m.unwrap().read().is_ok()), "{how}");
         let uid = inbox.append(Append::new(b"Subject: after\r\n\r\n")).unwrap().uid;
         assert_eq!(uid.value(), 4, "{how}: no UID is used twice");
         assert!(fs::metadata(mails.join("u.3")).is_ok(), "{how}: no message goes");
@@ -212,9 +212,9 @@ fn odd_messages() {
         inbox.append(Append::new(message)).unwrap();
     }
     let view = inbox.view().unwrap();
-    let read: Vec<_> = view.messages().map(|m| m.read().unwrap()).collect();
+    let read: Vec<_> = view.messages().map(|m| m.unwrap().read().unwrap()).collect();
     assert_eq!(read, [&b""[..], b"\r\n", b"no header, no line end", &[0xff; 3000]]);
-    assert!(view.messages().all(|m| m.envelope().unwrap().subject().is_empty()));
+    assert!(view.messages().all(|m| m.unwrap().envelope().unwrap().subject().is_empty()));
     let left: Vec<_> = fs::read_dir(dir.path().join("mail/mailboxes/INBOX/dbox-Mails"))
         .unwrap()
         .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with(".temp."))
@@ -233,7 +233,7 @@ fn leftovers_in_the_way_are_taken_in() {
     let uid = inbox.append(Append::new(b"Subject: new\r\n\r\n")).unwrap().uid;
     assert_eq!(uid.value(), 6);
     let view = inbox.view().unwrap();
-    let uids: Vec<_> = view.messages().map(|m| m.uid().value()).collect();
+    let uids: Vec<_> = view.messages().map(|m| m.unwrap().uid().value()).collect();
     assert_eq!(uids, [1, 2, 3, 4, 6]);
     assert_eq!(fs::read(mails.join("u.5")).unwrap(), b"2 M1e C1\n", "nothing is overwritten");
 }
@@ -249,7 +249,7 @@ fn a_mailbox_renamed_while_it_is_open() {
     let new = store.mailbox("new").unwrap();
     assert_eq!(new.mailbox().guid(), old.mailbox().guid());
     new.append(Append::new(b"Subject: b\r\n\r\n")).unwrap();
-    assert_eq!(new.view().unwrap().messages().count(), 2);
+    assert_eq!(new.view().unwrap().len(), 2);
     assert!(old.append(Append::new(b"Subject: c\r\n\r\n")).is_err(), "the old name is gone");
     assert!(!dir.path().join("mail/mailboxes/old").exists());
 }
@@ -318,5 +318,5 @@ fn a_batch_of_more_messages_than_files_may_be_open() {
     }
     let committed = mailbox.submit(batch).unwrap().wait().unwrap();
     assert_eq!(committed.saved.len(), 1200);
-    assert_eq!(store.mailbox("INBOX").unwrap().view().unwrap().messages().count(), 1200);
+    assert_eq!(store.mailbox("INBOX").unwrap().view().unwrap().len(), 1200);
 }

@@ -8,7 +8,7 @@ use super::{
     history::{Event, Kind},
     mailbox::MemoryMailbox,
     save::MemorySaved,
-    snapshot::{Content, Mail, Snapshot, places, select},
+    snapshot::{Content, Mail, Snapshot, find, places, select},
     state::{State, source_snapshot},
     unix_now,
 };
@@ -22,6 +22,8 @@ pub(super) struct Work<'a> {
     snapshot: Snapshot,
     events: Vec<Event>,
     state: &'a State,
+    /// The messages before the batch, by which its conditions are judged.
+    before: Arc<Vec<Mail>>,
     /// The change record that the next message to come belongs to, as long as only messages come.
     append: Option<ModSeq>,
     save_date: i64,
@@ -58,7 +60,8 @@ impl From<&Mail> for Added {
 
 impl<'a> Work<'a> {
     pub(super) fn new(snapshot: Snapshot, state: &'a State) -> Self {
-        Self { snapshot, events: Vec::new(), state, append: None, save_date: unix_now() }
+        let before = Arc::clone(&snapshot.mails);
+        Self { snapshot, events: Vec::new(), state, before, append: None, save_date: unix_now() }
     }
 
     pub(super) fn finish(self) -> (Snapshot, Vec<Event>) {
@@ -77,6 +80,7 @@ impl<'a> Work<'a> {
             highest_modseq: self.snapshot.highest_modseq,
         };
         self.append = None;
+        self.before = Arc::clone(&self.snapshot.mails);
         for step in steps {
             match step {
                 Step::Add(messages) => self.add(messages, &mut committed),
@@ -200,7 +204,8 @@ impl<'a> Work<'a> {
         for range in change.uids.ranges() {
             for place in places(&self.snapshot.mails, &range) {
                 let Some(mail) = self.snapshot.mails.get(place).cloned() else { continue };
-                if change.unchanged_since.is_some_and(|since| mail.modseq > since) {
+                let before = || find(&self.before, mail.uid).ok().and_then(|at| self.before.get(at)).unwrap_or(&mail);
+                if change.unchanged_since.is_some_and(|since| before().modseq > since) {
                     committed.modified.insert(mail.uid);
                     continue;
                 }

@@ -8,6 +8,7 @@ use super::{Mailbox, Saved};
 
 /// Changes of one mailbox, carried out in order and written in one append.
 #[derive(Debug, Default)]
+#[must_use = "nothing changes before it is submitted"]
 pub struct Batch {
     /// In order.
     pub items: Vec<BatchItem>,
@@ -64,7 +65,8 @@ pub struct FlagChange {
     pub flags: Flags,
     /// Keywords.
     pub keywords: Vec<Keyword>,
-    /// Only messages whose mod-sequence is at most this are changed (RFC 7162), decided under the log's lock.
+    /// Only messages whose mod-sequence is at most this are changed (RFC 7162), decided under the log's lock by what they
+    /// were before the batch.
     pub unchanged_since: Option<ModSeq>,
 }
 

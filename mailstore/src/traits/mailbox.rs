@@ -10,6 +10,7 @@ use super::{Batch, Result, Status, Ticket, View};
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// A watch in force; dropping it ends it.
+#[must_use = "dropping it ends the watch"]
 pub trait Watch: Send + Sync + fmt::Debug {}
 
 /// Whose view it is. Private flags of shared mailboxes will hang on it; today every view has the owner's flags.
@@ -83,6 +84,7 @@ pub trait Save: Send {
 
 /// A message that was taken in whole and awaits its [`Batch`]. Dropping it forgets the message.
 #[derive(Debug)]
+#[must_use = "the message is in no mailbox before its batch is committed"]
 pub struct Saved(pub Box<dyn SavedMessage>);
 
 /// A backend's own part of a [`Saved`].

@@ -2,12 +2,13 @@
 
 use std::ops::BitOr;
 
-use mailmime::Fields;
+use mailmime::{Envelope, Fields};
 use mailtypes::{Flags, Guid, InternalDate, Keyword, ModSeq, SeqNum, Uid};
 
 /// Something a scan can bring. UID, sequence number and flags are always there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u16)]
+#[non_exhaustive]
 pub enum Column {
     /// RFC822.SIZE.
     Size = 0x01,
@@ -45,6 +46,12 @@ impl Columns {
     /// Flags, UIDs, sequence numbers and mod-sequences only.
     pub const fn flags() -> Self {
         Self { bits: 0, headers: Vec::new() }
+    }
+
+    /// The header fields that tell who wrote to whom about what; for those who want them one by one and not as
+    /// [`Column::Envelope`].
+    pub fn envelope() -> Self {
+        Self { bits: 0, headers: Envelope::FIELDS.map(str::to_owned).to_vec() }
     }
 
     /// With one more column.

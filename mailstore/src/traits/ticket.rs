@@ -11,6 +11,7 @@ type Callback = Box<dyn FnOnce(Result<Committed>) + Send>;
 
 /// A submitted batch. [`Ticket::wait`] lends the waiting thread to the commit; with [`Ticket::on_done`] a thousand
 /// commits are in flight without a thread each. Dropping a ticket does not stop the commit.
+#[must_use = "it alone tells whether the commit succeeded"]
 pub struct Ticket {
     shared: Arc<Shared>,
     drive: Option<Box<dyn Drive>>,

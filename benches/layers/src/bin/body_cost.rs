@@ -1,6 +1,7 @@
 //! What saving and reading bodies costs with LF or CRLF line ends on disk; run under `time` or `strace -c`:
-//! `body_cost FOLDER lf|crlf save|read|large`.
+//! `layers-body-cost FOLDER lf|crlf save|read|large`.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "it is what the program is for")]
 
 use std::{error::Error, path::Path, sync::Arc, time::Instant};
