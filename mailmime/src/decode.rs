@@ -13,6 +13,7 @@ pub const LINE_LEN_MAX: usize = 64 * 1024;
 
 /// Content-Transfer-Encoding.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum TransferEncoding {
     /// `7bit`, `8bit`, `binary`, or none named.
     Identity,

@@ -67,6 +67,7 @@ pub enum PasswordError {
 
 /// A password could not be hashed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum HashError {
     /// Passwords have 1 to 1024 bytes, none of which is NUL or, where they are stored as they are, a line end.
     #[error("a password has 1 to {PASSWORD_LEN_MAX} bytes and no NUL or line end")]

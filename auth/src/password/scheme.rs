@@ -8,6 +8,7 @@ use super::PasswordError;
 
 /// How a password is stored.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Scheme {
     /// `PLAIN` (also `CLEAR`, `CLEARTEXT`): as it is.
     Plain,

@@ -30,6 +30,7 @@ pub enum Origin {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[repr(u32)]
 #[expect(missing_docs, reason = "named after the format page's table")]
+#[non_exhaustive]
 pub enum RecordType {
     Expunge = 0x1,
     Append = 0x2,

@@ -25,6 +25,7 @@ use crate::traits::{MailStorage, Result, StorageError};
 
 /// What is imported from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum SourceKind {
     /// One mbox file, in any of the dialects.
     Mbox,
