@@ -173,19 +173,17 @@ fn encoding_of(body: &mut dyn Body, part: &Part) -> Result<(Vec<u8>, TransferEnc
     }
 }
 
-/// A header that says that the body is not encoded.
+/// A header that says that the body is not encoded, in its last field as from Dovecot.
 fn as_binary(header: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(header.len());
     let mut end = 0;
     for field in Fields::new(header) {
         end = field.offset + field.raw.len();
-        if field.is(b"Content-Transfer-Encoding") {
-            out.extend_from_slice(field.name);
-            out.extend_from_slice(b": binary\r\n");
-        } else {
+        if !field.is(b"Content-Transfer-Encoding") {
             out.extend_from_slice(field.raw);
         }
     }
+    out.extend_from_slice(b"Content-Transfer-Encoding: binary\r\n");
     out.extend_from_slice(header.get(end..).unwrap_or_default());
     out
 }

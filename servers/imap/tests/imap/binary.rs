@@ -27,7 +27,7 @@ fn told(seq: u32, items: &str) -> String {
 #[tokio::test]
 async fn parts_are_decoded() {
     let messages = [
-        "Subject: s\nContent-Transfer-Encoding: base64\n\naGVsbG8g\nd29ybGQ=\n",
+        "Content-Transfer-Encoding: base64\nSubject: s\n\naGVsbG8g\nd29ybGQ=\n",
         "Content-Transfer-Encoding: quoted-printable\n\na=3Db =\nc  \nd=0A=00e\n",
         "Content-Transfer-Encoding: 8bit\n\nx\n",
         "Content-Transfer-Encoding: base64\n\nAAEC\n",
