@@ -19,7 +19,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use mailfs::{FileHandle, FileKind, FileSystem, FileSystemExt, Metadata, OpenMode};
+use mailfs::{Access, FileHandle, FileKind, FileSystem, FileSystemExt, Metadata, OpenMode};
 use mailindex::state::{RecordRef, State};
 use mailtypes::{Guid, Keyword, Uid, UidValidity};
 use sha1::{Digest, Sha1};
@@ -29,6 +29,7 @@ use super::{
     keywords::{self, Keywords},
     name::{self, Letters, NameFlags},
     seen::Seen,
+    store::Held,
     table::{Entry, Folder, Place, Table},
     uidlist::{self, Header, Uidlist},
     watch::Stir,
@@ -100,6 +101,8 @@ pub(super) struct MaildirFiles {
     /// Names were changed that are not durable.
     pub(super) owes_names: AtomicBool,
     pub(super) stir: Arc<Stir>,
+    /// The UID list's lock, if it is held.
+    pub(super) held: Mutex<Option<Held>>,
 }
 
 /// A file that was listed.
@@ -119,6 +122,7 @@ impl MaildirFiles {
             known: Mutex::default(),
             owes_names: AtomicBool::new(false),
             stir: Arc::default(),
+            held: Mutex::default(),
         }
     }
 
@@ -149,9 +153,9 @@ impl MaildirFiles {
         self.dirs.control.join(UIDLIST)
     }
 
-    /// Mode of new files in the control folder.
-    pub(super) fn control_mode(&self) -> mailfs::Result<u32> {
-        Ok(Rights::of(&**self.fs(), &self.dirs.control)?.file_mode())
+    /// Who may use new files in the control folder.
+    pub(super) fn control_access(&self) -> mailfs::Result<Access> {
+        Ok(Rights::of(&**self.fs(), &self.dirs.control)?.file_access())
     }
 
     /// Forgets all: what an operation has left half done is read from the files again.
@@ -199,7 +203,7 @@ impl MaildirFiles {
     pub(super) fn save_keywords(&self, known: &mut Known) -> mailfs::Result<()> {
         let path = self.dirs.control.join(KEYWORDS);
         let sync = self.shared.syncs();
-        self.fs().write_atomic(&path, &known.keywords.encode(), self.control_mode()?, sync)?;
+        self.fs().write_atomic(&path, &known.keywords.encode(), self.control_access()?, sync)?;
         let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let file = self.fs().open(&path, OpenMode::ReadWrite)?;
         let before = known.keywords_mark.map(|mark| mark.modified);
@@ -253,7 +257,7 @@ impl MaildirFiles {
         header.guid = header.guid.or_else(|| Some(new_guid(fs)));
         table.header.next_uid = Some(table.next_uid().max(state.next_uid()));
         let bytes = table.encode();
-        fs.write_atomic(&self.uidlist_path(), &bytes, self.control_mode()?, self.shared.syncs())?;
+        fs.write_atomic(&self.uidlist_path(), &bytes, self.control_access()?, self.shared.syncs())?;
         table.file_len = bytes.len() as u64;
         table.needs_rewrite = false;
         known.uidlist = fs.metadata(&self.uidlist_path())?.as_ref().map(Mark::of);

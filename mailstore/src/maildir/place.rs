@@ -72,6 +72,7 @@ impl Backend for MaildirFiles {
         message: &mut Staged<InTmp>,
         with: First<'_>,
     ) -> std::result::Result<Uid, OpError> {
+        self.show_life();
         let InTmp { base, guid, temp } = &mut message.waiting;
         let keys = guid.map(|guid| format!("G{guid}")).unwrap_or_default();
         let known = &mut *self.known();
@@ -90,6 +91,7 @@ impl Backend for MaildirFiles {
         uid: Uid,
         with: First<'_>,
     ) -> std::result::Result<Option<Uid>, OpError> {
+        self.show_life();
         let Some((source_base, source_keys)) = identity_of(source.files, uid)? else { return Ok(None) };
         let (place, base, keys) = {
             let known = &mut *self.known();

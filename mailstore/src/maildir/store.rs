@@ -4,7 +4,7 @@ use std::{
     any::Any,
     collections::BTreeMap,
     fmt,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -28,7 +28,30 @@ const LOCK_TIMEOUT_MAX: Duration = Duration::from_secs(120);
 /// A lock of the UID list that shows no life for so long is overridden.
 const LOCK_STALE: Duration = Duration::from_secs(120);
 
+/// How often one that is held shows life: those on other hosts cannot ask for the process.
+const LOCK_TOUCH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The UID list's lock, while somebody holds it.
+#[derive(Debug)]
+pub(super) struct Held {
+    lock: Weak<Dotlock>,
+    /// When it showed life last, on the monotonic clock.
+    shown: Duration,
+}
+
 impl MaildirFiles {
+    /// Shows that the holder of the UID list's lock lives, where that is due; called for each message.
+    pub(super) fn show_life(&self) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.fs().monotonic();
+        let due = held.as_mut().filter(|held| now.saturating_sub(held.shown) >= LOCK_TOUCH_INTERVAL);
+        let Some((held, lock)) = due.and_then(|held| held.lock.upgrade().map(|lock| (held, lock))) else { return };
+        held.shown = now;
+        if let Err(e) = lock.touch() {
+            tracing::debug!("the lock of the UID list shows no life: {e}");
+        }
+    }
+
     /// Gives a message's file the name that tells these flags. Nothing is done where it has it.
     pub(super) fn rename(&self, entry: &mut Entry, to: NameFlags) -> mailfs::Result<()> {
         let Some(place) = &entry.place else { return Ok(()) };
@@ -114,10 +137,12 @@ impl MessageStore for MaildirFiles {
         let options = DotlockOptions {
             timeout: timeout.min(LOCK_TIMEOUT_MAX),
             stale: LOCK_STALE,
-            mode: self.control_mode()?,
+            access: self.control_access()?,
             content: DotlockContent::Owner,
         };
-        let lock = Dotlock::acquire(self.fs(), &self.uidlist_path(), options)?;
+        let lock = Arc::new(Dotlock::acquire(self.fs(), &self.uidlist_path(), options)?);
+        let held = Held { lock: Arc::downgrade(&lock), shown: self.fs().monotonic() };
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
         Ok(Some(Box::new((lock, rank))))
     }
 
@@ -141,6 +166,7 @@ impl MessageStore for MaildirFiles {
             let mut lost = UidSet::new();
             for record in crate::indexed::records(state, &todo) {
                 let (uid, asked) = (record.uid(), self.flags_in(&known, state, &record));
+                self.show_life();
                 match self.write_one(&mut known, uid, asked, more) {
                     Ok(()) => {}
                     Err(e) if e.is_not_found() => lost.insert(uid),
@@ -176,6 +202,7 @@ impl MessageStore for MaildirFiles {
             }
             let mut lost = Vec::new();
             for uid in left {
+                self.show_life();
                 let Some(entry) = known.table().get_mut(uid) else { continue };
                 let Some(place) = entry.place.take() else { continue };
                 match self.fs().unlink(&self.path(&entry.base, &place)) {
@@ -210,5 +237,39 @@ impl MessageStore for MaildirFiles {
 
     fn as_any(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {
         Some(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use mailfs::sim::SimDisk;
+    use mailindex::engine::{Background, Env, EnvOptions};
+
+    use super::{super::Shared, *};
+    use crate::{mailbox_list::MailboxDirs, maildir::MaildirOptions};
+
+    #[test]
+    fn a_lock_held_long_shows_life() {
+        let options = EnvOptions { background: Background::Manual, ..EnvOptions::default() };
+        let env = Env::new(SimDisk::new().as_file_system(), options);
+        let root = Path::new("/mail");
+        env.fs().create_dir(root, 0o700).unwrap();
+        let dirs = MailboxDirs { mail: root.into(), control: root.into(), index: root.into() };
+        let shared = Arc::new(Shared::new(&env, root, MaildirOptions::default()));
+        let files = MaildirFiles::new(&shared, &dirs);
+        let changed = || env.fs().metadata(&root.join("dovecot-uidlist.lock")).unwrap().map(|lock| lock.modified);
+        let lock = files.lock(Duration::ZERO, false).unwrap();
+        let taken = changed().unwrap();
+        let mut after = |wait: u64| {
+            env.fs().sleep(Duration::from_secs(wait));
+            files.show_life();
+            changed()
+        };
+        assert_eq!(after(9), Some(taken));
+        assert!(after(2) > Some(taken));
+        drop(lock);
+        assert_eq!(after(20), None);
     }
 }
