@@ -227,7 +227,7 @@ struct Slow<'a>(&'a [u8], u32, bool);
 impl Read for Slow<'_> {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
         self.1 += 1;
-        if self.1 % 3 == 0 {
+        if self.1.is_multiple_of(3) {
             return Err(std::io::ErrorKind::Interrupted.into());
         }
         if self.0.is_empty() && self.2 {

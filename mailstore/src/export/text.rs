@@ -51,19 +51,53 @@ impl NewFile {
         self.len + self.buffer.len() as u64
     }
 
-    /// Makes it durable under its name. The folder is still to be synced.
+    /// Takes back what was added since the file had `len` bytes.
+    pub(super) fn cut_back(&mut self, len: u64) -> mailfs::Result<()> {
+        match len.checked_sub(self.len).and_then(|len| usize::try_from(len).ok()) {
+            Some(in_buffer) => self.buffer.truncate(in_buffer),
+            None => {
+                self.buffer.clear();
+                self.file.set_len(len)?;
+                self.len = len;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes it durable under its name, which must be free. The folder is still to be synced.
     pub(super) fn finish(
-        mut self,
+        self,
         fs: &dyn FileSystem,
         name: &Path,
-        modified: Option<std::time::SystemTime>,
+        modified: std::time::SystemTime,
     ) -> mailfs::Result<()> {
-        self.flush()?;
-        if let Some(modified) = modified {
-            self.file.set_modified(modified)?;
+        self.close(fs, Some(modified), |path| fs.rename_new(path, name))
+    }
+
+    /// Makes it durable in the place of a file that may have the name. The folder is still to be synced.
+    pub(super) fn replace(self, fs: &dyn FileSystem, name: &Path) -> mailfs::Result<()> {
+        self.close(fs, None, |path| fs.rename(path, name))
+    }
+
+    fn close(
+        mut self,
+        fs: &dyn FileSystem,
+        modified: Option<std::time::SystemTime>,
+        give_name: impl FnOnce(&Path) -> mailfs::Result<()>,
+    ) -> mailfs::Result<()> {
+        let close = || {
+            self.flush()?;
+            if let Some(modified) = modified {
+                self.file.set_modified(modified)?;
+            }
+            self.file.sync_data()?;
+            give_name(&self.path)
+        };
+        let closed = close();
+        if closed.is_err() {
+            self.discard(fs);
         }
-        self.file.sync_data()?;
-        fs.rename(&self.path, name)
+        closed
     }
 
     /// Gives the file up.
@@ -81,7 +115,7 @@ pub(super) fn each_piece(
     let mut buffer = vec![0; PIECE_LEN.min(usize::try_from(body.size()).unwrap_or(PIECE_LEN).max(1))];
     let mut offset = 0;
     loop {
-        let read = body.read_at(Section::WHOLE, offset, &mut buffer).map_err(WriteError::Message)?;
+        let read = body.read_at(Section::WHOLE, offset, &mut buffer).map_err(WriteError::Source)?;
         sink(buffer.get(..read).unwrap_or_default())?;
         if read < buffer.len() {
             return Ok(());
@@ -119,6 +153,24 @@ impl LfLines {
     }
 }
 
+/// Counts the line ends of a text that are an LF alone, piece by piece.
+#[derive(Default)]
+pub(super) struct BareLineEnds {
+    pub(super) count: u64,
+    /// The last piece ended in CR.
+    cr: bool,
+}
+
+impl BareLineEnds {
+    pub(super) fn read(&mut self, piece: &[u8]) {
+        for at in memchr::memchr_iter(b'\n', piece) {
+            let cr = at.checked_sub(1).map_or(self.cr, |before| piece.get(before) == Some(&b'\r'));
+            self.count += u64::from(!cr);
+        }
+        self.cr = piece.last().map_or(self.cr, |&last| last == b'\r');
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +185,45 @@ mod tests {
             lines.write(behind, &mut out);
             lines.finish(&mut out);
             assert_eq!(out, b"a\nb\rc\r\n\n\r", "{cut}");
+        }
+    }
+
+    #[test]
+    fn line_ends_without_cr_are_counted_however_the_text_is_cut() {
+        let text = b"\na\r\nb\n\n\rc\r\n";
+        for cut in 0..=text.len() {
+            let mut ends = BareLineEnds::default();
+            let (before, behind) = text.split_at(cut);
+            ends.read(before);
+            ends.read(b"");
+            ends.read(behind);
+            assert_eq!(ends.count, 3, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_cut_back_to_where_it_was_whether_written_or_not() {
+        let disk = mailfs::sim::SimDisk::new();
+        for (first, second) in [(3, 4), (3, PIECE_LEN), (PIECE_LEN, 4), (PIECE_LEN, PIECE_LEN), (0, PIECE_LEN)] {
+            let mut file = NewFile::create(&disk, "/file".into()).unwrap();
+            for len in [first, second] {
+                file.buffer().resize(len, b'x');
+                file.flush_if_long().unwrap();
+                if len == first {
+                    file.buffer().extend_from_slice(b"ab");
+                }
+            }
+            let len = file.len();
+            file.buffer().extend_from_slice(&vec![b'y'; PIECE_LEN]);
+            file.flush_if_long().unwrap();
+            file.buffer().extend_from_slice(b"zz");
+            file.cut_back(len).unwrap();
+            assert_eq!(file.len(), len);
+            file.buffer().extend_from_slice(b"end");
+            file.replace(&disk, Path::new("/whole")).unwrap();
+            let text = mailfs::FileSystemExt::read_all(&disk, Path::new("/whole"), u64::MAX).unwrap();
+            assert_eq!(text.len() as u64, len + 3);
+            assert!(text.ends_with(b"end") && !text.contains(&b'y'), "{first} {second}");
         }
     }
 }
