@@ -88,9 +88,19 @@ impl Envelope {
             None => out.extend_from_slice(b"NIL"),
             Some(subject) => write_string_for_humans(out, subject),
         }
-        let or_from = |list| if <[Address]>::is_empty(list) { self.from.as_slice() } else { list };
-        let lists = [&self.from, or_from(&self.sender), or_from(&self.reply_to), &self.to, &self.cc, &self.bcc];
-        for list in lists {
+        let from = out.len();
+        out.push(b' ');
+        write_addresses(out, &self.from);
+        let from = from..out.len();
+        for list in [&self.sender, &self.reply_to] {
+            if list.is_empty() {
+                out.extend_from_within(from.clone());
+            } else {
+                out.push(b' ');
+                write_addresses(out, list);
+            }
+        }
+        for list in [&self.to, &self.cc, &self.bcc] {
             out.push(b' ');
             write_addresses(out, list);
         }

@@ -21,11 +21,22 @@ pub(crate) enum Next {
 pub(crate) type Lexed = Result<Next, Broken>;
 
 pub(crate) fn is_atext(byte: u8) -> bool {
-    match byte {
-        b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~' => true,
-        _ => byte.is_ascii_alphanumeric() || byte >= 0x80,
-    }
+    ATEXT.get(usize::from(byte)).copied().unwrap_or_default()
 }
+
+/// By byte.
+static ATEXT: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~' => true,
+            other => other.is_ascii_alphanumeric() || other >= 0x80,
+        };
+        byte += 1;
+    }
+    table
+};
 
 fn is_token_char(byte: u8) -> bool {
     byte == b'.' || (is_atext(byte) && !matches!(byte, b'/' | b'=' | b'?'))

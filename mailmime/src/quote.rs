@@ -14,13 +14,23 @@ pub(crate) fn write_nstring(out: &mut Vec<u8>, text: Option<&[u8]>) {
 }
 
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
-    let escaped = text.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count();
-    if escaped > ESCAPED_MAX || text.iter().any(|&byte| byte >= 0x80 || matches!(byte, b'\r' | b'\n')) {
+    // Without a way out, so that many bytes are looked at together.
+    let (escaped, unquotable) = text.iter().fold((0, false), |(escaped, unquotable), &byte| {
+        let is_escaped = byte == b'"' || byte == b'\\';
+        (escaped + usize::from(is_escaped), unquotable | (byte >= 0x80) | (byte == b'\r') | (byte == b'\n'))
+    });
+    if escaped > ESCAPED_MAX || unquotable {
         write_literal_len(out, text.len());
         out.extend_from_slice(text);
         return;
     }
+    out.reserve(text.len() + escaped + 2);
     out.push(b'"');
+    if escaped == 0 {
+        out.extend_from_slice(text);
+        out.push(b'"');
+        return;
+    }
     for &byte in text {
         if matches!(byte, b'"' | b'\\') {
             out.push(b'\\');

@@ -1,5 +1,7 @@
 //! Records and their chains (`docs/formats/cache.md`, "Records").
 
+use std::ops::Range;
+
 use super::{CacheDamageKind, CacheError, FieldKind, Fields, Window, window::read_exact};
 use crate::offset_encoding::align4;
 
@@ -120,27 +122,35 @@ fn split_value<'a>(rest: &'a [u8], fields: &Fields) -> Result<(u32, &'a [u8], &'
 /// A message's values.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Values {
-    values: Vec<(u32, Vec<u8>)>,
+    /// Numbers of fields, and where in `bytes` their values are.
+    places: Vec<(u32, Range<usize>)>,
+    bytes: Vec<u8>,
 }
 
 impl Values {
     /// The value of a field; an empty one of a text or header field means "known to be absent".
     pub fn get(&self, number: u32) -> Option<&[u8]> {
-        self.values.iter().find(|(n, _)| *n == number).map(|(_, value)| value.as_slice())
+        let (_, place) = self.places.iter().find(|(n, _)| *n == number)?;
+        self.bytes.get(place.clone())
     }
 
     /// All, in the order in which they were met.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.values.iter().map(|(number, value)| (*number, value.as_slice()))
+        self.places.iter().map(|(number, place)| (*number, self.bytes.get(place.clone()).unwrap_or_default()))
     }
 
     fn add(&mut self, number: u32, value: &[u8], kind: FieldKind) {
-        match self.values.iter_mut().find(|(n, _)| *n == number) {
-            Some((_, there)) if kind == FieldKind::Bitmask => {
+        match self.places.iter().find(|(n, _)| *n == number) {
+            Some((_, place)) if kind == FieldKind::Bitmask => {
+                let there = self.bytes.get_mut(place.clone()).unwrap_or_default();
                 there.iter_mut().zip(value).for_each(|(bits, more)| *bits |= more);
             }
             Some(_) => {}
-            None => self.values.push((number, value.to_vec())),
+            None => {
+                let begin = self.bytes.len();
+                self.bytes.extend_from_slice(value);
+                self.places.push((number, begin..self.bytes.len()));
+            }
         }
     }
 }
@@ -158,7 +168,7 @@ pub fn read_values<W: Window + ?Sized>(
     let mut found = Values::default();
     let mut at = offset;
     for _ in 0..CHAIN_LEN_MAX {
-        if at == 0 || stop_after.is_some_and(|enough| found.values.len() >= enough) {
+        if at == 0 || stop_after.is_some_and(|enough| found.places.len() >= enough) {
             return Ok(found);
         }
         let record = read_record(window, at)?;

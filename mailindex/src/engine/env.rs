@@ -5,7 +5,13 @@
 //! 1. There is no global state: two `Env`s are as good as two processes.
 //! 2. Threads are started at the first work for them and end with the last handle of the `Env`.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use mailfs::FileSystem;
 
@@ -99,6 +105,7 @@ struct Inner {
     options: EnvOptions,
     registry: Registry,
     pool: Pool,
+    companions: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
 impl Env {
@@ -106,7 +113,7 @@ impl Env {
     pub fn new(fs: Arc<dyn FileSystem>, options: EnvOptions) -> Self {
         let pool = Pool::new(Arc::clone(&fs), &options);
         let registry = Registry::new(options.state_cache_len_max);
-        Self(Arc::new(Inner { fs, options, registry, pool }))
+        Self(Arc::new(Inner { fs, options, registry, pool, companions: Mutex::default() }))
     }
 
     /// The file system.
@@ -117,6 +124,14 @@ impl Env {
     /// The options.
     pub fn options(&self) -> &EnvOptions {
         &self.0.options
+    }
+
+    /// What a layer above keeps for as long as the `Env`, one of each type; made at the first call. It must not hold a
+    /// handle of the `Env`.
+    pub fn companion<T: Any + Send + Sync + Default>(&self) -> Arc<T> {
+        let mut companions = self.0.companions.lock().unwrap_or_else(PoisonError::into_inner);
+        let companion = companions.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
+        Arc::clone(companion).downcast().unwrap_or_default()
     }
 
     /// Does all background work that is due now, on this thread: commits nobody waits for, snapshots, and flag changes

@@ -128,6 +128,9 @@ impl Cursor {
         let left = body.section_len(self.section).saturating_sub(self.stored);
         // Never more than fits if every byte stays one.
         let want = usize::try_from(left).unwrap_or(usize::MAX).min(READ_LEN).min(out.len());
+        if want == 0 {
+            return Ok(0);
+        }
         let mut buffer = std::mem::take(&mut body.buffer);
         buffer.resize(want, 0);
         let read = body.read_stored(self.section.start.saturating_add(self.stored), &mut buffer);

@@ -16,7 +16,7 @@ use mailtypes::{MailboxName, UidSet};
 use super::{
     Format, Layout, MailboxDirs, Rights, Shape, mark_stale,
     trash::{clear_leftover, has_levels, move_to_trash, strip_to_trash},
-    walk::{Found, flat_names, walk},
+    walk::{Found, flat_names, walk, walk_noted},
 };
 use crate::traits::{
     Batch, BatchItem, CopySource, ListPattern, MailStorage, Mailbox, MailboxInfo, Result, StorageError, ViewAs,
@@ -55,7 +55,7 @@ fn change(format: &dyn Format, how: impl FnOnce() -> Result<()>) -> Result<()> {
 
 /// The mailboxes that match. INBOX is there always: it is made as soon as somebody opens it.
 pub(crate) fn list(format: &dyn Format, pattern: &ListPattern) -> Result<Vec<MailboxInfo>> {
-    let mut found = walk(&**format.env().fs(), format.layout())?;
+    let mut found = walk_noted(format)?;
     let inbox = MailboxName::inbox();
     match found.first_mut().filter(|first| first.name.is_inbox()) {
         Some(first) => first.selectable = true,

@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use mailtypes::MailboxName;
 
-use super::{Format, create, delete, find, follow, list, rename};
-use crate::traits::{ListPattern, MailStorage, Mailbox, MailboxInfo, Result, StorageError};
+use super::{Format, create, delete, find, follow, list, rename, status};
+use crate::traits::{ListPattern, MailStorage, Mailbox, MailboxInfo, Result, Status, StorageError};
 
 /// A storage whose mailboxes stand in a list of folders.
 pub(crate) trait Listed: fmt::Debug + Send + Sync {
@@ -28,6 +28,10 @@ impl<S: Listed> MailStorage for S {
             Err(StorageError::Deleted(name)) => Err(StorageError::NotFound(name)),
             other => Ok(Arc::new(other?)),
         }
+    }
+
+    fn status(&self, name: &MailboxName) -> Result<Status> {
+        status(self, self.format(), name)
     }
 
     fn create(&self, name: &MailboxName) -> Result<()> {

@@ -3,12 +3,17 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use mailfs::{DirEntry, FileKind, FileSystem};
 use mailtypes::MailboxName;
 
-use super::{Layout, Shape, layout::name_of};
+use super::{
+    Format, Layout, Shape,
+    layout::name_of,
+    noted::{Mark, Noted, is_at_rest},
+};
 use crate::traits::{Result, StorageError};
 
 /// Levels listed at most.
@@ -27,8 +32,18 @@ pub(crate) struct Found {
 /// All levels, sorted by name, INBOX first. Names that nobody could have made by a mailbox name (not canonical, too
 /// long) are passed over, as is what lies too deep. Reads each folder once; of Maildir++ only the root.
 pub(crate) fn walk(fs: &dyn FileSystem, layout: &Layout) -> Result<Vec<Found>> {
+    walk_with(fs, layout, None)
+}
+
+/// The same, passing over folders that look as they did when they were read last. Costs a `stat` for each of them.
+pub(crate) fn walk_noted(format: &dyn Format) -> Result<Vec<Found>> {
+    let env = format.env();
+    walk_with(&**env.fs(), format.layout(), Some(&*env.companion::<Folders>()))
+}
+
+fn walk_with(fs: &dyn FileSystem, layout: &Layout, folders: Option<&Folders>) -> Result<Vec<Found>> {
     let mut found = match layout.shape() {
-        Shape::Dbox | Shape::MaildirFs => walk_tree(fs, layout)?,
+        Shape::Dbox | Shape::MaildirFs => walk_tree(fs, layout, folders)?,
         Shape::MaildirPlusPlus => walk_flat(fs, layout)?,
     };
     if layout.shape() != Shape::Dbox {
@@ -102,18 +117,44 @@ struct Level {
     above: Vec<(u64, u64)>,
 }
 
-fn walk_tree(fs: &dyn FileSystem, layout: &Layout) -> Result<Vec<Found>> {
+/// The folders in folders without links, by path.
+type Folders = Noted<Mark, Arc<[DirEntry]>>;
+
+/// Folders in a folder that is noted.
+const FOLDERS_MAX: usize = 16;
+
+/// The folders and links in a folder.
+fn folders_in(fs: &dyn FileSystem, dir: &Path, folders: Option<&Folders>) -> Result<Arc<[DirEntry]>> {
+    let now = fs.now();
+    let noted = match folders {
+        Some(folders) => fs.metadata(dir)?.map(|there| (folders, Mark::of(&there))),
+        None => None,
+    };
+    if let Some((folders, mark)) = &noted
+        && let Some(entries) = folders.find(dir, mark)
+    {
+        return Ok(entries);
+    }
+    let mut entries = read_dir(fs, dir)?;
+    entries.retain(|entry| matches!(entry.kind, FileKind::Dir | FileKind::Symlink));
+    let entries: Arc<[DirEntry]> = entries.into();
+    // What a link leads to may change without the folder.
+    let is_plain = entries.len() <= FOLDERS_MAX && entries.iter().all(|entry| entry.kind == FileKind::Dir);
+    if let Some((folders, mark)) = noted.filter(|(_, mark)| is_plain && is_at_rest(mark.modified, now)) {
+        folders.note(dir, mark, Arc::clone(&entries));
+    }
+    Ok(entries)
+}
+
+fn walk_tree(fs: &dyn FileSystem, layout: &Layout, folders: Option<&Folders>) -> Result<Vec<Found>> {
     let root = Level { storage_name: String::new(), dir: layout.mailboxes(), depth: 0, above: Vec::new() };
     let mut found = Vec::new();
     let mut open = vec![root];
     while let Some(level) = open.pop() {
         let (mut selectable, mut has_children) = (false, false);
-        for entry in read_dir(fs, &level.dir)? {
+        for entry in folders_in(fs, &level.dir, folders)?.iter() {
             let Some(name) = entry.name.to_str() else { continue };
             let linked = entry.kind == FileKind::Symlink;
-            if !linked && entry.kind != FileKind::Dir {
-                continue;
-            }
             let dir = level.dir.join(name);
             let identity = if linked { linked_dir(fs, &dir)? } else { None };
             if linked && identity.is_none_or(|id| level.above.contains(&id)) {
@@ -246,6 +287,26 @@ mod tests {
             ("x.y", true, false),
         ];
         assert_eq!(seen(Shape::MaildirFs, dir.path()), expect(&levels));
+    }
+
+    #[test]
+    fn what_is_noted_is_as_it_is() {
+        let (dir, fs, folders) = (tempfile::tempdir().unwrap(), RealDisk::new(), Folders::default());
+        let layout = layout(Shape::Dbox, dir.path());
+        let all = |folders| walk_with(&fs, &layout, folders).unwrap();
+        make(dir.path(), &["mailboxes/a/dbox-Mails", "mailboxes/b/dbox-Mails"]);
+        assert_eq!((all(Some(&folders)), folders.count()), (all(None), 0), "not at rest yet");
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(100);
+        for level in ["", "a", "b"] {
+            let level = std::fs::File::open(dir.path().join("mailboxes").join(level)).unwrap();
+            level.set_modified(long_ago).unwrap();
+        }
+        assert_eq!((all(Some(&folders)), folders.count()), (all(None), 3));
+        make(dir.path(), &["mailboxes/a/c/dbox-Mails", "mailboxes/d/dbox-Mails"]);
+        std::fs::remove_dir(dir.path().join("mailboxes/b/dbox-Mails")).unwrap();
+        let found = all(Some(&folders));
+        assert_eq!(found, all(None));
+        assert_eq!(found.iter().filter(|found| found.selectable).count(), 3);
     }
 
     #[test]

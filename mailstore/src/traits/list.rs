@@ -12,6 +12,11 @@ pub trait MailStorage: Send + Sync + fmt::Debug {
     fn list(&self, pattern: &ListPattern) -> Result<Vec<MailboxInfo>>;
     /// Opens a mailbox. INBOX is made if it is not there yet.
     fn mailbox(&self, name: &MailboxName) -> Result<Arc<dyn Mailbox>>;
+    /// Counts of a mailbox, after looking for changes of others; as [`Mailbox::status`], but it need not be opened where
+    /// nothing changed since it was asked for last.
+    fn status(&self, name: &MailboxName) -> Result<Status> {
+        self.mailbox(name)?.status()
+    }
     /// Makes a mailbox, and the levels above it as far as they are missing (those cannot be selected).
     fn create(&self, name: &MailboxName) -> Result<()>;
     /// Deletes a mailbox with its messages. Its children stay, and the level with them (RFC 9051 §6.3.4).

@@ -4,9 +4,16 @@
 //! - One call makes no more output than it is given room for, whatever the input: what a few bytes blow up to comes in as
 //!   many calls as it needs.
 //! - Memory: inflating keeps the last 32 KB of its output (as long as there is that much) and 11 KB of tables, and at rest
-//!   between two blocks no tables; deflating keeps about 300 KB while there is something to send, and nothing at rest.
+//!   between two blocks no tables; deflating takes about 300 KB while there is something to send, and nothing at rest.
+//!   Sessions take that from a common store, and where many talk at once ([`HELD_MAX`]) none keeps it beyond a flush: what
+//!   they have given back is what the next ones use.
 //! - What was deflated and flushed ends at a byte and refers to nothing that follows, so that another compressor can go on
 //!   where one ended.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 use miniz_oxide::inflate::{
@@ -23,10 +30,16 @@ use miniz_oxide::inflate::{
 const WINDOW_LEN: usize = 32 * 1024;
 /// Most output of one call.
 const INFLATE_STEP_LEN: usize = 16 * 1024;
+/// The same of a call after one that did not need as much: a short command takes little memory.
+const INFLATE_STEP_LEN_MIN: usize = 512;
 /// Room for output that is made at once while deflating.
 const DEFLATE_ROOM: usize = 4 * 1024;
 /// What Dovecot takes too: most of what can be saved, for a moderate time.
 const LEVEL: u32 = 6;
+/// Compressors that sessions keep between two flushes, so that what they send next may refer to what they have sent.
+const HELD_MAX: usize = 16;
+/// Compressors kept for whoever needs one next.
+const SPARE_MAX: usize = 8;
 
 /// The client's stream is none of DEFLATE.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -38,6 +51,8 @@ pub(crate) struct Inflater {
     tables: Tables,
     /// The last output.
     window: Vec<u8>,
+    /// Room that the next call makes.
+    step_len: usize,
 }
 
 enum Tables {
@@ -61,7 +76,11 @@ pub(crate) struct Inflated {
 
 impl Inflater {
     pub(crate) fn new() -> Self {
-        Self { tables: Tables::Resting(BlockBoundaryState::default()), window: Vec::new() }
+        Self {
+            tables: Tables::Resting(BlockBoundaryState::default()),
+            window: Vec::new(),
+            step_len: INFLATE_STEP_LEN_MIN,
+        }
     }
 
     /// Inflates into `out`, at most `room` bytes and 16 KB. Uses all input unless it fills that.
@@ -73,7 +92,7 @@ impl Inflater {
             Tables::Resting(state) => Box::new(DecompressorOxide::from_block_boundary_state(&state)),
         };
         let begin = self.window.len();
-        self.window.resize(begin + room.min(INFLATE_STEP_LEN), 0);
+        self.window.resize(begin + room.min(self.step_len), 0);
         let (mut consumed, mut made) = (0, 0);
         let (resting, ended) = loop {
             let rest = input.get(consumed..).unwrap_or_default();
@@ -90,6 +109,7 @@ impl Inflater {
         };
         self.tables = resting.map_or(Tables::Active(tables), Tables::Resting);
         let filled = begin + made == self.window.len();
+        self.step_len = if filled { (self.step_len * 4).min(INFLATE_STEP_LEN) } else { INFLATE_STEP_LEN_MIN };
         self.window.truncate(begin + made);
         out.extend_from_slice(self.window.get(begin..).unwrap_or_default());
         self.window.drain(..self.window.len().saturating_sub(WINDOW_LEN));
@@ -102,35 +122,84 @@ impl Inflater {
     }
 }
 
+/// The compressors of all sessions.
+static COMPRESSORS: Compressors = Compressors { held: AtomicUsize::new(0), spare: Mutex::new(Vec::new()) };
+
+struct Compressors {
+    held: AtomicUsize,
+    spare: Mutex<Vec<Compress>>,
+}
+
+/// One of them, given back when it is dropped.
+struct Held(Option<Compress>);
+
+impl Compressors {
+    fn spare(&self) -> MutexGuard<'_, Vec<Compress>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > HELD_MAX
+    }
+}
+
+impl Held {
+    fn take() -> Self {
+        COMPRESSORS.held.fetch_add(1, Ordering::Relaxed);
+        let spare = COMPRESSORS.spare().pop();
+        Self(Some(spare.unwrap_or_else(|| Compress::new(Compression::new(LEVEL), false))))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        COMPRESSORS.held.fetch_sub(1, Ordering::Relaxed);
+        if let Some(mut compress) = self.0.take() {
+            compress.reset();
+            let mut spare = COMPRESSORS.spare();
+            if spare.len() < SPARE_MAX {
+                spare.push(compress);
+            }
+        }
+    }
+}
+
 /// Deflates.
 #[derive(Default)]
 pub(crate) struct Deflater {
-    compress: Option<Compress>,
+    held: Option<Held>,
 }
 
 impl Deflater {
     /// Deflates all of `input` and appends it to `out`; with `flush`, so that the other end can inflate all of it.
     pub(crate) fn deflate(&mut self, input: &[u8], out: &mut Vec<u8>, flush: bool) {
-        let compress = self.compress.get_or_insert_with(|| Compress::new(Compression::new(LEVEL), false));
-        let mode = if flush { FlushCompress::Sync } else { FlushCompress::None };
-        let mut rest = input;
-        loop {
-            out.reserve(DEFLATE_ROOM);
-            let before = compress.total_in();
-            let status = compress.compress_vec(rest, out, mode);
-            let used = usize::try_from(compress.total_in() - before).unwrap_or(usize::MAX);
-            rest = rest.get(used..).unwrap_or_default();
-            // Room that is left says that nothing waits for room.
-            let is_done = rest.is_empty() && out.len() < out.capacity();
-            if is_done || !matches!(status, Ok(Status::Ok)) {
-                return;
-            }
+        let Some(compress) = &mut self.held.get_or_insert_with(Held::take).0 else { return };
+        deflate(compress, input, out, flush);
+        if flush && COMPRESSORS.is_crowded() {
+            self.held = None;
         }
     }
 
     /// Gives everything back. Only after a flush: what comes next begins anew.
     pub(crate) fn shrink(&mut self) {
-        self.compress = None;
+        self.held = None;
+    }
+}
+
+fn deflate(compress: &mut Compress, input: &[u8], out: &mut Vec<u8>, flush: bool) {
+    let mode = if flush { FlushCompress::Sync } else { FlushCompress::None };
+    let mut rest = input;
+    loop {
+        out.reserve(DEFLATE_ROOM);
+        let before = compress.total_in();
+        let status = compress.compress_vec(rest, out, mode);
+        let used = usize::try_from(compress.total_in() - before).unwrap_or(usize::MAX);
+        rest = rest.get(used..).unwrap_or_default();
+        // Room that is left says that nothing waits for room.
+        let is_done = rest.is_empty() && out.len() < out.capacity();
+        if is_done || !matches!(status, Ok(Status::Ok)) {
+            return;
+        }
     }
 }
 
@@ -227,6 +296,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// However many sessions talk at once, few compressors are kept, and every stream is whole.
+    #[test]
+    fn compressors_go_round() {
+        let mut sessions: Vec<_> = (0..100).map(|_| (Deflater::default(), Vec::new())).collect();
+        for round in 0..3u32 {
+            for (number, (deflater, stream)) in (0u32..).zip(&mut sessions) {
+                deflater.deflate(&text(round * 100 + number, 500), stream, true);
+            }
+        }
+        assert!(sessions.iter().filter(|(deflater, _)| deflater.held.is_some()).count() <= HELD_MAX);
+        for (number, (_, stream)) in (0u32..).zip(&sessions) {
+            let whole: Vec<u8> = (0..3u32).flat_map(|round| text(round * 100 + number, 500)).collect();
+            assert!(inflated_by_zlib(stream) == whole);
+        }
+        drop(sessions);
+        assert!(COMPRESSORS.spare().len() <= SPARE_MAX);
     }
 
     /// A thousandfold: it comes in steps, and the memory for it stays small.

@@ -29,6 +29,7 @@ mod expunge;
 mod features;
 mod fetch;
 mod idle;
+mod known;
 mod list;
 mod login;
 mod mailboxes;

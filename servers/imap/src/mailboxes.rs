@@ -120,9 +120,13 @@ pub(crate) fn status_line(
     items: &[StatusItem],
     recent: Option<u32>,
 ) -> StorageResult<Vec<u8>> {
-    let mailbox = storage.mailbox(name)?;
-    let status = mailbox.status()?;
-    let size = if items.contains(&StatusItem::Size) { mailbox.size()? } else { 0 };
+    let status = storage.status(name)?;
+    let needs_mailbox = items.contains(&StatusItem::Size) || items.contains(&StatusItem::MailboxId);
+    let mailbox = if needs_mailbox { Some(storage.mailbox(name)?) } else { None };
+    let size = match &mailbox {
+        Some(mailbox) if items.contains(&StatusItem::Size) => mailbox.size()?,
+        _ => 0,
+    };
     let wanted = StatusItem::ALL.into_iter().filter(|item| items.contains(item));
     let values = wanted.filter_map(|item| {
         let number = match item {
@@ -134,7 +138,7 @@ pub(crate) fn status_line(
             StatusItem::Deleted => status.deleted.into(),
             StatusItem::Size => size,
             StatusItem::HighestModSeq => status.highest_modseq.value(),
-            StatusItem::MailboxId => return Some((item, StatusValue::Id(mailbox.guid()))),
+            StatusItem::MailboxId => return Some((item, StatusValue::Id(mailbox.as_ref()?.guid()))),
             _ => return None,
         };
         Some((item, StatusValue::Number(number)))

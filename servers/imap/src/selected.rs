@@ -3,7 +3,7 @@
 //! Order in which changes are told: EXPUNGE or VANISHED, then EXISTS and RECENT, then FLAGS, then FETCH with flags. Only then may
 //! the view be synced again, for the numbers in each line hold for the view that they were made for.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use culver_runtime::{Counted, METRICS};
 use imap_proto::write::{self, Code, FetchWriter, Status, Vanished};
@@ -13,7 +13,7 @@ use mailstore::{
 };
 use mailtypes::{Flags, Keyword, SeqNum, Uid, UidSet};
 
-use crate::features::Features;
+use crate::{features::Features, known::KnownFlags};
 
 /// A selected mailbox.
 pub(crate) struct Selected {
@@ -26,7 +26,7 @@ pub(crate) struct Selected {
     recent: u32,
     untold: Untold,
     /// Flags that the client knows already, or does not want to hear: those it set itself.
-    known: BTreeMap<Uid, FlagsDigest>,
+    known: KnownFlags,
     /// A sync held expunges back, perhaps.
     holds: bool,
     /// Messages to be told of at the next sync even if nothing changed.
@@ -91,7 +91,7 @@ impl Selected {
             exists,
             recent,
             untold: Untold::default(),
-            known: BTreeMap::new(),
+            known: KnownFlags::default(),
             holds: false,
             owed: UidSet::new(),
             saved_result: UidSet::new(),
@@ -257,7 +257,7 @@ impl Selected {
             self.untold.flags_at = self.view.scan(&self.untold.flags, at, &Columns::flags(), budget, &mut rows)?;
             for row in rows.rows.iter().filter(|row| !row.expunged) {
                 let keywords = rows.keywords(row);
-                let is_known = self.known.remove(&row.uid) == Some(FlagsDigest::of(row.flags, keywords));
+                let is_known = self.known.get(row.uid) == Some(FlagsDigest::of(row.flags, keywords));
                 if !is_known || telling.with_mod_seq {
                     tell_row(row, (!is_known).then_some(keywords), telling, out);
                 }
@@ -278,7 +278,7 @@ impl Selected {
 
     /// The client does not know the flags of these messages after all.
     pub(crate) fn client_knows_not(&mut self, uids: &UidSet) {
-        self.known.retain(|&uid, _| !uids.contains(uid));
+        self.known.forget(uids);
     }
 
     /// The next sync tells of these messages, whether they changed or not.

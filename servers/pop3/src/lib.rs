@@ -78,6 +78,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod authorization;
 mod command;
 mod context;

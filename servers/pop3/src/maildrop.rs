@@ -3,7 +3,8 @@
 //! Invariants:
 //! - Message numbers never change: the view is never synced.
 //! - Nothing is changed in the store before [`Maildrop::changes`] is committed.
-//! - A message costs 8 bytes and two bits, and what its unique id costs beyond its UID.
+//! - A message costs 8 bytes and two bits, and what its unique id costs beyond its UID; a session costs what is read
+//!   ahead.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use mailstore::{
 };
 use mailtypes::{Flag, Flags, Keyword, MailboxName, Uid, UidSet, UidValidity};
 
-use crate::{DeleteType, Options, marks::Marks, reply::Refusal};
+use crate::{DeleteType, ahead::Ahead, Options, marks::Marks, reply::Refusal};
 
 /// INBOX as it was at login.
 pub(crate) struct Maildrop {
@@ -29,6 +30,8 @@ pub(crate) struct Maildrop {
     seen: Marks,
     /// The highest index shown or deleted, plus one (LAST of RFC 1460).
     last: usize,
+    /// What is likely to be asked for next.
+    pub(crate) ahead: Ahead,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +68,7 @@ impl Opening {
             deleted_size: 0,
             seen: Marks::default(),
             last: 0,
+            ahead: Ahead::default(),
         };
         let hidden = match &options.delete {
             DeleteType::Expunge => None,

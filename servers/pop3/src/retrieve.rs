@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How long a step goes on.
-const STEP_TIME: Duration = Duration::from_millis(10);
+pub(crate) const STEP_TIME: Duration = Duration::from_millis(10);
 /// Bytes of a message read at once.
 const PIECE_LEN: usize = 32 * 1024;
 

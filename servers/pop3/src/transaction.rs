@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::{
+    ahead::Ahead,
     command::{self, Command},
     end::End,
     ids::{Ids, ReadingIds},
@@ -185,6 +186,18 @@ impl Session {
     /// RETR, or TOP with so many lines of the body.
     async fn retrieve(&mut self, index: usize, lines: Option<u64>) -> Result<(), End> {
         let len_max = self.ctx.limits.output_step_len;
+        if lines.is_none()
+            && let Some(answer) = self.transaction()?.maildrop.ahead.take(index)
+        {
+            self.transaction()?.maildrop.mark_shown(index);
+            self.bad_commands = 0;
+            self.counts.retrieved += 1;
+            self.lines.output.extend_from_slice(&answer);
+            if self.lines.output.len() >= len_max {
+                self.lines.flush().await.map_err(End::Midway)?;
+            }
+            return Ok(());
+        }
         let first = self.on_maildrop(move |maildrop, out| {
             let mut retrieval = match Retrieval::begin(maildrop, index, lines, out) {
                 Begun::Shown(retrieval) => retrieval,
@@ -194,6 +207,9 @@ impl Session {
                 maildrop.mark_shown(index);
             }
             let outcome = retrieval.step(out, len_max);
+            if lines.is_none() && matches!(outcome, Ok(true)) {
+                Ahead::shown(maildrop, index);
+            }
             Ok((retrieval, outcome))
         });
         let (mut retrieval, mut outcome) = match first.await? {

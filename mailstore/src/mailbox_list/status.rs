@@ -1,0 +1,160 @@
+//! STATUS of mailboxes that nobody has changed since it was asked for last, without opening them.
+//!
+//! What a mailbox's index says is told by its log, which only grows: as long as it is the same file and as long, and the
+//! folders that anybody may put files into (Maildir's) have the times that they had, the answer is the one that was noted.
+//! Dovecot does the same with its list index (`docs/formats/list.md`, "index sync" and "maildir"); its values are not used,
+//! for its times count whole seconds.
+//!
+//! # Invariants
+//!
+//! 1. An answer is noted only if log and folders looked the same before and after it was found, the index was read to the
+//!    end of that log, and the folders had been at rest for long enough that a later change gives them another time.
+//! 2. What is noted is bounded; without it everything is as right, and slower.
+
+use std::time::SystemTime;
+
+use mailfs::FileSystem;
+use mailtypes::MailboxName;
+
+use super::{
+    Format, MailboxDirs, Shape,
+    noted::{Mark, Noted, is_at_rest},
+};
+use crate::{
+    indexed::{PREFIX, indexed_of},
+    traits::{MailStorage, Result, Status},
+};
+
+/// What tells that a mailbox is as it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Stamp {
+    log: Mark,
+    /// `new` and `cur`, where there are such.
+    folders: Option<[Mark; 2]>,
+}
+
+impl Stamp {
+    /// `None` for what is no mailbox, or none yet.
+    fn look(fs: &dyn FileSystem, shape: Shape, dirs: &MailboxDirs) -> Result<Option<Self>> {
+        let Some(log) = fs.metadata(&dirs.index.join(format!("{PREFIX}.log")))? else { return Ok(None) };
+        let folders = match shape {
+            Shape::Dbox => None,
+            Shape::MaildirPlusPlus | Shape::MaildirFs => {
+                let mark = |name: &str| fs.metadata(&dirs.mail.join(name)).map(|there| there.map(|m| Mark::of(&m)));
+                let (Some(new), Some(cur)) = (mark("new")?, mark("cur")?) else { return Ok(None) };
+                Some([new, cur])
+            }
+        };
+        Ok(Some(Self { log: Mark::of(&log), folders }))
+    }
+
+    fn is_at_rest(&self, now: SystemTime) -> bool {
+        self.folders.iter().flatten().all(|folder| is_at_rest(folder.modified, now))
+    }
+}
+
+/// What was found last, by the folder of the index.
+type Statuses = Noted<Stamp, Status>;
+
+/// See [`MailStorage::status`].
+pub(crate) fn status(storage: &dyn MailStorage, format: &dyn Format, name: &MailboxName) -> Result<Status> {
+    let (fs, layout) = (&**format.env().fs(), format.layout());
+    let noted = format.env().companion::<Statuses>();
+    let dirs = layout.dirs(name)?;
+    let checked = fs.now();
+    let before = Stamp::look(fs, layout.shape(), &dirs)?;
+    if let Some(stamp) = &before
+        && let Some(status) = noted.find(&dirs.index, stamp)
+    {
+        return Ok(status);
+    }
+    let mailbox = storage.mailbox(name)?;
+    let end = indexed_of(&*mailbox).and_then(|indexed| indexed.index.log_position());
+    let status = mailbox.status()?;
+    if let (Some(stamp), Some(end)) = (before.filter(|stamp| stamp.is_at_rest(checked)), end)
+        && u64::from(end.offset) == stamp.log.len
+        && indexed_of(&*mailbox).and_then(|indexed| indexed.index.log_position()) == Some(end)
+        && Stamp::look(fs, layout.shape(), &dirs)? == Some(stamp)
+    {
+        noted.note(&dirs.index, stamp, status);
+    }
+    Ok(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, path::Path, sync::Arc, time::Duration};
+
+    use mailfs::RealDisk;
+    use mailindex::engine::{Env, EnvOptions};
+    use mailtypes::Flag;
+
+    use super::*;
+    use crate::{
+        maildir::MaildirLayout,
+        store::{Append, Format as StoreFormat, Store, StoreOptions},
+    };
+
+    fn env() -> Env {
+        Env::new(Arc::new(RealDisk::new()), EnvOptions::default())
+    }
+
+    fn store(env: &Env, root: &Path, format: StoreFormat) -> Store {
+        let options = StoreOptions { format: Some(format), ..StoreOptions::default() };
+        Store::create_in(env, root, &options).unwrap()
+    }
+
+    fn name() -> MailboxName {
+        MailboxName::new("box").unwrap()
+    }
+
+    fn noted_count(env: &Env) -> usize {
+        env.companion::<Statuses>().count()
+    }
+
+    fn append(store: &Store) {
+        let mail = Append::new(b"Subject: x\r\n\r\nx\r\n").flag(Flag::Seen);
+        store.mailbox("box").unwrap().append(mail).unwrap();
+    }
+
+    fn messages(store: &Store) -> (u32, u32) {
+        let status = store.storage().status(&name()).unwrap();
+        assert_eq!(status, store.storage().mailbox(&name()).unwrap().status().unwrap());
+        (status.messages, status.unseen)
+    }
+
+    #[test]
+    fn what_others_change_in_the_log_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, theirs) = (env(), env());
+        let [ours_store, other] = [&ours, &theirs].map(|env| store(env, dir.path(), StoreFormat::Sdbox));
+        ours_store.create_mailbox("box").unwrap();
+        assert_eq!((messages(&ours_store), noted_count(&ours)), ((0, 0), 1));
+        append(&other);
+        assert_eq!(messages(&ours_store), (1, 0));
+        append(&ours_store);
+        assert_eq!((messages(&ours_store), messages(&other)), ((2, 0), (2, 0)));
+        // Another mailbox of the name.
+        other.delete_mailbox("box").unwrap();
+        ours_store.storage().status(&name()).unwrap_err();
+        other.create_mailbox("box").unwrap();
+        assert_eq!(messages(&ours_store), (0, 0));
+    }
+
+    #[test]
+    fn files_that_somebody_adds_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let env = env();
+        let store = store(&env, dir.path(), StoreFormat::Maildir(MaildirLayout::PlusPlus));
+        store.create_mailbox("box").unwrap();
+        append(&store);
+        assert_eq!((messages(&store), noted_count(&env)), ((1, 0), 0), "not at rest yet");
+        let long_ago = SystemTime::now() - Duration::from_secs(100);
+        for folder in ["new", "cur"] {
+            File::open(dir.path().join(".box").join(folder)).unwrap().set_modified(long_ago).unwrap();
+        }
+        assert_eq!((messages(&store), noted_count(&env)), ((1, 0), 1));
+        std::fs::write(dir.path().join(".box/new/1.a.b"), "Subject: y\n\ny\n").unwrap();
+        assert_eq!(messages(&store), (2, 1));
+    }
+}
