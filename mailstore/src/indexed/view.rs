@@ -183,6 +183,10 @@ impl View for IndexedView {
         }
     }
 
+    fn holds_expunged(&self) -> bool {
+        !self.ghosts.is_empty()
+    }
+
     fn freshness(&self) -> Freshness {
         self.mailbox.freshness(&self.state)
     }

@@ -202,6 +202,10 @@ impl View for MemoryView {
         uids(self.shown.iter())
     }
 
+    fn holds_expunged(&self) -> bool {
+        !Arc::ptr_eq(&self.shown, &self.snapshot.mails)
+    }
+
     fn freshness(&self) -> Freshness {
         let same = self.state.visible() == self.snapshot.highest_modseq.value() && self.state.check(&self.name).is_ok();
         if same { Freshness::Same } else { Freshness::Changed }
@@ -210,8 +214,7 @@ impl View for MemoryView {
     fn sync(&mut self, expunges: Expunges) -> Result<Changes> {
         self.state.check(&self.name)?;
         let look = self.state.look(self.takes_recent);
-        let holds_nothing = Arc::ptr_eq(&self.shown, &self.snapshot.mails);
-        if holds_nothing && look.snapshot.highest_modseq == self.snapshot.highest_modseq {
+        if !self.holds_expunged() && look.snapshot.highest_modseq == self.snapshot.highest_modseq {
             return Ok(Changes::default());
         }
         let (shown, changes) = self.merge(&look.snapshot, expunges);

@@ -38,6 +38,10 @@ pub trait View: Send {
         Ok(unshown(self.uid_next(), &self.uids(), among))
     }
 
+    /// Whether it shows messages that are gone: a sync held their expunges back ([`Expunges::Hold`]).
+    fn holds_expunged(&self) -> bool {
+        false
+    }
     /// Whether anything changed since the last sync, as far as can be told without a system call.
     fn freshness(&self) -> Freshness;
     /// Looks for changes and moves the view on.

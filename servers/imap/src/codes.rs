@@ -3,6 +3,9 @@
 use imap_proto::write::Code;
 use mailstore::StorageError;
 
+/// What a client is told that names messages which are gone and still have their numbers.
+pub(crate) const EXPUNGED: &str = "Some of the requested messages no longer exist.";
+
 /// What a command wanted with the mailbox that it named.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Target {

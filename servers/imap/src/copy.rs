@@ -7,10 +7,10 @@ use imap_proto::{
     write::{self, Code, Status},
 };
 use mailstore::{Batch, Committed, Mailbox as StoredMailbox, Result as StorageResult, StorageError};
-use mailtypes::{Uid, UidSet, UidValidity};
+use mailtypes::{MailboxName, Uid, UidSet, UidValidity};
 
 use crate::{
-    codes::Target,
+    codes::{EXPUNGED, Target},
     end::End,
     expunge::READ_ONLY,
     session::{Session, committed, in_flight},
@@ -40,20 +40,45 @@ impl CopyUid {
     }
 }
 
+/// How the copying went.
+enum Outcome {
+    /// All that was named was copied; or what is left of it, where that is enough. `None`: nothing was.
+    Copied(Option<CopyUid>),
+    /// Some of what was named is gone, and nothing was copied.
+    Expunged,
+    Failed(StorageError),
+    /// The command was answered already.
+    Answered,
+}
+
+/// What is done with messages that somebody has expunged and that still have their numbers here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Gone {
+    /// The command fails, and does nothing (RFC 2180 §4.4.1).
+    Refuse,
+    /// The others are copied.
+    PassOver,
+}
+
 impl Session {
     pub(crate) async fn copy(&mut self, tag: &Tag, uid: bool, set: &MessageSet, to: &Mailbox) -> Result<(), End> {
-        let copied = match self.copy_messages(tag, uid, set, to).await? {
-            Some(Ok(copied)) => copied,
-            Some(Err(error)) => return self.storage_error(tag, "COPY", &error, Target::Destination),
-            None => return Ok(()),
-        };
-        let code = copied.as_ref().map(CopyUid::code);
-        self.finish_with(tag, Sync { with_uid: uid, ..Sync::ALL }, code, "Copy completed.").await
+        let sync = Sync { with_uid: uid, ..Sync::ALL };
+        match self.copy_messages(tag, uid, set, to, Gone::Refuse).await? {
+            Outcome::Copied(copied) => {
+                let code = copied.as_ref().map(CopyUid::code);
+                self.finish_with(tag, sync, code, "Copy completed.").await
+            }
+            Outcome::Expunged => self.refuse_expunged(tag, sync).await,
+            Outcome::Failed(error) => self.storage_error(tag, "COPY", &error, Target::Destination),
+            Outcome::Answered => Ok(()),
+        }
     }
 
     /// MOVE: the copies are durable before the originals go, so that a crash between the two leaves both. Of several
     /// sessions that move a message at once, the one whose expunge of the original counts keeps its copy; the others
     /// take theirs back. So there is one in the end, as if they had moved it one after the other.
+    ///
+    /// UID MOVE passes over what is gone (RFC 3501 §6.4.8), MOVE fails as COPY does.
     pub(crate) async fn move_messages(
         &mut self,
         tag: &Tag,
@@ -64,29 +89,45 @@ impl Session {
         if self.here(|selected, _| selected.read_only)? {
             return self.no(tag, Some(Code::ReadOnly), READ_ONLY);
         }
-        let copied = match self.copy_messages(tag, uid, set, to).await? {
-            Some(Ok(copied)) => copied,
-            Some(Err(error)) => return self.storage_error(tag, "MOVE", &error, Target::Destination),
-            None => return Ok(()),
+        let sync = Sync { with_uid: uid, ..Sync::ALL };
+        let gone = if uid { Gone::PassOver } else { Gone::Refuse };
+        let copied = match self.copy_messages(tag, uid, set, to, gone).await? {
+            Outcome::Copied(Some(copied)) => copied,
+            Outcome::Copied(None) => return self.finish(tag, sync, "Move completed.").await,
+            Outcome::Expunged => return self.refuse_expunged(tag, sync).await,
+            Outcome::Failed(error) => return self.storage_error(tag, "MOVE", &error, Target::Destination),
+            Outcome::Answered => return Ok(()),
         };
-        let mut moved = 0;
-        if let Some(copied) = copied {
-            let originals = copied.source.clone();
-            let expunged = match self.expunge_from(None, originals).await? {
-                Ok(committed) => committed.expunged,
-                Err(error) => return self.storage_error(tag, "MOVE", &error, Target::Other),
-            };
-            moved = expunged.count();
-            let copied = match self.take_back(copied, &expunged).await? {
-                Ok(copied) => copied,
-                Err(error) => return self.storage_error(tag, "MOVE", &error, Target::Other),
-            };
-            if let Some(copied) = copied {
-                // RFC 6851 §4.3: before the first EXPUNGE.
-                write::untagged_status(&mut self.wire.output, Status::Ok, Some(copied.code()), "Moved UIDs.");
+        let expunged = match self.expunge_originals(copied.source.clone()).await? {
+            Ok(committed) => committed.expunged,
+            Err(error) => return self.storage_error(tag, "MOVE", &error, Target::Other),
+        };
+        match self.take_back(copied, &expunged).await? {
+            // RFC 6851 §4.3: before the first EXPUNGE.
+            Ok(Some(moved)) => {
+                write::untagged_status(&mut self.wire.output, Status::Ok, Some(moved.code()), "Moved UIDs.");
             }
+            // Others were faster with all of them.
+            Ok(None) if gone == Gone::Refuse => return self.refuse_expunged(tag, sync).await,
+            Ok(None) => {}
+            Err(error) => return self.storage_error(tag, "MOVE", &error, Target::Other),
         }
-        self.finish_expunge(tag, Sync { with_uid: uid, ..Sync::ALL }, moved, "Move completed.").await
+        self.finish_expunge(tag, sync, expunged.count(), "Move completed.").await
+    }
+
+    /// Expunges what was copied.
+    async fn expunge_originals(&mut self, uids: UidSet) -> Result<StorageResult<Committed>, End> {
+        match self.expunge_from(None, uids.clone()).await? {
+            Err(error) if self.has_followed(&error).await? => self.expunge_from(None, uids).await,
+            other => Ok(other),
+        }
+    }
+
+    /// Tells what is gone, then that this is why nothing was copied.
+    async fn refuse_expunged(&mut self, tag: &Tag, sync: Sync) -> Result<(), End> {
+        let highest = self.sync(sync).await?;
+        self.tell_highest(highest);
+        self.no(tag, Some(Code::ExpungeIssued), EXPUNGED)
     }
 
     /// Expunges messages of a mailbox, or of the selected one.
@@ -118,22 +159,45 @@ impl Session {
         Ok(Ok(CopyUid::new(copied.mailbox, copied.uid_validity, kept)))
     }
 
-    /// Copies. `None` if the command was answered already.
     async fn copy_messages(
         &mut self,
         tag: &Tag,
         uid: bool,
         set: &MessageSet,
         to: &Mailbox,
-    ) -> Result<Option<StorageResult<Option<CopyUid>>>, End> {
+        gone: Gone,
+    ) -> Result<Outcome, End> {
         let Some(uids) = self.here(|selected, _| uids_of(selected, uid, set))? else {
-            return self.bad(tag, BAD_SEQUENCE).map(|()| None);
+            self.bad(tag, BAD_SEQUENCE)?;
+            return Ok(Outcome::Answered);
         };
         if uids.is_empty() {
             // Whether the other mailbox is there does not matter then.
-            return Ok(Some(Ok(None)));
+            return Ok(Outcome::Copied(None));
         }
-        let Some(to) = self.name_of(tag, to)? else { return Ok(None) };
+        let Some(to) = self.name_of(tag, to)? else { return Ok(Outcome::Answered) };
+        let copied = match self.commit_copy(uids.clone(), to.clone()).await? {
+            Err(error) if self.has_followed(&error).await? => self.commit_copy(uids.clone(), to).await?,
+            other => other,
+        };
+        let copied = match copied {
+            Ok(copied) => copied,
+            Err(error) => return Ok(Outcome::Failed(error)),
+        };
+        let count = copied.as_ref().map_or(0, |copied| copied.source.count());
+        if gone == Gone::Refuse && count < uids.count() {
+            if let Some(copied) = copied
+                && let Err(error) = self.take_back(copied, &UidSet::new()).await?
+            {
+                return Ok(Outcome::Failed(error));
+            }
+            return Ok(Outcome::Expunged);
+        }
+        self.counts.copied += count;
+        Ok(Outcome::Copied(copied))
+    }
+
+    async fn commit_copy(&mut self, uids: UidSet, to: MailboxName) -> Result<StorageResult<Option<CopyUid>>, End> {
         let (_, storage) = self.account()?;
         let submitted = self.on_selected(move |selected, _| -> Result<_, StorageError> {
             let destination = storage.mailbox(&to)?;
@@ -145,9 +209,6 @@ impl Session {
             Ok((destination, commit)) => committed(commit).await.map(|committed| (destination, committed)),
             Err(error) => Err(error),
         };
-        Ok(Some(outcome.map(|(destination, committed)| {
-            self.counts.copied += committed.copied.len() as u64;
-            CopyUid::new(destination, committed.uid_validity, committed.copied)
-        })))
+        Ok(outcome.map(|(destination, committed)| CopyUid::new(destination, committed.uid_validity, committed.copied)))
     }
 }

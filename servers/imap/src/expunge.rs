@@ -28,6 +28,13 @@ impl Session {
 
     /// Expunges the messages with `\Deleted`, or those of them that a UID set names. Says how many.
     pub(crate) async fn expunge_deleted(&mut self, within: Option<MessageSet>) -> Result<StorageResult<u64>, End> {
+        match self.try_expunge_deleted(within.clone()).await? {
+            Err(error) if self.has_followed(&error).await? => self.try_expunge_deleted(within).await,
+            other => Ok(other),
+        }
+    }
+
+    async fn try_expunge_deleted(&mut self, within: Option<MessageSet>) -> Result<StorageResult<u64>, End> {
         let submitted = self.on_selected(move |selected, _| -> StorageResult<_> {
             // What others have deleted or expunged by now counts.
             selected.sync(Expunges::Hold)?;

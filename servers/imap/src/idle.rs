@@ -63,7 +63,7 @@ impl Session {
 
     async fn wait_for_done(&mut self, tag: &Tag, changed: &Notify) -> Result<(), End> {
         let deadline = Instant::now() + self.ctx.limits.idle_timeout;
-        self.sync(Sync::ALL).await?;
+        self.sync_idle().await?;
         loop {
             match self.decode(&mut Vec::new()) {
                 Some(Incoming::IdleDone) => return self.finish(tag, Sync::ALL, "Idle completed.").await,
@@ -87,12 +87,18 @@ impl Session {
                     write::untagged_status(&mut self.wire.output, Status::Ok, None, "Still here");
                 }
                 Woken::Changed => {
-                    self.sync(Sync::ALL).await?;
+                    self.sync_idle().await?;
                     self.wire.flush().await?;
                     // Wakes that come meanwhile are kept, as one.
                     sleep_until(now + LOOK_INTERVAL).await;
                 }
             }
         }
+    }
+
+    async fn sync_idle(&mut self) -> Result<(), End> {
+        let highest = self.sync(Sync::ALL).await?;
+        self.tell_highest(highest);
+        Ok(())
     }
 }

@@ -28,6 +28,7 @@ mod end;
 mod expunge;
 mod features;
 mod fetch;
+mod highest;
 mod idle;
 mod known;
 mod list;

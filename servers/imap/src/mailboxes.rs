@@ -52,10 +52,14 @@ impl Session {
 
     pub(crate) async fn delete(&mut self, tag: &Tag, mailbox: &Mailbox) -> Result<(), End> {
         let Some(name) = self.name_of(tag, mailbox)? else { return Ok(()) };
-        if self.state.selected().is_some_and(|selected| *selected.mailbox.name() == name) {
+        let is_selected = self.state.selected().is_some_and(|selected| *selected.mailbox.name() == name);
+        if let Err(error) = self.on_storage(move |storage| storage.delete(&name)).await? {
+            return self.storage_error(tag, "DELETE", &error, Target::Other);
+        }
+        if is_selected {
             self.state.unselect();
         }
-        self.change_list(tag, "DELETE", "Delete completed.", move |storage| storage.delete(&name)).await
+        self.finish(tag, Sync::ALL, "Delete completed.").await
     }
 
     pub(crate) async fn rename(&mut self, tag: &Tag, from: &Mailbox, to: &Mailbox) -> Result<(), End> {

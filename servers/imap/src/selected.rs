@@ -11,9 +11,9 @@ use mailstore::{
     Columns, Cursor, Expunges, Freshness, MailStorage, Mailbox, Result, Row, Rows, ScanBudget, StorageError, View,
     ViewAs,
 };
-use mailtypes::{Flags, Keyword, SeqNum, Uid, UidSet};
+use mailtypes::{Flags, Keyword, ModSeq, SeqNum, Uid, UidSet};
 
-use crate::{features::Features, known::KnownFlags};
+use crate::{features::Features, highest::Highest, known::KnownFlags};
 
 /// A selected mailbox.
 pub(crate) struct Selected {
@@ -29,6 +29,7 @@ pub(crate) struct Selected {
     known: KnownFlags,
     /// A sync held expunges back, perhaps.
     holds: bool,
+    highest: Highest,
     /// Messages to be told of at the next sync even if nothing changed.
     owed: UidSet,
     /// `$` (RFC 5182), those expunged since included.
@@ -84,6 +85,7 @@ impl FlagsDigest {
 impl Selected {
     pub(crate) fn new(mailbox: Arc<dyn Mailbox>, view: Box<dyn View>, read_only: bool) -> Self {
         let (exists, recent) = (view.message_count(), view.recent_count());
+        let highest = Highest::new(view.highest_modseq());
         Self {
             mailbox,
             view,
@@ -93,6 +95,7 @@ impl Selected {
             untold: Untold::default(),
             known: KnownFlags::default(),
             holds: false,
+            highest,
             owed: UidSet::new(),
             saved_result: UidSet::new(),
             _counted: METRICS.selected_mailboxes.count(),
@@ -150,6 +153,9 @@ impl Selected {
         }
         let changes = self.view.sync(expunges)?;
         self.holds = expunges == Expunges::Hold;
+        if !self.view.holds_expunged() {
+            self.highest.complete(self.view.highest_modseq());
+        }
         let flags = changes.flags.union(&std::mem::take(&mut self.owed));
         self.untold = Untold {
             expunged: changes.expunged.into_iter(),
@@ -167,12 +173,17 @@ impl Selected {
             Err(error @ StorageError::Deleted(_)) => error,
             other => return other,
         };
+        if self.follow_renamed(storage)? { self.sync(expunges) } else { Err(error) }
+    }
+
+    /// Goes on with the same mailbox under the name that somebody else has given to it. False if it has none any more.
+    pub(crate) fn follow_renamed(&mut self, storage: &dyn MailStorage) -> Result<bool> {
         match storage.follow(&*self.mailbox)? {
             Some(mailbox) if self.view.follow(&*mailbox) => {
                 self.mailbox = mailbox;
-                self.sync(expunges)
+                Ok(true)
             }
-            _ => Err(error),
+            _ => Ok(false),
         }
     }
 
@@ -203,6 +214,7 @@ impl Selected {
             flags,
         };
         (self.mailbox, self.view, self.holds) = (mailbox, view, false);
+        self.highest.complete(self.view.highest_modseq());
         Ok(())
     }
 
@@ -234,7 +246,11 @@ impl Selected {
     fn tell_vanished(&mut self, out: &mut Vec<u8>) {
         let told = std::mem::take(&mut self.untold.expunged).len();
         self.exists = self.exists.saturating_sub(u32::try_from(told).unwrap_or(u32::MAX));
-        write_vanished(out, Vanished::Now, &std::mem::take(&mut self.untold.vanished));
+        let vanished = std::mem::take(&mut self.untold.vanished);
+        if !vanished.is_empty() {
+            self.highest.vanished();
+        }
+        write_vanished(out, Vanished::Now, &vanished);
     }
 
     fn tell_counts(&mut self, out: &mut Vec<u8>) {
@@ -260,10 +276,28 @@ impl Selected {
                 let is_known = self.known.get(row.uid) == Some(FlagsDigest::of(row.flags, keywords));
                 if !is_known || telling.with_mod_seq {
                     tell_row(row, (!is_known).then_some(keywords), telling, out);
+                    if telling.with_mod_seq {
+                        self.highest.told(row.modseq);
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// A message's mod-sequence is told.
+    pub(crate) fn tells_mod_seq(&mut self, modseq: ModSeq) {
+        self.highest.told(modseq);
+    }
+
+    /// Up to which mod-sequence the client has been told all.
+    pub(crate) fn complete_modseq(&self) -> ModSeq {
+        self.highest.complete_modseq()
+    }
+
+    /// What HIGHESTMODSEQ is to be told of what was told since this was last asked, if any.
+    pub(crate) fn highest_to_tell(&mut self) -> Option<ModSeq> {
+        self.highest.take()
     }
 
     /// The messages that `$` names: those of the saved result that the view still shows.

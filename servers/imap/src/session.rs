@@ -307,11 +307,7 @@ impl Session {
         text: &'static str,
     ) -> Result<(), End> {
         let synced = self.sync(sync).await;
-        // What was done is acknowledged even where the selected mailbox turns out to be gone.
-        if matches!(synced, Ok(()) | Err(End::Mailbox(_))) {
-            self.ok_with(tag, code, text);
-        }
-        synced
+        self.answer_synced(tag, synced, code, text)
     }
 
     pub(crate) fn ok(&mut self, tag: &Tag, text: &'static str) {

@@ -2,7 +2,10 @@
 //! UNCHANGEDSINCE is decided under the store's lock, with the change.
 
 use imap_proto::{MessageSet, Store, StoreAction, Tag, write::Code};
-use mailstore::{Batch, Columns, Cursor, FlagAction, FlagChange, Result as StorageResult, Rows, ScanBudget, View};
+use mailstore::{
+    Batch, Columns, Committed, Cursor, Expunges, FlagAction, FlagChange, Result as StorageResult, Rows, ScanBudget,
+    View,
+};
 use mailtypes::{Flags, Keyword, ModSeq, SequenceBound, SequenceSet, Uid, UidSet};
 
 use crate::{
@@ -67,24 +70,48 @@ impl Session {
             unchanged_since,
         };
         let (silent, all) = (store.silent, change.uids.clone());
-        let submitted = self.on_selected(move |selected, _| submit(selected, change, silent)).await?;
-        let outcome = match submitted {
-            Ok(commit) => committed(commit).await,
-            Err(error) => Err(error),
+        let outcome = match self.commit_change(change.clone(), silent).await? {
+            Err(error) if self.has_followed(&error).await? => self.commit_change(change, silent).await?,
+            other => other,
         };
-        let modified = match outcome {
+        let mut modified = match outcome {
             Ok(committed) => committed.modified,
             Err(error) => return Ok(Err(error)),
         };
-        self.here(|selected, _| {
-            selected.client_knows_not(&modified);
-            if unchanged_since.is_some() {
+        if unchanged_since.is_some() {
+            let step = move |selected: &mut Selected, _: &mut Vec<u8>| {
                 // RFC 7162 §3.1.3: those that passed are told with their mod-sequences, those that failed should be.
                 selected.owe(&all);
-            }
-        })?;
+                gone(selected, &all)
+            };
+            // The change is made; what else is to be said of the mailbox, the sync finds.
+            modified = modified.union(&self.on_selected(step).await?.unwrap_or_default());
+        }
+        self.here(|selected, _| selected.client_knows_not(&modified))?;
         Ok(Ok(modified))
     }
+
+    async fn commit_change(&mut self, change: FlagChange, silent: bool) -> Result<StorageResult<Committed>, End> {
+        Ok(match self.on_selected(move |selected, _| submit(selected, change, silent)).await? {
+            Ok(commit) => committed(commit).await,
+            Err(error) => Err(error),
+        })
+    }
+}
+
+/// Those of `uids` that somebody has expunged, which the client may not know yet: a condition cannot hold for them.
+fn gone(selected: &mut Selected, uids: &UidSet) -> StorageResult<UidSet> {
+    selected.sync(Expunges::Hold)?;
+    if !selected.view.holds_expunged() {
+        return Ok(UidSet::new());
+    }
+    let (mut gone, mut rows, mut at) = (UidSet::new(), Rows::new(), Some(Cursor::START));
+    while let Some(from) = at {
+        rows.clear();
+        at = selected.view.scan(uids, from, &Columns::flags(), ScanBudget::default(), &mut rows)?;
+        gone.extend(rows.rows.iter().filter(|row| row.expunged).map(|row| row.uid));
+    }
+    Ok(gone)
 }
 
 fn submit(selected: &mut Selected, change: FlagChange, silent: bool) -> StorageResult<Commit> {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use mailstore::{Expunges, StorageError};
-use tracing::warn;
+use mailtypes::ModSeq;
+use tracing::{debug, warn};
 
 use crate::{
     end::End,
@@ -31,13 +32,20 @@ impl Sync {
 }
 
 impl Session {
-    /// Looks for changes of the selected mailbox, if there is one, and tells them, in steps.
-    pub(crate) async fn sync(&mut self, what: Sync) -> Result<(), End> {
-        let Some(selected) = self.state.selected() else { return Ok(()) };
+    /// Looks for changes of the selected mailbox, if there is one, and tells them, in steps. What it gives is to be told as
+    /// HIGHESTMODSEQ.
+    pub(crate) async fn sync(&mut self, what: Sync) -> Result<Option<ModSeq>, End> {
+        let Some(selected) = self.state.selected() else { return Ok(None) };
         if selected.is_up_to_date(what.expunges) {
             selected.forget_known();
-            return Ok(());
+        } else {
+            self.tell_changes(what).await?;
         }
+        let highest = self.state.selected().and_then(Selected::highest_to_tell);
+        Ok(highest.filter(|_| self.features.qresync))
+    }
+
+    async fn tell_changes(&mut self, what: Sync) -> Result<(), End> {
         let step_len = self.ctx.limits.output_step_len;
         let telling = Telling::new(what.with_uid, self.features);
         let (_, storage) = self.account()?;
@@ -66,5 +74,19 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// After an error of a step with the selected mailbox, whether the step is to be tried again: somebody has renamed the
+    /// mailbox, and now it is there under its new name.
+    pub(crate) async fn has_followed(&mut self, error: &StorageError) -> Result<bool, End> {
+        if !matches!(error, StorageError::Deleted(_)) {
+            return Ok(false);
+        }
+        let (_, storage) = self.account()?;
+        let followed = self.on_selected(move |selected, _| selected.follow_renamed(&*storage)).await?;
+        Ok(followed.unwrap_or_else(|error| {
+            debug!(user = %self.user_for_log(), %error, "the selected mailbox cannot be followed");
+            false
+        }))
     }
 }

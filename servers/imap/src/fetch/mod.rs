@@ -17,7 +17,7 @@ use mailstore::{Columns, Cursor, Rows, ScanBudget, StorageError};
 use mailtypes::{ModSeq, UidSet};
 
 use crate::{
-    codes::Target,
+    codes::{EXPUNGED, Target},
     end::End,
     selected::{Selected, write_vanished},
     session::{Commit, Session, committed},
@@ -70,7 +70,12 @@ impl Session {
             }
         }
         let fetched = self.fetch_all(plan, uids).await?;
-        self.sync(Sync::after_message_command(uid)).await?;
+        let highest = self.sync(Sync::after_message_command(uid)).await?;
+        let is_served = matches!(&fetched, Ok(Fetched { missing, failed: None, undecodable: None }) if uid || !missing);
+        if is_served {
+            return self.answer_synced(tag, Ok(highest), None, "Fetch completed.");
+        }
+        self.tell_highest(highest);
         match fetched {
             Ok(Fetched { failed: Some(error), .. }) | Err(error) => {
                 self.storage_error(tag, "FETCH", &error, Target::Other)
@@ -80,13 +85,7 @@ impl Session {
                 self.no(tag, code, text.unwrap_or("A part cannot be decoded."))
             }
             // RFC 2180 §4.1.2. A UID that names nothing is no error (RFC 3501 §6.4.8).
-            Ok(Fetched { missing: true, .. }) if !uid => {
-                self.no(tag, Some(Code::ExpungeIssued), "Some of the requested messages no longer exist.")
-            }
-            Ok(_) => {
-                self.ok(tag, "Fetch completed.");
-                Ok(())
-            }
+            Ok(_) => self.no(tag, Some(Code::ExpungeIssued), EXPUNGED),
         }
     }
 

@@ -13,6 +13,8 @@ pub(super) struct Plan {
     pub(super) sets_seen: bool,
     /// FLAGS is among the items.
     pub(super) has_flags: bool,
+    /// MODSEQ is among the items.
+    pub(super) has_mod_seq: bool,
     /// A message has to be opened.
     pub(super) needs_body: bool,
 }
@@ -83,6 +85,7 @@ impl Plan {
             columns: Columns::flags(),
             sets_seen: items.iter().any(FetchItem::sets_seen),
             has_flags: items.contains(&FetchItem::Flags),
+            has_mod_seq: items.contains(&FetchItem::ModSeq),
             needs_body: false,
         };
         if uid && !items.contains(&FetchItem::Uid) {

@@ -168,6 +168,9 @@ impl FetchRun {
                 }
             }
         }
+        if self.plan.has_mod_seq {
+            selected.tells_mod_seq(row.modseq);
+        }
         let mut message = Message { row, begun: false, item: 0, body, tree: None, stream: None };
         if self.sets_seen && !row.flags.contains(Flag::Seen) {
             self.seen.insert(row.uid);
