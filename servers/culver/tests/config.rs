@@ -162,6 +162,61 @@ level = "loud,,="
     assert!(served.err.contains("line_len_max") && served.err.contains("nowhere.pem"), "{}", served.err);
 }
 
+/// A file of another machine's names files that are not here; what else is wrong with it can be told nevertheless.
+#[test]
+fn files_that_are_not_here() {
+    let place = Place::new("config-elsewhere").unwrap();
+    let tls = "[tls]\ncertificate = \"/nowhere/mail.pem\"\nkey = \"/nowhere/mail.key\"\n";
+    let file = format!("{tls}[users]\npasswd_file = \"/nowhere/users\"\nfirst_user = \"\"\n");
+    let said = check(&place, &file);
+    assert!(!said.is_ok, "{}", said.out);
+    for text in [
+        "2:15: error: tls.certificate: /nowhere/mail.pem does not exist on this machine",
+        "3:7: error: tls.key: /nowhere/mail.key does not exist on this machine",
+        "users.passwd_file: /nowhere/users",
+    ] {
+        assert!(said.out.contains(text), "{text}: {}", said.out);
+    }
+    let without_files = ["config", "check", "--without-files", "culver.toml"];
+    let said = culver(place.path(), &without_files);
+    assert!(said.is_ok && said.out == "culver.toml: no errors\n", "{}{}", said.out, said.err);
+    fs::write(place.path().join("culver.toml"), format!("{file}nonsense = 1\n")).unwrap();
+    assert!(!culver(place.path(), &without_files).is_ok);
+}
+
+/// Times that a standard asks for may be shorter where somebody wants them so, and he is told.
+#[test]
+fn idle_times_below_the_standards_are_warned_of() {
+    let place = Place::new("config-idle").unwrap();
+    let imap = "warning: limits.idle_timeout: RFC 3501 §5.4 asks IMAP servers for at least 30 minutes";
+    let pop3 = "warning: limits.idle_timeout: RFC 1939 §3 asks POP3 servers for at least 10 minutes";
+    let listener = |protocol: &str| format!("[[listener]]\nprotocol = \"{protocol}\"\naddress = \"127.0.0.1:0\"\n");
+    for (listeners, time, warns) in [
+        (String::new(), "9 min", [true, true]),
+        (String::new(), "29 min", [true, false]),
+        (String::new(), "30 min", [false, false]),
+        (listener("pop3"), "29 min", [false, false]),
+        (listener("pop3"), "599 s", [false, true]),
+        (listener("imap"), "1 min", [true, false]),
+        (listener("lmtp"), "1 min", [false, false]),
+    ] {
+        let said = check(&place, &format!("[limits]\nidle_timeout = \"{time}\"\n{listeners}"));
+        assert!(said.is_ok, "{}{}", said.out, said.err);
+        assert_eq!([imap, pop3].map(|text| said.out.contains(text)), warns, "{time}: {}", said.out);
+    }
+}
+
+#[test]
+fn settings_of_imap_are_looked_at() {
+    let place = Place::new("config-imap").unwrap();
+    let file = "[imap]\nid = [\"name=Dove\", \"version\"]\nidle_notify_interval = \"0 s\"\n";
+    let said = check(&place, file);
+    assert!(!said.is_ok, "{}", said.out);
+    for text in ["2:6: error: imap.id: \"version\" is no field of ID", "3:24: error: imap.idle_notify_interval: "] {
+        assert!(said.out.contains(text), "{text}: {}", said.out);
+    }
+}
+
 #[test]
 fn what_is_no_toml_is_told_by_line() {
     let place = Place::new("config-syntax").unwrap();
@@ -216,6 +271,12 @@ fn the_example_is_right() {
     fs::write(place.path().join("culver-data/users"), "").unwrap();
     let said = check(&place, &without_files);
     assert!(said.is_ok && said.out.ends_with("no errors\n"), "{}{}", said.out, said.err);
+    // As it is, on a machine that has none of its files.
+    let path = repository().join("contrib/culver.toml");
+    let said = culver(place.path(), &["config", "check", "--without-files", path.to_str().unwrap()]);
+    assert!(said.is_ok, "{}{}", said.out, said.err);
+    let said = culver(place.path(), &["config", "check", path.to_str().unwrap()]);
+    assert!(!said.is_ok && said.out.contains("does not exist on this machine"), "{}", said.out);
     for section in ["listener", "storage", "users", "tls", "limits", "log"] {
         assert!(example.contains(&format!("[{section}]")), "the example has no [{section}]");
     }

@@ -21,11 +21,18 @@ use crate::{
 struct Append {
     mailbox: Arc<dyn Mailbox>,
     /// Messages that are whole.
-    done: Vec<BatchItem>,
+    done: Vec<Whole>,
+    /// Bytes of memory that they hold.
+    held_by_done: usize,
     /// The message whose text comes.
     now: Option<Incomplete>,
     /// What is wrong; the rest of the command is read and thrown away.
     failed: Option<Failure>,
+}
+
+struct Whole {
+    message: Saved,
+    flags: FlagList,
 }
 
 struct Incomplete {
@@ -63,7 +70,7 @@ impl Session {
             Err(_) => Err(Failure::Said(Some(Code::Cannot), "Invalid mailbox name")),
         };
         let mut append = match opened {
-            Ok(mailbox) => Append { mailbox, done: Vec::new(), now: None, failed: None },
+            Ok(mailbox) => Append { mailbox, done: Vec::new(), held_by_done: 0, now: None, failed: None },
             Err(failure) => {
                 self.skip_append().await?;
                 return self.append_failed(&tag, &failure);
@@ -87,6 +94,8 @@ impl Session {
                     if append.failed.is_some() {
                         self.decoder.reject_literal();
                     } else {
+                        let most = self.ctx.limits.output_step_len.saturating_add(self.ctx.limits.input_step_len);
+                        text.reserve_exact(usize::try_from(message.len).unwrap_or(usize::MAX).min(most));
                         append.now = Some(Incomplete { message, save: None, is_whole: false });
                         self.accept_literal();
                     }
@@ -140,24 +149,45 @@ impl Session {
             Ok((stored, mut bytes)) => {
                 match stored {
                     Stored::Incomplete(now) => append.now = Some(now),
-                    Stored::Whole(item) => append.done.push(item),
+                    Stored::Whole(whole) => self.keep(append, whole),
                 }
                 bytes.clear();
                 *text = bytes;
             }
             Err(error) => append.failed = Some(Failure::Storage(error)),
         }
+        if append.failed.is_some() {
+            append.forget_messages();
+        }
+        let held_by_now = append.now.as_ref().and_then(|now| now.save.as_ref()).map_or(0, |save| save.held_len());
+        self.held_by_command = append.held_by_done + held_by_now;
         Ok(())
+    }
+
+    /// Keeps a message that is whole until all are. Where many are kept, each holds little; where even that is too much,
+    /// none is appended.
+    fn keep(&self, append: &mut Append, mut whole: Whole) {
+        let most = self.ctx.limits.session_memory_max / 2;
+        if append.held_by_done + whole.message.0.held_len() > most / 4 {
+            whole.message.0.shrink();
+        }
+        append.held_by_done += whole.message.0.held_len() + size_of::<Whole>();
+        append.done.push(whole);
+        if append.held_by_done > most {
+            append.failed = Some(Failure::Said(Some(Code::Limit), "Too much in one APPEND."));
+        }
     }
 
     /// Writes the end of the last message and commits all of them, in one step.
     async fn commit_append(&mut self, tag: &Tag, append: Append, text: Vec<u8>) -> Result<(), End> {
-        let Append { mailbox, mut done, now, .. } = append;
+        let Append { mailbox, done, now, .. } = append;
         let submit = move |_: &dyn mailstore::MailStorage| -> StorageResult<Commit> {
-            if let Some(Stored::Whole(item)) = now.map(|now| now.store(&*mailbox, &text)).transpose()? {
-                done.push(item);
-            }
-            mailbox.submit(Batch { items: done }).map(in_flight)
+            let last = match now.map(|now| now.store(&*mailbox, &text)).transpose()? {
+                Some(Stored::Whole(whole)) => Some(whole),
+                _ => None,
+            };
+            let items = done.into_iter().chain(last).map(Whole::into_item).collect();
+            mailbox.submit(Batch { items }).map(in_flight)
         };
         let outcome = match self.on_storage(submit).await? {
             Ok(commit) => committed(commit).await,
@@ -202,7 +232,23 @@ impl Session {
 
 enum Stored {
     Incomplete(Incomplete),
-    Whole(BatchItem),
+    Whole(Whole),
+}
+
+impl Append {
+    /// Forgets all that came: none of it will be appended.
+    fn forget_messages(&mut self) {
+        self.done = Vec::new();
+        self.held_by_done = 0;
+        self.now = None;
+    }
+}
+
+impl Whole {
+    fn into_item(self) -> BatchItem {
+        let Self { message, flags: FlagList { flags, keywords } } = self;
+        BatchItem::Save { message, flags, keywords }
+    }
 }
 
 impl Incomplete {
@@ -222,8 +268,6 @@ impl Incomplete {
         if !is_whole {
             return Ok(Stored::Incomplete(Self { message, save: Some(save), is_whole }));
         }
-        let saved: Saved = save.finish()?;
-        let FlagList { flags, keywords } = message.flags;
-        Ok(Stored::Whole(BatchItem::Save { message: saved, flags, keywords }))
+        Ok(Stored::Whole(Whole { message: save.finish()?, flags: message.flags }))
     }
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use culver_runtime::{Client, Connections, Limits, Logins, Stop, StoragePool, StorageProvider, Tls};
 
-use crate::SpecialUses;
+use crate::{Options, SpecialUses};
 
 /// What a session is given besides its stream. Cheap to clone: one is made a server, and each connection gets a copy
 /// with its own addresses.
@@ -24,6 +24,8 @@ pub struct SessionContext {
     pub stop: Stop,
     /// Who is at the other end; for the log.
     pub peer: Option<SocketAddr>,
+    /// What else can be set.
+    pub options: Arc<Options>,
     /// Which mailboxes are used for what.
     pub special_uses: Arc<SpecialUses>,
     /// The same to those who check logins: what they need to know of him and of what carries him. Has `tls` where the

@@ -20,8 +20,6 @@ use crate::{
     wire::Waited,
 };
 
-/// How often a client without news is told that the connection lives; translators of addresses forget silent ones.
-const STILL_HERE_INTERVAL: Duration = Duration::from_secs(2 * 60);
 /// Between two looks at a mailbox that changes all the time.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -76,7 +74,8 @@ impl Session {
             if now >= deadline {
                 return Err(End::Inactive);
             }
-            let time = STILL_HERE_INTERVAL.min(deadline - now);
+            // A client without news is told that the connection lives: translators of addresses forget silent ones.
+            let time = self.ctx.options.idle_notify_interval.min(deadline - now);
             let woken = tokio::select! {
                 read = self.wire.read(time) => Woken::Input(read?),
                 () = changed.notified() => Woken::Changed,

@@ -8,7 +8,6 @@ use mailstore::StorageError;
 use tracing::{info, warn};
 
 use crate::{
-    capability,
     codes::{Target, code_of},
     end::End,
     session::Session,
@@ -54,8 +53,10 @@ impl Session {
         match opened.map_err(|error| End::Internal(error.to_string()))? {
             Ok(storage) => {
                 self.state = State::Authenticated(Account { user, storage, permit });
+                self.wire.forget_login_deadline();
                 self.set_limits_of_user();
-                self.ok_with(tag, Some(Code::Capability(capability::AFTER_LOGIN)), "Logged in");
+                let capabilities = self.capabilities();
+                self.ok_with(tag, Some(Code::Capability(&capabilities)), "Logged in");
                 Ok(())
             }
             Err(error) => self.no_storage(tag, &user, &error),

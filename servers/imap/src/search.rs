@@ -1,5 +1,7 @@
 //! SEARCH and UID SEARCH (RFC 3501 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5), by the store's own search, in steps.
 
+use std::time::Instant;
+
 use imap_proto::{
     Search as SearchCommand, SearchReturn, Tag,
     write::{self, EsearchResult},
@@ -10,7 +12,9 @@ use mailstore::{
 };
 use mailtypes::{ModSeq, SearchKey, SequenceBound, SequenceSet, Uid, UidSet};
 
-use crate::{codes::Target, end::End, selected::Selected, session::Session, store::seqs_of, sync::Sync};
+use crate::{
+    codes::Target, course::Course, end::End, selected::Selected, session::Session, store::seqs_of, sync::Sync,
+};
 
 /// What a search found.
 pub(crate) struct Found {
@@ -60,6 +64,7 @@ impl Session {
 
     /// Finds messages, in steps.
     pub(crate) async fn find(&mut self, key: SearchKey) -> Result<StorageResult<Found>, End> {
+        let mut course = Course::new(&key, &self.ctx.limits);
         let search = self.here(|selected, _| {
             let key = with_saved_result(key, selected);
             Search::new(key, &*selected.view)
@@ -70,11 +75,13 @@ impl Session {
         };
         let here = search.only_flags();
         loop {
+            let budget = course.budget();
             let step = move |selected: &mut Selected, _: &mut Vec<u8>| {
-                let progress = search.step(&*selected.view, ScanBudget::default());
-                (search, progress)
+                let began = Instant::now();
+                let progress = search.step(&*selected.view, budget());
+                (search, progress, began.elapsed())
             };
-            let (back, progress) = if here { self.here(step)? } else { self.on_selected(step).await? };
+            let (back, progress, took) = if here { self.here(step)? } else { self.on_selected(step).await? };
             search = back;
             match progress {
                 Ok(SearchProgress::Done) => {
@@ -83,10 +90,9 @@ impl Session {
                 Ok(SearchProgress::Running) => {}
                 Err(error) => return Ok(Err(error)),
             }
-            if self.wire.is_stopping() {
-                return Err(End::Stopping);
+            if let Err(error) = self.go_on(&mut course, took).await? {
+                return Ok(Err(error));
             }
-            tokio::task::yield_now().await;
         }
     }
 

@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) counts: Counts,
     pub(crate) failed_logins: u32,
     bad_commands: u32,
+    /// Bytes of memory that the command under way holds outside of the buffers.
+    pub(crate) held_by_command: usize,
     /// Commands carried out since the answers were last sent.
     unsent_commands: u32,
     began: Instant,
@@ -77,6 +79,10 @@ pub async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
 
 enum Never {}
 
+/// How often the text of a command may lie in memory while it is carried out: as the client sent it, and as what searches
+/// compare with.
+const COMMAND_COPIES: usize = 2;
+
 impl Session {
     fn new(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, ctx: SessionContext) -> Self {
         let limits = &ctx.limits;
@@ -87,13 +93,14 @@ impl Session {
             ..Limits::default()
         };
         Self {
-            wire: Wire::new(stream, limits, ctx.stop.clone()),
+            wire: Wire::new(stream, limits, ctx.stop.clone(), ctx.client.login_deadline(limits)),
             decoder: Decoder::new(prelogin),
             state: State::NotAuthenticated,
             features: Features::default(),
             counts: Counts::default(),
             failed_logins: 0,
             bad_commands: 0,
+            held_by_command: 0,
             unsent_commands: 0,
             began: Instant::now(),
             ctx,
@@ -125,7 +132,10 @@ impl Session {
             match self.next_event(&mut Vec::new()).await? {
                 // Boxed, so that a connection that waits pays for none of the commands' futures.
                 Incoming::Command(tag, command) => Box::pin(self.execute(tag, command)).await?,
-                Incoming::AppendStart(tag, mailbox) => Box::pin(self.append(tag, mailbox)).await?,
+                Incoming::AppendStart(tag, mailbox) => {
+                    Box::pin(self.append(tag, mailbox)).await?;
+                    self.held_by_command = 0;
+                }
                 Incoming::Continue => self.accept_literal(),
                 Incoming::Error(error) => self.command_error(&error)?,
                 Incoming::Rejected(Some(tag)) => self.bad(&tag, "Command refused.")?,
@@ -145,8 +155,14 @@ impl Session {
     /// `literal`.
     pub(crate) async fn next_event(&mut self, literal: &mut Vec<u8>) -> Result<Incoming, End> {
         loop {
+            let collected = self.decoder.held_capacity();
             let decoded = self.decode(literal);
-            self.count_memory(literal.capacity())?;
+            if let Some(Incoming::Command(..)) = decoded {
+                // The buffer is free again, and the command has taken its place.
+                self.count_memory(collected * COMMAND_COPIES)?;
+            } else {
+                self.count_memory(literal.capacity())?;
+            }
             if let Some(incoming) = decoded {
                 return Ok(incoming);
             }
@@ -155,10 +171,7 @@ impl Session {
             let limits = &self.ctx.limits;
             let between = self.decoder.is_between_commands();
             let (time, end) = match &self.state {
-                State::NotAuthenticated => {
-                    let left = limits.login_timeout.saturating_sub(self.began.elapsed());
-                    (left, End::Inactive)
-                }
+                State::NotAuthenticated => (limits.login_timeout, End::Inactive),
                 _ if between => (limits.idle_timeout, End::Inactive),
                 _ => (limits.stall_timeout, End::Inactive),
             };
@@ -170,7 +183,7 @@ impl Session {
 
     /// Counts what the session holds, and `more`, as its user's; a limit of memory ends it.
     fn count_memory(&mut self, more: usize) -> Result<(), End> {
-        let bytes = self.wire.input().len() + self.wire.output.capacity() + self.decoder.buffered_len() + more;
+        let bytes = self.wire.capacity() + self.decoder.held_capacity() + self.held_by_command + more;
         let Some(account) = self.state.account_mut() else { return Ok(()) };
         account.permit.hold(bytes).map_err(|limit| {
             End::Refused(match limit {
@@ -230,7 +243,9 @@ impl Session {
                 Err(End::Logout)
             }
             Command::Id { .. } => {
-                write::id(&mut self.wire.output, &[("name", Some("Culver"))]);
+                let fields = &self.ctx.options.id;
+                let fields: Vec<_> = fields.iter().map(|(field, value)| (&**field, Some(&**value))).collect();
+                write::id(&mut self.wire.output, &fields);
                 self.finish(&tag, Sync::ALL, "ID completed.").await
             }
             Command::StartTls => self.starttls(&tag).await,
@@ -286,10 +301,10 @@ impl Session {
         }
     }
 
-    fn capabilities(&self) -> Cow<'static, str> {
+    pub(crate) fn capabilities(&self) -> Cow<'static, str> {
         match self.state {
             State::NotAuthenticated => capability::before_login(&self.ctx).into(),
-            _ => capability::AFTER_LOGIN.into(),
+            _ => capability::after_login(&self.ctx),
         }
     }
 

@@ -1,17 +1,20 @@
 //! SORT and UID SORT (RFC 5256, RFC 5267 §3), by the store's own sort, in steps.
 
+use std::time::Instant;
+
 use imap_proto::{
     SearchReturn, Sort as SortCommand, Tag,
     write::{self, EsearchResult},
 };
 use mailstore::{
-    Result as StorageResult, ScanBudget,
+    Result as StorageResult,
     sort::{Sort, SortProgress, SortedMessage},
 };
 use mailtypes::{ModSeq, SearchKey, SortCriterion, UidSet};
 
 use crate::{
     codes::Target,
+    course::Course,
     end::End,
     search::{has_key, sync_after, with_saved_result},
     selected::Selected,
@@ -49,25 +52,28 @@ impl Session {
         key: SearchKey,
         criteria: Vec<SortCriterion>,
     ) -> Result<StorageResult<Box<Sort>>, End> {
+        let mut course = Course::new(&key, &self.ctx.limits);
         let sort = self.here(|selected, _| Sort::new(with_saved_result(key, selected), &criteria, &*selected.view))?;
         let mut sort = match sort {
             Ok(sort) => Box::new(sort),
             Err(error) => return Ok(Err(error)),
         };
         loop {
+            let budget = course.budget();
             let step = move |selected: &mut Selected, _: &mut Vec<u8>| {
-                let progress = sort.step(&*selected.view, ScanBudget::default());
-                (sort, progress)
+                let began = Instant::now();
+                let progress = sort.step(&*selected.view, budget());
+                (sort, progress, began.elapsed())
             };
-            let (back, progress) = self.on_selected(step).await?;
+            let (back, progress, took) = self.on_selected(step).await?;
             sort = back;
             match progress {
                 Ok(SortProgress::Done) => return Ok(Ok(sort)),
                 Ok(SortProgress::Running) => {}
                 Err(error) => return Ok(Err(error)),
             }
-            if self.wire.is_stopping() {
-                return Err(End::Stopping);
+            if let Err(error) = self.go_on(&mut course, took).await? {
+                return Ok(Err(error));
             }
         }
     }

@@ -1,14 +1,17 @@
 //! THREAD and UID THREAD (RFC 5256), by the store's own threading, in steps.
 
+use std::time::Instant;
+
 use imap_proto::{Tag, Thread as ThreadCommand, write};
 use mailstore::{
-    Result as StorageResult, ScanBudget,
+    Result as StorageResult,
     thread::{Thread, ThreadProgress, ThreadToken, Threads},
 };
 use mailtypes::{SearchKey, ThreadAlgorithm};
 
 use crate::{
     codes::Target,
+    course::Course,
     end::End,
     search::{sync_after, with_saved_result},
     selected::Selected,
@@ -27,6 +30,7 @@ impl Session {
     }
 
     async fn run_thread(&mut self, key: SearchKey, algorithm: ThreadAlgorithm) -> Result<StorageResult<Threads>, End> {
+        let mut course = Course::new(&key, &self.ctx.limits);
         let thread =
             self.here(|selected, _| Thread::new(with_saved_result(key, selected), algorithm, &*selected.view))?;
         let mut thread = match thread {
@@ -34,19 +38,21 @@ impl Session {
             Err(error) => return Ok(Err(error)),
         };
         loop {
+            let budget = course.budget();
             let step = move |selected: &mut Selected, _: &mut Vec<u8>| {
-                let progress = thread.step(&*selected.view, ScanBudget::default());
-                (thread, progress)
+                let began = Instant::now();
+                let progress = thread.step(&*selected.view, budget());
+                (thread, progress, began.elapsed())
             };
-            let (back, progress) = self.on_selected(step).await?;
+            let (back, progress, took) = self.on_selected(step).await?;
             thread = back;
             match progress {
                 Ok(ThreadProgress::Done) => return Ok(Ok(thread.into_threads())),
                 Ok(ThreadProgress::Running) => {}
                 Err(error) => return Ok(Err(error)),
             }
-            if self.wire.is_stopping() {
-                return Err(End::Stopping);
+            if let Err(error) = self.go_on(&mut course, took).await? {
+                return Ok(Err(error));
             }
         }
     }

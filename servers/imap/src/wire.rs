@@ -40,6 +40,8 @@ pub(crate) struct Wire {
     /// The last read filled all the room: the client has more to say.
     filled: bool,
     stall_timeout: Duration,
+    /// When the client must have logged in, until it has. However busy it is: nothing is read or written after that.
+    login_deadline: Option<Instant>,
     /// Boxed: few sessions have it.
     compression: Option<Box<Compression>>,
     /// What is to be sent. Steps append to it.
@@ -78,6 +80,7 @@ impl Wire {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         limits: &Limits,
         stop: Stop,
+        login_deadline: Instant,
     ) -> Self {
         Self {
             stream: Stream::new(stream),
@@ -87,6 +90,7 @@ impl Wire {
             input_len_max: limits.input_step_len.max(INPUT_LEN_MIN),
             filled: false,
             stall_timeout: limits.stall_timeout,
+            login_deadline: Some(login_deadline),
             compression: None,
             output: Vec::new(),
             bytes_in: 0,
@@ -99,6 +103,12 @@ impl Wire {
         self.input.get(self.used..).unwrap_or_default()
     }
 
+    /// Bytes of memory that the buffers take.
+    pub(crate) fn capacity(&self) -> usize {
+        let compressed = self.compression.as_ref().map_or(0, |with| with.unread.capacity() + with.unsent.capacity());
+        self.input.capacity() + self.output.capacity() + compressed
+    }
+
     /// Marks input as used.
     pub(crate) fn consume(&mut self, len: usize) {
         self.used = self.input.len().min(self.used + len);
@@ -108,12 +118,25 @@ impl Wire {
         }
     }
 
+    /// The client has logged in: it may take its time.
+    pub(crate) fn forget_login_deadline(&mut self) {
+        self.login_deadline = None;
+    }
+
+    /// How long the client may take for something; an error where it should have logged in by now.
+    fn patience(&self, most: Duration) -> Result<Duration, End> {
+        let Some(deadline) = self.login_deadline else { return Ok(most) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(End::Inactive) } else { Ok(left.min(most)) }
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stop.is_stopping()
     }
 
     /// Waits until the client sends something more. May be dropped at any time; nothing is lost.
     pub(crate) async fn read(&mut self, time: Duration) -> Result<Waited, End> {
+        let time = self.patience(time)?;
         let deadline = Instant::now() + time;
         let patience = SHRINK_DELAY.min(time);
         if self.read_until(Instant::now() + patience).await? == Waited::Input {
@@ -195,9 +218,10 @@ impl Wire {
 
     /// Goes on over TLS. The client must have been told, and have sent nothing ahead.
     pub(crate) async fn start_tls(&mut self, tls: &Tls) -> Result<TlsInfo, End> {
+        let time = self.patience(Duration::MAX)?;
         let stream = mem::replace(&mut self.stream, Stream::closed());
         let accepted = tokio::select! {
-            accepted = tls.accept(stream) => accepted,
+            accepted = timeout(time, tls.accept(stream)) => accepted.map_err(|_| End::Stalled)?,
             () = self.stop.stopping() => return Err(End::StoppingMidway),
         };
         let (stream, info) = accepted?;
@@ -229,7 +253,8 @@ impl Wire {
             self.output = output;
             sent?;
         }
-        timeout(self.stall_timeout, self.stream.flush()).await.map_err(|_| End::Stalled)??;
+        let patience = self.patience(self.stall_timeout)?;
+        timeout(patience, self.stream.flush()).await.map_err(|_| End::Stalled)??;
         Ok(())
     }
 
@@ -246,21 +271,26 @@ impl Wire {
     /// Sends and waits until the client took all of it; what it did not take stays.
     async fn send(&mut self, bytes: &mut Vec<u8>) -> Result<(), End> {
         let mut sent = 0;
-        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+        let outcome = self.send_from(bytes, &mut sent).await;
+        // What was taken must not be said again in the last words.
+        bytes.drain(..sent);
+        outcome
+    }
+
+    /// Sends from `sent` on, and moves that along.
+    async fn send_from(&mut self, bytes: &[u8], sent: &mut usize) -> Result<(), End> {
+        while let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
+            let patience = self.patience(self.stall_timeout)?;
             let taken = tokio::select! {
-                taken = timeout(self.stall_timeout, self.stream.write(rest)) => taken.map_err(|_| End::Stalled)??,
-                () = self.stop.stopping() => {
-                    bytes.drain(..sent);
-                    return Err(End::Stopping);
-                }
+                taken = timeout(patience, self.stream.write(rest)) => taken.map_err(|_| End::Stalled)??,
+                () = self.stop.stopping() => return Err(End::Stopping),
             };
             if taken == 0 {
                 return Err(End::Disconnected);
             }
-            sent += taken;
+            *sent += taken;
             self.bytes_out += taken as u64;
         }
-        bytes.clear();
         Ok(())
     }
 

@@ -202,8 +202,9 @@ impl Session {
         };
         match self.open(&user).await? {
             Ok(maildrop) => {
-                let transaction = Transaction { user, maildrop, ids: None, _permit: permit, _lock: lock };
+                let transaction = Transaction { user, maildrop, ids: None, permit, _lock: lock };
                 self.state = State::Transaction(Box::new(transaction));
+                self.lines.set_deadline(None);
                 self.ok("Logged in.")
             }
             Err(error) => {

@@ -33,6 +33,7 @@ impl Refusal {
     pub(crate) const INACTIVE: Self = Self("Disconnected for inactivity.");
     pub(crate) const TOO_MANY_BAD_COMMANDS: Self = Self("Too many bad commands.");
     pub(crate) const TOO_MANY_FAILED_LOGINS: Self = Self("Too many failed logins.");
+    pub(crate) const TOO_MUCH_MEMORY: Self = Self("[SYS/TEMP] Too much memory for one user's sessions.");
     pub(crate) const INTERNAL: Self = Self("[SYS/TEMP] Internal error, see the server log.");
     pub(crate) const NOT_ALL_DELETED: Self = Self("[SYS/TEMP] Some deleted messages were not removed.");
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use culver_runtime::{Gone, Line, Lines, METRICS};
+use culver_runtime::{Line, Lines, METRICS};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{info, warn};
 
@@ -54,8 +54,10 @@ enum Never {}
 /// Serves one connection until it ends. Messages are deleted only where the client said QUIT; a step that runs on the
 /// pool when this future is dropped runs to its end.
 pub async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, ctx: SessionContext) {
+    let mut lines = Lines::new(stream, &ctx.limits, ctx.stop.clone());
+    lines.set_deadline(Some(ctx.client.login_deadline(&ctx.limits)));
     let mut session = Session {
-        lines: Lines::new(stream, &ctx.limits, ctx.stop.clone()),
+        lines,
         ctx,
         state: State::Authorization,
         counts: Counts::default(),
@@ -80,6 +82,7 @@ impl Session {
                 self.bad_command(Refusal::LINE_TOO_LONG)?;
                 continue;
             }
+            self.count_memory()?;
             self.counts.commands += 1;
             METRICS.pop3.commands.increment();
             let line = std::mem::take(&mut self.line);
@@ -99,14 +102,7 @@ impl Session {
     pub(crate) async fn read_line(&mut self) -> Result<bool, End> {
         let limits = &self.ctx.limits;
         let time = match self.state {
-            State::Authorization => {
-                let left = limits.login_timeout.saturating_sub(self.began.elapsed());
-                // However busy the client is: what has come already would be served first.
-                if left.is_zero() {
-                    return Err(Gone::Silent.into());
-                }
-                left
-            }
+            State::Authorization => limits.login_timeout,
             _ => limits.idle_timeout,
         };
         match self.lines.line(LINE_LEN_MAX, time).await? {
@@ -117,6 +113,14 @@ impl Session {
             }
             Line::TooLong => Ok(false),
         }
+    }
+
+    /// Counts what the session holds as its user's; a limit of memory ends it.
+    fn count_memory(&mut self) -> Result<(), End> {
+        let bytes = self.lines.capacity() + self.line.capacity();
+        let State::Transaction(transaction) = &mut self.state else { return Ok(()) };
+        let held = transaction.permit.hold(bytes);
+        held.map_err(|_| End::Refused("too much memory", Refusal::TOO_MUCH_MEMORY))
     }
 
     /// The line that [`Session::read_line`] read.

@@ -25,7 +25,7 @@ pub(crate) struct Transaction {
     pub(crate) maildrop: Maildrop,
     pub(crate) ids: Option<Ids>,
     /// His place among the connections.
-    pub(crate) _permit: UserPermit,
+    pub(crate) permit: UserPermit,
     pub(crate) _lock: SessionLock,
 }
 

@@ -29,6 +29,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a client may take no byte of a response, or send none of a literal.
     pub stall_timeout: Duration,
+    /// How long a search, sort or threading may compute and read, in all; waiting for its turn is not counted.
+    pub search_timeout: Duration,
     /// Bytes of output that one step makes.
     pub output_step_len: usize,
     /// Bytes of input read from a socket at once. What a client sends ahead beyond these waits in the kernel until the
@@ -70,13 +72,14 @@ impl Default for Limits {
             login_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(30 * 60),
             stall_timeout: Duration::from_secs(5 * 60),
+            search_timeout: Duration::from_secs(2 * 60),
             output_step_len: 128 * 1024,
             input_step_len: 64 * 1024,
             bad_commands_max: 10,
             failed_logins_max: 5,
             failed_login_delay: Duration::from_secs(2),
             stop_timeout: Duration::from_secs(10),
-            session_memory_max: 16 * 1024 * 1024,
+            session_memory_max: 32 * 1024 * 1024,
             user_memory_max: 256 * 1024 * 1024,
             pipelined_commands_max: 1_000,
             recipients_max: 1_000,

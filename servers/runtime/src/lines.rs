@@ -32,6 +32,8 @@ pub struct Lines {
     /// The last read filled all the room: the client has more to say.
     filled: bool,
     stall_timeout: Duration,
+    /// See [`Lines::set_deadline`].
+    deadline: Option<Instant>,
     /// What is to be sent. Sent before the next wait for input, so that answers to one packet go in one.
     pub output: Vec<u8>,
     /// Bytes read from the client.
@@ -87,10 +89,29 @@ impl Lines {
             input_len_max: limits.input_step_len.max(INPUT_LEN_MIN),
             filled: false,
             stall_timeout: limits.stall_timeout,
+            deadline: None,
             output: Vec::new(),
             bytes_in: 0,
             bytes_out: 0,
         }
+    }
+
+    /// Until when the client may be there at all, however busy it is: for those who have not logged in. Afterwards
+    /// nothing is read, written or agreed on any more ([`Gone::Silent`]).
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// Bytes of memory that the buffers take.
+    pub fn capacity(&self) -> usize {
+        self.input.capacity() + self.output.capacity()
+    }
+
+    /// How long the client may take for something.
+    fn patience(&self, most: Duration) -> Result<Duration, Gone> {
+        let Some(deadline) = self.deadline else { return Ok(most) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(Gone::Silent) } else { Ok(left.min(most)) }
     }
 
     /// The next line, of at most `len_max` bytes with its end. It must be whole after `time`, however its bytes trickle.
@@ -153,6 +174,9 @@ impl Lines {
 
     async fn fill_until(&mut self, deadline: Instant) -> Result<(), Gone> {
         self.flush().await?;
+        // What has come already would be read first, whatever the time.
+        self.patience(Duration::MAX)?;
+        let deadline = self.deadline.map_or(deadline, |last| last.min(deadline));
         let patience = (Instant::now() + SHRINK_DELAY).min(deadline);
         if self.read_until(patience).await? {
             return Ok(());
@@ -199,22 +223,29 @@ impl Lines {
             return Ok(());
         }
         let mut sent = 0;
-        while let Some(rest) = self.output.get(sent..).filter(|rest| !rest.is_empty()) {
+        let outcome = self.send_from(&mut sent).await;
+        // What was taken must not be said again in the last words.
+        self.output.drain(..sent);
+        outcome?;
+        let patience = self.patience(self.stall_timeout)?;
+        timeout(patience, self.stream.flush()).await.map_err(|_| Gone::Stalled)??;
+        Ok(())
+    }
+
+    /// Sends the output from `sent` on, and moves that along.
+    async fn send_from(&mut self, sent: &mut usize) -> Result<(), Gone> {
+        while let Some(rest) = self.output.get(*sent..).filter(|rest| !rest.is_empty()) {
+            let patience = self.patience(self.stall_timeout)?;
             let taken = tokio::select! {
-                taken = timeout(self.stall_timeout, self.stream.write(rest)) => taken.map_err(|_| Gone::Stalled)??,
-                () = self.stop.stopping() => {
-                    self.output.drain(..sent);
-                    return Err(Gone::Stopping);
-                }
+                taken = timeout(patience, self.stream.write(rest)) => taken.map_err(|_| Gone::Stalled)??,
+                () = self.stop.stopping() => return Err(Gone::Stopping),
             };
             if taken == 0 {
                 return Err(Gone::Disconnected);
             }
-            sent += taken;
+            *sent += taken;
             self.bytes_out += taken as u64;
         }
-        self.output.clear();
-        timeout(self.stall_timeout, self.stream.flush()).await.map_err(|_| Gone::Stalled)??;
         Ok(())
     }
 
@@ -227,9 +258,10 @@ impl Lines {
         self.flush().await?;
         self.input = Vec::new();
         self.used = 0;
+        let patience = self.patience(Duration::MAX)?;
         let stream = std::mem::replace(&mut self.stream, Stream::closed());
         let (stream, info) = tokio::select! {
-            accepted = tls.accept(stream) => accepted?,
+            accepted = timeout(patience, tls.accept(stream)) => accepted.map_err(|_| Gone::Silent)??,
             () = self.stop.stopping() => return Err(Gone::Stopping),
         };
         self.stream = stream;

@@ -24,6 +24,9 @@ pub struct Client {
     pub tls: Option<TlsInfo>,
     /// Whether a password may be sent without TLS: it does not leave the machine, or nobody cares.
     pub plaintext_allowed: bool,
+    /// When he connected, from where on he has `login_timeout` to log in. `None`: when the session began, as there was
+    /// no handshake before it.
+    pub connected: Option<Instant>,
 }
 
 /// How logging in goes.
@@ -109,6 +112,11 @@ pub enum CannotStart {
 }
 
 impl Client {
+    /// When he must have logged in.
+    pub fn login_deadline(&self, limits: &Limits) -> Instant {
+        self.connected.unwrap_or_else(Instant::now) + limits.login_timeout
+    }
+
     /// Whether he may send a password.
     pub fn may_send_password(&self) -> bool {
         self.tls.is_some() || self.plaintext_allowed

@@ -51,7 +51,7 @@ fn encrypted() -> Client {
         server_name: None,
         channel_binding: binding(),
     };
-    Client { address: Some([192, 0, 2, 1].into()), tls: Some(tls), plaintext_allowed: false }
+    Client { address: Some([192, 0, 2, 1].into()), tls: Some(tls), plaintext_allowed: false, connected: None }
 }
 
 fn local() -> Client {

@@ -1,6 +1,7 @@
 //! What can only be seen of settings together, or by looking at the disk.
 
 use std::{
+    io::ErrorKind,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -14,12 +15,14 @@ use super::{
     Config,
     problem::{Problems, Severity, Wrong},
     section::{Place, Section as _, Setting},
-    tables::{Limits, Listener, ListenerTls, Log, Pop3, Protocol, SpecialUse, Storage, Tls, TlsName, Users},
+    tables::{Imap, Limits, Listener, ListenerTls, Log, Pop3, Protocol, SpecialUse, Storage, Tls, TlsName, Users},
 };
-use crate::serve::{special_use, tls};
+use crate::serve::{imap::id_field, special_use, tls};
 
-/// RFC 9051 §5.4.
-const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(30 * 60);
+/// RFC 3501 §5.4.
+const IMAP_IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(30 * 60);
+/// RFC 1939 §3.
+const POP3_IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(10 * 60);
 
 /// What a configuration is read for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,21 +31,24 @@ pub(crate) enum Purpose {
     Serving,
     /// To look after users and mail: who does may be unable to read the server's keys, or have none yet.
     Commands,
+    /// To serve by it on another machine: no file that it names is looked at.
+    Elsewhere,
 }
 
 /// Notes everything that does not go together.
 pub(crate) fn check(config: &Config, purpose: Purpose, problems: &mut Problems) {
-    let mut check = Check { config, problems };
+    let mut check = Check { config, purpose, problems };
     for listener in &config.listeners {
         check.listener(listener);
     }
     check.conflicts();
     check.storage();
     check.users();
-    if purpose == Purpose::Serving {
+    if purpose != Purpose::Commands {
         check.tls();
     }
     check.special_use();
+    check.imap();
     check.pop3();
     check.limits();
     check.log();
@@ -50,6 +56,7 @@ pub(crate) fn check(config: &Config, purpose: Purpose, problems: &mut Problems) 
 
 struct Check<'a> {
     config: &'a Config,
+    purpose: Purpose,
     problems: &'a mut Problems,
 }
 
@@ -129,7 +136,9 @@ impl Check<'_> {
             let wrong = Wrong::new(format!("a socket's path can have {SOCKET_PATH_LEN_MAX} bytes"));
             return self.error(place, &key, wrong);
         }
-        if let Ok(metadata) = std::fs::symlink_metadata(path) {
+        if self.looks_at_files()
+            && let Ok(metadata) = std::fs::symlink_metadata(path)
+        {
             use std::os::unix::fs::FileTypeExt as _;
             if !metadata.file_type().is_socket() {
                 let wrong = Wrong::new(format!("{} is there and is no socket", path.display()));
@@ -178,11 +187,16 @@ impl Check<'_> {
         }
     }
 
+    fn looks_at_files(&self) -> bool {
+        self.purpose != Purpose::Elsewhere
+    }
+
     fn users(&mut self) {
         let users = &self.config.users;
         let file = self.config.path(&users.passwd_file);
-        match std::fs::File::open(&file) {
-            Ok(_) => {}
+        let opened = if self.looks_at_files() { std::fs::File::open(&file).map(drop) } else { Ok(()) };
+        match opened {
+            Ok(()) => {}
             // The first start makes it.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && users.first_user.is_some() => {}
             // `culver user add` makes it: it must be possible to say so before there is anybody.
@@ -234,6 +248,21 @@ impl Check<'_> {
 
     fn certificate(&mut self, certificate: &Setting<Option<PathBuf>>, key: &Setting<Option<PathBuf>>, path: &str) {
         let Some(files) = tls::files(self.config, certificate.as_deref(), key.as_deref()) else { return };
+        if !self.looks_at_files() {
+            return;
+        }
+        let mut is_missing = false;
+        for (file, setting, name) in [(&files.certificate, certificate, "certificate"), (&files.key, key, "key")] {
+            if setting.is_some() && std::fs::symlink_metadata(file).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+                is_missing = true;
+                let wrong = Wrong::new(format!("{} does not exist on this machine", file.display()));
+                let wrong = wrong.meant("for a file that is meant for another: culver config check --without-files");
+                self.error(setting.place.as_ref(), &format!("{path}.{name}"), wrong);
+            }
+        }
+        if is_missing {
+            return;
+        }
         let options = tls::with_certificates(self.config, vec![files.clone()]);
         let Err(error) = culver_runtime::Tls::new(&options) else { return };
         let is_keys = key.is_some() && error.to_string().contains(&files.key.display().to_string());
@@ -252,6 +281,26 @@ impl Check<'_> {
         }
     }
 
+    fn imap(&mut self) {
+        let imap = &self.config.imap;
+        for field in imap.id.iter().filter(|field| id_field(field).is_none()) {
+            let wrong = Wrong::new(format!("{field:?} is no field of ID"));
+            let wrong = wrong
+                .meant("write \"field=value\" in ASCII, the field of at most 30 bytes, the value of at most 1,024");
+            self.error(imap.id.place.as_ref(), &Imap::full_name("id"), wrong);
+        }
+        for (key, time) in [
+            ("idle_notify_interval", &imap.idle_notify_interval),
+            ("search_notify_interval", &imap.search_notify_interval),
+        ] {
+            if time.0 < NOTIFY_INTERVAL_MIN {
+                let wrong = Wrong::new("a client that is told something all the time can do nothing else");
+                let wrong = wrong.meant("it can be \"1 s\" and longer");
+                self.error(time.place.as_ref(), &Imap::full_name(key), wrong);
+            }
+        }
+    }
+
     fn pop3(&mut self) {
         let pop3 = &self.config.pop3;
         if let Err(error) = culver_pop3::UidlFormat::parse(&pop3.uidl_format) {
@@ -266,9 +315,15 @@ impl Check<'_> {
 
     fn limits(&mut self) {
         let limits = &self.config.limits;
-        if limits.idle_timeout.0 < IDLE_TIMEOUT_MIN {
-            let wrong = Wrong::new("RFC 9051 §5.4 asks IMAP servers for at least 30 minutes");
-            self.warning(limits.idle_timeout.place.as_ref(), &Limits::full_name("idle_timeout"), wrong);
+        for (protocol, min, wrong) in [
+            (Protocol::Imap, IMAP_IDLE_TIMEOUT_MIN, "RFC 3501 §5.4 asks IMAP servers for at least 30 minutes"),
+            (Protocol::Pop3, POP3_IDLE_TIMEOUT_MIN, "RFC 1939 §3 asks POP3 servers for at least 10 minutes"),
+        ] {
+            let is_spoken = self.config.listeners.iter().any(|listener| *listener.protocol == Some(protocol));
+            if is_spoken && limits.idle_timeout.0 < min {
+                let place = limits.idle_timeout.place.as_ref();
+                self.warning(place, &Limits::full_name("idle_timeout"), Wrong::new(wrong));
+            }
         }
         let zeros = limits.entries().into_iter().filter(|entry| entry.value == "0" || entry.value == "\"0 B\"");
         for entry in zeros.filter(|entry| !MAY_BE_ZERO.contains(&entry.key.name)) {
@@ -288,6 +343,8 @@ impl Check<'_> {
     }
 }
 
+/// The shortest of `imap.idle_notify_interval` and the like.
+const NOTIFY_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Limits of which 0 makes sense.
 const MAY_BE_ZERO: [&str; 1] = ["open_storages_max"];
 /// Most threads of a pool.

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::bail;
 
-use super::{Config, Overlay, arguments::ConfigArguments, docs, problem::Problems, show};
+use super::{Config, Overlay, arguments::ConfigArguments, check::Purpose, docs, problem::Problems, show};
 
 /// What to do with a configuration.
 #[derive(clap::Subcommand, Debug)]
@@ -16,6 +16,9 @@ pub(crate) enum ConfigCommand {
     Check {
         /// The file.
         file: PathBuf,
+        /// Look at no file that it names: it is meant for another machine.
+        #[arg(long)]
+        without_files: bool,
     },
     /// Print the documentation of all settings (docs/configuration.md).
     Docs,
@@ -26,8 +29,10 @@ pub(crate) fn run(arguments: &ConfigArguments, command: Option<ConfigCommand>) -
     match command {
         None => print(&show::show(&Config::load_or_report(&arguments.overlay(None))?)),
         Some(ConfigCommand::Docs) => print(&docs::docs()),
-        Some(ConfigCommand::Check { file }) => {
-            let (_, problems) = Config::load(&Overlay { file: Some(file.clone()), ..arguments.overlay(None) });
+        Some(ConfigCommand::Check { file, without_files }) => {
+            let purpose = if without_files { Purpose::Elsewhere } else { Purpose::Serving };
+            let (_, problems) =
+                Config::load_for(purpose, &Overlay { file: Some(file.clone()), ..arguments.overlay(None) });
             let list = problems.in_order();
             let text: String = list.iter().map(|problem| format!("{problem}\n")).collect();
             if problems.has_errors() {

@@ -29,8 +29,8 @@ use self::{
     problem::{Document, Problems, Severity, Wrong, did_you_mean},
     section::{Documents, Place, Section},
     tables::{
-        General, Limits, Listener, ListenerTls, Lmtp, Log, Login, Metrics, Pop3, Protocol, SpecialUse, Storage, Tls,
-        TlsName, Users,
+        General, Imap, Limits, Listener, ListenerTls, Lmtp, Log, Login, Metrics, Pop3, Protocol, SpecialUse, Storage,
+        Tls, TlsName, Users,
     },
 };
 
@@ -71,6 +71,8 @@ pub(crate) struct Config {
     pub(crate) login: Login,
     /// Names of mailboxes.
     pub(crate) special_use: SpecialUse,
+    /// IMAP.
+    pub(crate) imap: Imap,
     /// POP3.
     pub(crate) pop3: Pop3,
     /// LMTP.
@@ -89,13 +91,13 @@ pub(crate) struct Config {
 impl Config {
     /// Reads the file and the command line; what is wrong is in the problems, and has its default in the settings.
     pub(crate) fn load(overlay: &Overlay) -> (Self, Problems) {
-        let mut problems = Problems::default();
-        let mut config = Self::defaults();
         Self::load_for(Purpose::Serving, overlay)
     }
 
     /// The same, and looks only at what is needed for something.
     pub(crate) fn load_for(purpose: Purpose, overlay: &Overlay) -> (Self, Problems) {
+        let mut problems = Problems::default();
+        let mut config = Self::defaults();
         if let Some(path) = &overlay.file {
             match read_text(path) {
                 Ok(text) => config.read(Document::file(path, text), &mut problems),
@@ -125,6 +127,7 @@ impl Config {
             tls_names: Vec::new(),
             login: Login::defaults(),
             special_use: SpecialUse::defaults(),
+            imap: Imap::defaults(),
             pop3: Pop3::defaults(),
             lmtp: Lmtp::defaults(),
             limits: Limits::defaults(),
@@ -249,6 +252,7 @@ impl Config {
             }
             Login::PATH => self.login.read(keys, &[], documents, problems),
             SpecialUse::PATH => self.special_use.read(keys, &[], documents, problems),
+            Imap::PATH => self.imap.read(keys, &[], documents, problems),
             Pop3::PATH => self.pop3.read(keys, &[], documents, problems),
             Lmtp::PATH => self.lmtp.read(keys, &[], documents, problems),
             Limits::PATH => self.limits.read(keys, &[], documents, problems),

@@ -40,6 +40,7 @@ pub(crate) fn sections(config: &Config) -> Vec<(&'static str, Vec<Entry>)> {
         of(&config.tls),
         of(&config.login),
         of(&config.special_use),
+        of(&config.imap),
         of(&config.pop3),
         of(&config.lmtp),
         of(&config.limits),

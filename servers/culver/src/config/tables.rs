@@ -317,6 +317,22 @@ section! {
 }
 
 section! {
+    /// IMAP. The names in parentheses are Dovecot's.
+    Imap = "imap" {
+        /// How often a client in IDLE without news is told that the connection lives (`imap_idle_notify_interval`): translators
+        /// of addresses forget silent ones.
+        idle_notify_interval: Time = "2 min", Sessions;
+        /// How often a client whose search takes long is told that it goes on. Who is gone is noticed by that.
+        search_notify_interval: Time = "10 s", Sessions;
+        /// Capabilities that clients are not told of, in any case of letters, for those that get one wrong, as in
+        /// `["COMPRESS=DEFLATE"]` (`imap_capability`). A client that does not ask what there is can use them nevertheless.
+        hidden_capabilities: Vec<String> = [], Sessions;
+        /// What the server says of itself in answer to ID, as `field=value` (`imap_id_send`). Empty: nothing.
+        id: Vec<String> = ["name=Culver"], Sessions;
+    }
+}
+
+section! {
     /// POP3. The names in parentheses are Dovecot's.
     Pop3 = "pop3" {
         /// How unique ids are made (`pop3_uidl_format`): of `%u`, the UID, `%v`, UIDVALIDITY, and `%g`, the GUID. A store that
@@ -388,13 +404,16 @@ section! {
         connections_per_address_max: usize = 4_000, Now;
         /// Connections at once of one user to one protocol.
         connections_per_user_max: usize = 1_000, Now;
-        /// How long a connection may stay without logging in.
+        /// How long a connection may stay without logging in, its TLS handshake included, however busy it is.
         login_timeout: Time = "60 s", Sessions;
         /// How long a session may be silent between commands. RFC 3501 §5.4 asks IMAP servers for at least 30 minutes, RFC
         /// 1939 §3 POP3 servers for 10.
         idle_timeout: Time = "30 min", Sessions;
         /// How long a client may take no byte of a response, or send none of a message.
         stall_timeout: Time = "5 min", Sessions;
+        /// How long an IMAP client's SEARCH, SORT or THREAD may compute and read, in all; waiting for its turn is not counted.
+        /// 0: as long as it takes.
+        search_timeout: Time = "2 min", Sessions;
         /// Bytes of output made before the client has taken them.
         output_step_len: ByteSize = "128 KiB", Sessions;
         /// Bytes read from a client at once. What it sends ahead of that waits until the commands before it are answered.
@@ -407,10 +426,10 @@ section! {
         failed_login_delay: Time = "2 s", Restart;
         /// How long sessions may take to end when the server stops.
         stop_timeout: Time = "10 s", Now;
-        /// Memory of one IMAP session after login: what it read and has not used, what it made and the client has not taken.
-        /// Above it the session ends.
-        session_memory_max: ByteSize = "16 MiB", Now;
-        /// The same of all IMAP sessions of one user.
+        /// Memory of one session after login: what it read and has not used, what it made and the client has not taken, what is
+        /// kept of messages that come by APPEND. Above it the session ends; an APPEND of many messages may have half of it.
+        session_memory_max: ByteSize = "32 MiB", Now;
+        /// The same of all sessions of one user to one protocol.
         user_memory_max: ByteSize = "256 MiB", Now;
         /// Commands of an IMAP client that sends ahead which are carried out before it has taken the answers so far.
         pipelined_commands_max: usize = 1_000, Sessions;
@@ -480,6 +499,7 @@ pub(crate) fn all() -> Vec<Documented> {
         documented::<TlsName>(true),
         documented::<Login>(false),
         documented::<SpecialUse>(false),
+        documented::<Imap>(false),
         documented::<Pop3>(false),
         documented::<Lmtp>(false),
         documented::<Limits>(false),

@@ -9,6 +9,7 @@ use culver_runtime::{
     PenaltyOptions, PoolOptions, ProtocolMetrics, Stop, StoragePool, StorageProvider, Stream, Tls,
 };
 use mailfs::RealDisk;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
 use super::{
@@ -124,13 +125,16 @@ impl Host {
             address: peer.ip(),
             tls: None,
             plaintext_allowed: peer.is_on_this_host() && *config.login.plaintext_from_loopback,
+            connected: Some(Instant::now()),
         };
         drop(config);
         let mut starttls = self.tls.load_full().filter(|_| tls != ListenerTls::None).map(|tls| (*tls).clone());
         if tls == ListenerTls::Implicit
             && let Some(tls) = starttls.take()
         {
-            match tls.accept(stream).await {
+            let login_timeout = self.limits.load().login_timeout;
+            let late = |_| Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "limits.login_timeout has passed"));
+            match timeout(login_timeout, tls.accept(stream)).await.unwrap_or_else(late) {
                 Ok((encrypted, info)) => (stream, client.tls) = (encrypted, Some(info)),
                 Err(error) => {
                     metrics.failed_handshakes.increment();
@@ -146,7 +150,8 @@ impl Host {
     }
 
     async fn imap(self, stream: Stream, peer: Peer, client: Client, starttls: Option<Tls>) {
-        let special_uses = super::special_use::special_uses(&self.config.load().special_use);
+        let config = self.config.load_full();
+        let special_uses = super::special_use::special_uses(&config.special_use);
         let context = culver_imap::SessionContext {
             connections: self.connections(Protocol::Imap),
             logins: self.logins,
@@ -155,6 +160,7 @@ impl Host {
             limits: self.limits.load(),
             stop: self.stop,
             peer: peer.address(),
+            options: Arc::new(super::imap::options(&config.imap)),
             special_uses: Arc::new(special_uses),
             client,
             starttls,

@@ -1,5 +1,7 @@
 //! The limits of the configuration as the servers take them.
 
+use std::time::Duration;
+
 use culver_runtime::Limits;
 
 use crate::config::tables;
@@ -21,6 +23,10 @@ pub(crate) fn limits(of: &tables::Limits) -> Limits {
         login_timeout: of.login_timeout.0,
         idle_timeout: of.idle_timeout.0,
         stall_timeout: of.stall_timeout.0,
+        search_timeout: match of.search_timeout.0 {
+            Duration::ZERO => Duration::MAX,
+            time => time,
+        },
         output_step_len: bytes(&of.output_step_len),
         input_step_len: bytes(&of.input_step_len),
         bad_commands_max: count(*of.bad_commands_max),

@@ -1,6 +1,7 @@
 //! `culver serve`: from the configuration to the last session's end.
 
 mod host;
+pub(crate) mod imap;
 mod limits;
 mod listeners;
 mod lmtp;
@@ -12,8 +13,8 @@ mod notify;
 mod open_files;
 mod pop3;
 mod reload;
-pub(crate) mod special_use;
 mod secret;
+pub(crate) mod special_use;
 pub(crate) mod tls;
 
 use std::{io::Write as _, sync::Arc};

@@ -5,6 +5,8 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
+use culver_runtime::sasl::{decode_base64, encode_base64};
+
 use crate::program::{LISTENERS, PATIENCE, Program};
 use testkit::{imap::Imap, lmtp::Lmtp, place::Place};
 
@@ -125,6 +127,81 @@ fn times() {
     assert!(said.contains("* BYE"), "stall_timeout: {said}");
     let said = talk(program.lmtp(), b"LHLO me\r\n");
     assert!(said.contains("421 4.4.2 Timeout"), "idle_timeout: {said}");
+}
+
+/// Whose handshake does not come has no longer than who does not log in.
+#[test]
+fn time_for_a_handshake() {
+    let place = Place::new("limit-handshake").unwrap();
+    let listener = "[[listener]]\nprotocol = \"imap\"\naddress = \"127.0.0.1:0\"\ntls = \"implicit\"\n";
+    let limits = "[limits]\nlogin_timeout = \"300 ms\"\n[tls]\nhandshake_timeout = \"10 min\"\n";
+    let program = Program::start(&place, &format!("{listener}{limits}"));
+    assert_eq!(talk(program.address("imap", "implicit"), b""), "");
+}
+
+/// An exchange by SCRAM that proves nothing, as `name`; whether it is answered by NO within the patience of the stream.
+fn fails_to_log_in(stream: &mut TcpStream, name: &str) -> bool {
+    let mut say = |text: String, answer: &str| {
+        stream.write_all(text.as_bytes()).unwrap();
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while !line.ends_with(b"\n") && matches!(stream.read(&mut byte), Ok(1)) {
+            line.push(byte[0]);
+        }
+        let line = String::from_utf8_lossy(&line).into_owned();
+        assert!(line.is_empty() || line.starts_with(answer), "{line}");
+        line
+    };
+    let first =
+        say(format!("a AUTHENTICATE SCRAM-SHA-256 {}\r\n", encode_base64(format!("n,,n={name},r=x").as_bytes())), "+ ");
+    let Some(challenge) = first.strip_prefix("+ ") else { return false };
+    let challenge = String::from_utf8(decode_base64(challenge.trim().as_bytes()).unwrap()).unwrap();
+    let nonce = challenge.split(',').next().unwrap();
+    let proof = encode_base64(&[0; 32]);
+    say(format!("{}\r\n", encode_base64(format!("c=biws,{nonce},p={proof}").as_bytes())), "a NO ").starts_with("a NO ")
+}
+
+/// An address of this host that is not loopback, if it has one: nothing is sent for it.
+fn address_of_this_host() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+}
+
+/// Who failed waits before he is heard again; only who is on loopback does not, as all behind a proxy would wait for one.
+#[test]
+fn an_address_that_failed_waits() {
+    let place = Place::new("limit-penalty").unwrap();
+    let addresses = [Some([127, 0, 0, 1].into()), address_of_this_host()];
+    if addresses[1].is_none() {
+        eprintln!("SKIPPED: limits::an_address_that_failed_waits: this host has no address but loopback");
+        return;
+    }
+    for address in addresses.into_iter().flatten() {
+        let listener = format!("[[listener]]\nprotocol = \"imap\"\naddress = \"{}\"\n", SocketAddr::new(address, 0));
+        let sections = "[limits]\nfailed_login_delay = \"1 ms\"\n[login]\npenalty_first = \"10 min\"\npenalty_longest = \"10 min\"\n";
+        let mut program = Program::start(&place, &format!("{listener}{sections}"));
+        let connect = |program: &Program| {
+            let mut stream = TcpStream::connect(program.imap()).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut greeting = Vec::new();
+            while !greeting.ends_with(b"\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                greeting.push(byte[0]);
+            }
+            stream
+        };
+        assert!(fails_to_log_in(&mut connect(&program), "ann"), "{address}");
+        program.wait_for("it has failed", |program| program.times_said("login failed") == 1);
+        let mut stream = connect(&program);
+        // Nobody answers for ten minutes, or somebody at once.
+        if !address.is_loopback() {
+            stream.set_read_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+        }
+        assert_eq!(fails_to_log_in(&mut stream, "bob"), address.is_loopback(), "{address}");
+        drop(program);
+        std::fs::remove_file(place.path().join("data/log")).unwrap();
+    }
 }
 
 #[test]

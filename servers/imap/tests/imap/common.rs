@@ -76,10 +76,14 @@ impl Host {
 
     /// On the backend that real mail is kept in, without a disk below it.
     pub(crate) fn on_sdbox() -> Self {
+        Self::on_sdbox_with(Limits::default())
+    }
+
+    pub(crate) fn on_sdbox_with(limits: Limits) -> Self {
         let env =
             Env::new(SimDisk::new().as_file_system(), EnvOptions { fsync: Fsync::Never, ..EnvOptions::default() });
         let storage = SdboxStorage::create(&env, Path::new("/mail"), SdboxOptions::default()).unwrap();
-        Self::on(Limits::default(), Arc::new(storage))
+        Self::on(limits, Arc::new(storage))
     }
 
     /// On Maildir++, whose names have no `/`.
@@ -104,6 +108,7 @@ impl Host {
             limits: Arc::new(limits),
             stop,
             peer: None,
+            options: Arc::default(),
             special_uses: Arc::default(),
             client: culver_runtime::Client { plaintext_allowed: true, ..Default::default() },
             starttls: None,

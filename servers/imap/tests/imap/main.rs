@@ -7,9 +7,13 @@ mod binary;
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod deadlines;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod lists;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod messages;
 #[cfg(test)]
