@@ -8,9 +8,15 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split_inclusive(|&byte| byte == b'\n')
 }
 
+/// A line without its end. Spaces there are part of it: a password may end with one.
+fn content_of(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
 /// Whose line it is.
 fn name_of(line: &[u8]) -> Option<UserName> {
-    let line = line.trim_ascii_end();
+    let line = content_of(line);
     if line.starts_with(b"#") {
         return None;
     }
@@ -38,7 +44,7 @@ pub(super) fn with_password(text: &[u8], name: &UserName, password: &Password) -
             continue;
         }
         found = true;
-        let content = line.trim_ascii_end();
+        let content = content_of(line);
         let end = line.get(content.len()..).unwrap_or_default();
         let mut fields = content.splitn(3, |&byte| byte == b':');
         new.extend_from_slice(fields.next().unwrap_or_default());
@@ -85,6 +91,9 @@ mod tests {
         let changed = with_password(TEXT, &bob, &password).unwrap();
         assert!(changed.windows(19).any(|part| part == b"\nBOB:{PLAIN}new\nann"), "{changed:?}");
         assert_eq!(with_password(TEXT, &eve, &password), None);
+
+        let spaces = b"bob:{PLAIN}ends with a space \n";
+        assert_eq!(with_password(spaces, &bob, &password).unwrap(), b"bob:{PLAIN}new\n");
 
         let mut longer = TEXT.to_vec();
         longer.extend_from_slice(b"\neve:{PLAIN}new\n");

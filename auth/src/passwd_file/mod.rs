@@ -38,6 +38,9 @@ const FILE_LEN_MAX: u64 = 64 * 1024 * 1024;
 const FILE_MODE: u32 = 0o600;
 /// How long to wait for somebody else who changes the file.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// After how long without a change a lock is one that a crash left; a change takes milliseconds. Shorter than one waits, so
+/// that the first change after a crash succeeds.
+const LOCK_STALE: Duration = Duration::from_secs(10);
 /// Two changes so close to each other may have the same time.
 const TIME_GRAIN: Duration = Duration::from_millis(100);
 /// How many kinds of things that are not looked at are reported.
@@ -211,6 +214,7 @@ impl PasswordFile {
     fn change(&self, change: impl FnOnce(&[u8]) -> Result<Vec<u8>>) -> Result<()> {
         let options = DotlockOptions {
             timeout: LOCK_TIMEOUT,
+            stale: LOCK_STALE,
             mode: FILE_MODE,
             content: DotlockContent::Replacement,
             ..DotlockOptions::default()
