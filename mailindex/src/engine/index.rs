@@ -244,6 +244,12 @@ impl MailboxIndex {
         (self.key.device, self.key.inode)
     }
 
+    /// Fails with [`IndexError::Deleted`] if the path does not lead to the folder any more that was opened. Else whatever was
+    /// opened below the path before is the mailbox's own. Costs a `stat`.
+    pub fn check_place(&self) -> Result<()> {
+        if self.is_in_its_folder()? { Ok(()) } else { Err(self.deleted_error()) }
+    }
+
     /// Whether the path still leads to the folder that was opened.
     pub(super) fn is_in_its_folder(&self) -> Result<bool> {
         let there = self.env.fs().metadata(&self.paths.dir)?;

@@ -35,6 +35,7 @@ pub(super) struct CachedReader<'a> {
     reader: CacheReader,
     /// The cache fields of the header fields asked for, in their order.
     pub(super) headers: Vec<String>,
+    found: Vec<(Uid, CacheValues)>,
 }
 
 /// The values of one message.
@@ -68,16 +69,23 @@ impl<'a> CachedReader<'a> {
         fields.sort_unstable_by_key(|name| name.to_ascii_lowercase());
         fields.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
         let reader = index.cache_reader(&view.state, &fields);
-        Self { index, reader, headers }
+        Self { index, reader, headers, found: Vec::new() }
     }
 
     pub(super) fn read(&mut self, record: &RecordRef<'_>) -> Cached {
         Cached(self.reader.read(record))
     }
 
-    /// Values that had to be computed are offered to the cache, at the command's end.
+    /// Values that had to be computed.
     pub(super) fn found(&mut self, uid: Uid, values: CacheValues) {
-        self.index.queue_fill(uid, values);
+        self.found.push((uid, values));
+    }
+
+    /// Offers them to the cache, which takes them at the command's end.
+    pub(super) fn offer_found(self) {
+        for (uid, values) in self.found {
+            self.index.queue_fill(uid, values);
+        }
     }
 }
 

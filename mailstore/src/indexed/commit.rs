@@ -213,7 +213,7 @@ fn copy<B: Backend>(
 ) -> std::result::Result<(), OpError> {
     let here = source.index.dir() == at.dir();
     let state = if here { at.state().clone() } else { source.index.refresh()? };
-    let source = CopyFrom { files: &**from, index: &source.index, state: &state };
+    let copy_from = CopyFrom { files: &**from, index: &source.index, state: &state };
     for record in records(&state, uids) {
         let uid = record.uid();
         if here && made.expunged.contains(uid) {
@@ -221,12 +221,13 @@ fn copy<B: Backend>(
         }
         let (flags, keywords) = effective(&state, &record, if here { &made.applied } else { &[] });
         let with = First { flags, keywords: &keywords };
-        if let Some(copied) = files.copy(at, placed, &source, uid, with)? {
+        if let Some(copied) = files.copy(at, placed, &copy_from, uid, with)? {
             append(at, copied, with);
             made.copied.push((uid, copied));
         }
     }
-    Ok(())
+    // What was found by its name may be another mailbox's.
+    Ok(source.index.check_place()?)
 }
 
 fn append(at: &mut CommitPoint<'_>, uid: Uid, with: First<'_>) {

@@ -37,6 +37,12 @@ impl Indexed {
         self.index.refresh().map_err(|e| from_index(&self.name, &e))
     }
 
+    /// Fails if the mailbox is not in its folder any more. To be asked after files were opened by their names, for another
+    /// mailbox may have come to stand there. Costs a `stat`.
+    pub(super) fn check_place(&self) -> Result<()> {
+        self.index.check_place().map_err(|e| from_index(&self.name, &e))
+    }
+
     /// Whether another handle stands for the same mailbox, under whatever name.
     pub(crate) fn is_same_mailbox(&self, other: &Self) -> bool {
         self.guid == other.guid && self.uid_validity == other.uid_validity

@@ -6,7 +6,9 @@
 //!
 //! 1. A view pins a state of the index. What it shows changes only when the session says so.
 //! 2. Nothing here takes a lock but by way of the engine; views wait for none.
-//! 3. A message's file is opened only for what neither the record nor the cache nor [`MessageFiles::known`] tells.
+//! 3. What is read by a file's name counts only if the mailbox is still in its folder afterwards: another may have been put
+//!    there since it was opened. It is asked once for many messages.
+//! 4. A message's file is opened only for what neither the record nor the cache nor [`MessageFiles::known`] tells.
 
 mod backend;
 mod body;

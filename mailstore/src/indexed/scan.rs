@@ -28,11 +28,33 @@ pub(super) fn scan(
     budget: ScanBudget,
     out: &mut Rows,
 ) -> Result<Option<Cursor>> {
-    let (first_row, first_byte) = (out.rows.len(), out.arena.len());
     let mut from_here = UidSet::new();
     from_here.insert_range(at.0..=Uid::MAX);
     let uids = uids.intersection(&from_here);
-    let mut reader = (!columns.only_flags()).then(|| CachedReader::new(view, columns));
+    if columns.only_flags() {
+        return scan_with(view, &uids, columns, budget, out, &mut None);
+    }
+    let mut reader = Some(CachedReader::new(view, columns));
+    let scanned = scan_with(view, &uids, columns, budget, out, &mut reader);
+    if let Err(e) = view.check_place() {
+        out.clear();
+        return Err(e);
+    }
+    if let Some(reader) = reader {
+        reader.offer_found();
+    }
+    scanned
+}
+
+fn scan_with<'a>(
+    view: &'a IndexedView,
+    uids: &UidSet,
+    columns: &Columns,
+    budget: ScanBudget,
+    out: &mut Rows,
+    reader: &mut Option<CachedReader<'a>>,
+) -> Result<Option<Cursor>> {
+    let (first_row, first_byte) = (out.rows.len(), out.arena.len());
     let mut late = false;
     for range in uids.ranges() {
         let (start, end) = range.into_inner();
@@ -42,7 +64,7 @@ pub(super) fn scan(
                 return Ok(Some(Cursor(shown.uid())));
             }
             let Some(place) = SeqNum::from_index(seq) else { break };
-            let row = match (&shown, &mut reader) {
+            let row = match (&shown, &mut *reader) {
                 (Message::Ghost(uid), _) => gone(view, place, *uid),
                 (Message::Here(record), None) => from_record(view, place, record, out),
                 (Message::Here(record), Some(reader)) => {

@@ -74,6 +74,12 @@ impl IndexedView {
         self.state.count_below(uid) + self.ghosts_below(uid)
     }
 
+    /// Fails if what was just opened by name may be another mailbox's, which stands where this one stood before somebody
+    /// renamed or deleted it.
+    pub(super) fn check_place(&self) -> Result<()> {
+        self.mailbox.check_place()
+    }
+
     /// A message's file is not there: somebody has expunged it since, or is about to; or it was lost, and a rebuild would
     /// drop the record.
     fn note_missing(&self, uid: Uid) {
@@ -243,7 +249,9 @@ impl View for IndexedView {
     }
 
     fn saved_uidl(&self, uid: Uid) -> Result<Option<Vec<u8>>> {
-        self.mailbox.files.saved_uidl(&self.state, uid)
+        let saved = self.mailbox.files.saved_uidl(&self.state, uid);
+        self.check_place()?;
+        saved
     }
 
     fn file_identity(&self, uid: Uid) -> Option<FileIdentity> {
@@ -254,7 +262,9 @@ impl View for IndexedView {
         if !self.state.contains(uid) {
             return Err(StorageError::Expunged { uid });
         }
-        match IndexedBody::open(&*self.mailbox.files, &self.state, uid) {
+        let opened = IndexedBody::open(&*self.mailbox.files, &self.state, uid);
+        self.check_place()?;
+        match opened {
             Err(StorageError::Expunged { .. }) => {
                 self.note_missing(uid);
                 Err(StorageError::Expunged { uid })
