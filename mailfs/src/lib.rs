@@ -14,6 +14,11 @@
 
 #![deny(unsafe_code)]
 
+/// The example of the README is tested like those here.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod convenience;
 mod dotlock;
 mod error;

@@ -200,3 +200,36 @@ fn a_source_that_is_none_and_a_message_that_is_too_large() {
     fs::write(host.path("notes"), "no mail").unwrap();
     assert!(host.fail(&["import", "ann", host.path("notes").to_str().unwrap()]).contains("no mbox file"));
 }
+
+/// The way from a configuration file to the first user: before there is a file of users, and before there is a certificate.
+#[test]
+fn the_first_user_of_a_configuration() {
+    let place = Place::new("commands-household").unwrap();
+    let file = place.path().join("culver.toml");
+    let sections = "[users]\nfirst_user = \"\"\n[tls]\ncertificate = \"nowhere.pem\"\n";
+    fs::write(&file, format!("data = \"data\"\n{sections}")).unwrap();
+    let culver = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_culver"));
+        let output = command.args(arguments).arg("--config").arg(&file).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let checked = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_culver")).args(["config", "check"]).arg(&file).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = checked();
+    assert!(said.contains("warning: users.passwd_file") && said.contains("culver user add NAME"), "{said}");
+    assert!(said.contains("error: tls.certificate"), "{said}");
+    assert_eq!(culver(&["user", "list"]), (true, String::new(), String::new()));
+    let (is_ok, made, said) = culver(&["user", "add", "ann", "--generate"]);
+    assert!(is_ok && made.starts_with("password: "), "{said}");
+    assert_eq!(culver(&["user", "list"]).1, "ann\tARGON2ID\n");
+    assert!(!checked().contains("passwd_file"));
+    // `serve` needs the certificate as before.
+    let (is_ok, _, said) = culver(&["serve"]);
+    assert!(!is_ok && said.contains("error: tls.certificate"), "{said}");
+    // A file in a folder that is not there was never meant.
+    fs::write(&file, format!("data = \"data\"\n{sections}").replace("[tls]", "passwd_file = \"no/users\"\n[tls]"))
+        .unwrap();
+    assert!(checked().contains("error: users.passwd_file"));
+}

@@ -15,6 +15,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The example of the README is tested like those here.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod append;
 mod authenticate;
 mod capability;

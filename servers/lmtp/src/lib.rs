@@ -73,6 +73,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The example of the README is tested like those here.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod address;
 mod command;
 mod context;

@@ -8,6 +8,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The example of the README is tested like those here.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod connections;
 mod current;
 mod limits;

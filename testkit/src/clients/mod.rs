@@ -4,15 +4,13 @@
 //! `scripts/peers` installs them. In CI a missing one is an error, elsewhere the test says so and is skipped.
 
 mod maildir;
-mod mbox;
 mod peer;
 mod postfix;
 mod program;
 mod stage;
 
 pub use maildir::{MaildirMessage, maildir_folders, read_maildir};
-pub use mbox::split_mbox;
 pub use peer::{Peer, missing};
 pub use postfix::{Postfix, SentMessage};
 pub use program::{Program, Ran};
-pub use stage::Stage;
+pub use stage::{Certificate, Stage, StoreFormat};

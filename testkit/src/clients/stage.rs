@@ -28,42 +28,75 @@ pub struct Stage {
     place: Place,
 }
 
+/// What a stage's mail is kept in.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum StoreFormat {
+    /// Dovecot's sdbox.
+    #[default]
+    Sdbox,
+    /// Maildir++, its levels separated by `/` for clients.
+    Maildir,
+}
+
+/// A certificate in PEM, and its key.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The certificate, and those between it and a root.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
 impl Stage {
     /// Sets up both servers for `users`, who have no mail yet.
-    pub fn new(what: &str, program: &Path, users: &[&str]) -> anyhow::Result<Self> {
-        Self::build(what, users, |data, owner| Culver::start(program, data, owner))
-    }
-
-    /// The same, with POP3 too.
-    pub fn with_pop3(what: &str, program: &Path, users: &[&str]) -> anyhow::Result<Self> {
-        let start = Start { pop3: true, ..Start::default() };
-        Self::build(what, users, |data, owner| Culver::start_with(program, data, owner, start))
+    pub fn new(what: &str, program: &Path, format: StoreFormat, users: &[&str]) -> anyhow::Result<Self> {
+        Self::build(what, program, format, users, None)
     }
 
     /// The same, with POP3 and TLS for both; [`Stage::certificate`] is what a client has to trust.
-    pub fn with_tls(what: &str, program: &Path, users: &[&str]) -> anyhow::Result<Self> {
-        Self::build(what, users, |data, owner| {
-            let folder = data.with_file_name("tls");
-            fs::create_dir_all(&folder)?;
-            let (certificate, key) = make_certificate(&folder)?;
-            owner.own(&folder)?;
-            let start = Start { pop3: true, tls: Some((&certificate, &key)), ..Start::default() };
-            Culver::start_with(program, data, owner, start)
-        })
+    pub fn with_tls(what: &str, program: &Path, format: StoreFormat, users: &[&str]) -> anyhow::Result<Self> {
+        Self::with_certificate(what, program, format, users, make_certificate)
+    }
+
+    /// The same, with a certificate that is made in the folder that is given.
+    pub fn with_certificate(
+        what: &str,
+        program: &Path,
+        format: StoreFormat,
+        users: &[&str],
+        make: impl FnOnce(&Path) -> anyhow::Result<Certificate>,
+    ) -> anyhow::Result<Self> {
+        Self::build(what, program, format, users, Some(Box::new(make)))
     }
 
     fn build(
         what: &str,
+        program: &Path,
+        format: StoreFormat,
         users: &[&str],
-        start: impl FnOnce(&Path, &MailUser) -> anyhow::Result<Culver>,
+        make: Option<Box<MakeCertificate<'_>>>,
     ) -> anyhow::Result<Self> {
         let place = Place::new(what)?;
         let owner = MailUser::for_tests()?;
         let data = place.folder_of(&owner, "data")?;
         Culver::prepare(&data, &owner, users)?;
-        let culver = start(&data, &owner)?;
-        let setup = Setup { mail_location: format!("sdbox:{}/mail/%u", data.display()), users, extra: "" };
-        let witness = Dovecot::start(place.path(), &owner, &setup)?;
+        let (settings, driver): (&[&str], _) = match format {
+            StoreFormat::Sdbox => (&[], "sdbox"),
+            StoreFormat::Maildir => (&["storage.format=maildir", "storage.separator=/"], "maildir"),
+        };
+        let culver = match make {
+            None => Culver::start_set(program, &data, &owner, settings)?,
+            Some(make) => {
+                let folder = data.with_file_name("tls");
+                fs::create_dir_all(&folder)?;
+                let made = make(&folder)?;
+                owner.own(&folder)?;
+                let tls = Some((made.certificate.as_path(), made.key.as_path()));
+                Culver::start_with(program, &data, &owner, Start { pop3: true, tls, settings })?
+            }
+        };
+        let mail_location = format!("{driver}:{}/mail/%u", data.display());
+        let witness = Dovecot::start(place.path(), &owner, &Setup { mail_location, users, extra: "" })?;
         Ok(Self { culver, witness, owner, place })
     }
 
@@ -151,8 +184,10 @@ fn login(address: SocketAddr, user: &str) -> anyhow::Result<Imap> {
     Ok(imap)
 }
 
+type MakeCertificate<'a> = dyn FnOnce(&Path) -> anyhow::Result<Certificate> + 'a;
+
 /// Makes a key and a certificate for `localhost` that signs itself.
-fn make_certificate(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
+fn make_certificate(folder: &Path) -> anyhow::Result<Certificate> {
     let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
     let openssl = Peer::OpenSsl.path().context("openssl is not installed")?;
     let request = Program::new(&openssl, folder);
@@ -160,5 +195,5 @@ fn make_certificate(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
     let request = request.args(["-days", "2", "-subj", "/CN=localhost"]);
     let request = request.args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
     request.args(["-keyout".as_ref(), key.as_os_str(), "-out".as_ref(), certificate.as_os_str()]).ok()?;
-    Ok((certificate, key))
+    Ok(Certificate { certificate, key })
 }

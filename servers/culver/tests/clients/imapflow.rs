@@ -1,12 +1,24 @@
 //! imapflow of npm.
 
-use testkit::{clients::Peer, dovecot::PASSWORD};
+use testkit::{
+    clients::{Peer, StoreFormat},
+    dovecot::PASSWORD,
+};
 
-use crate::{deliver_numbered, listing, stage};
+use crate::{deliver_numbered, listing, stage_on};
 
 #[test]
 fn imapflow_reads_searches_flags_moves_appends_and_waits() {
-    let Some(stage) = stage("imapflow", Peer::Node, &["ann"]) else { return };
+    session_on(StoreFormat::Sdbox, "imapflow");
+}
+
+#[test]
+fn imapflow_reads_searches_flags_moves_appends_and_waits_on_maildir() {
+    session_on(StoreFormat::Maildir, "imapflow-maildir");
+}
+
+fn session_on(format: StoreFormat, what: &str) {
+    let Some(stage) = stage_on(format, what, Peer::Node, &["ann"]) else { return };
     deliver_numbered(&stage, "ann", 1..=10);
     let home = stage.home("imapflow").unwrap();
     let client = stage.script(Peer::Node, &home, "session.js", include_str!("imapflow_session.js")).unwrap();

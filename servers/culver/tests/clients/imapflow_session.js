@@ -105,7 +105,9 @@ async function main() {
     }
     await other.logout();
     await client.mailboxRename('Päckchen/Ablage', 'Done');
-    await client.mailboxDelete('Päckchen');
+    // In Maildir++ it was never more than a part of a name.
+    const left = (await client.list()).map(mailbox => mailbox.path);
+    if (left.includes('Päckchen')) await client.mailboxDelete('Päckchen');
     await client.logout();
     const announced = ['COMPRESS=DEFLATE', 'CONDSTORE', 'QRESYNC', 'IDLE', 'MOVE', 'UIDPLUS', 'OBJECTID', 'BINARY'].filter(has);
     console.log('used', ...announced);

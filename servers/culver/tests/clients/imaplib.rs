@@ -1,12 +1,24 @@
 //! Python's imaplib.
 
-use testkit::{clients::Peer, dovecot::PASSWORD};
+use testkit::{
+    clients::{Peer, StoreFormat},
+    dovecot::PASSWORD,
+};
 
-use crate::{deliver_numbered, listing, stage};
+use crate::{deliver_numbered, listing, stage_on};
 
 #[test]
 fn imaplib_reads_searches_flags_moves_and_appends() {
-    let Some(stage) = stage("imaplib", Peer::Python, &["ann"]) else { return };
+    session_on(StoreFormat::Sdbox, "imaplib");
+}
+
+#[test]
+fn imaplib_reads_searches_flags_moves_and_appends_on_maildir() {
+    session_on(StoreFormat::Maildir, "imaplib-maildir");
+}
+
+fn session_on(format: StoreFormat, what: &str) {
+    let Some(stage) = stage_on(format, what, Peer::Python, &["ann"]) else { return };
     deliver_numbered(&stage, "ann", 1..=10);
     let home = stage.home("imaplib").unwrap();
     let port = stage.culver().imap.port().to_string();
@@ -30,6 +42,8 @@ fn imaplib_reads_searches_flags_moves_and_appends() {
     assert_eq!(listing(&stage, "ann", "Done"), ["1 #5", "2 #6"]);
     let shown = stage.shown("ann").unwrap();
     let names: Vec<_> = shown.list.keys().map(String::as_str).collect();
-    assert_eq!(names, ["Done", "INBOX", "Work"]);
+    // In Maildir++ a name's parents are no mailboxes by themselves.
+    let parents: &[_] = if format == StoreFormat::Sdbox { &["Work"] } else { &[] };
+    assert_eq!(names, [&["Done", "INBOX"], parents].concat());
     assert_eq!(shown.subscribed, ["Work/Gr&APwA3w-e"], "a subscription does not follow a rename");
 }

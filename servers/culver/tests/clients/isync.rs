@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use testkit::{
-    clients::{Peer, Stage, maildir_folders, read_maildir},
+    clients::{Peer, Stage, StoreFormat, maildir_folders, read_maildir},
     dovecot::PASSWORD,
 };
 
-use crate::{deliver_numbered, numbered, stage};
+use crate::{deliver_numbered, numbered, stage_on};
 
 fn sync(stage: &Stage, home: &Path) -> String {
     let client = stage.client(Peer::Mbsync, home).unwrap();
@@ -80,7 +80,16 @@ fn settle(stage: &Stage, home: &Path) -> View {
 
 #[test]
 fn isync_syncs_both_ways_until_nothing_changes() {
-    let Some(stage) = stage("isync", Peer::Mbsync, &["ann"]) else { return };
+    sync_on(StoreFormat::Sdbox, "isync");
+}
+
+#[test]
+fn isync_syncs_both_ways_until_nothing_changes_on_maildir() {
+    sync_on(StoreFormat::Maildir, "isync-maildir");
+}
+
+fn sync_on(format: StoreFormat, what: &str) {
+    let Some(stage) = stage_on(format, what, Peer::Mbsync, &["ann"]) else { return };
     let home = stage.home("isync").unwrap();
     configure(&stage, &home);
     deliver_numbered(&stage, "ann", 1..=60);

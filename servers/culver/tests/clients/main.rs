@@ -1,5 +1,6 @@
 //! Mail programs that others wrote, against `culver serve`. Each test has a server of its own, and looks at what the
-//! client did a second time through a real Dovecot on the same store.
+//! client did a second time through a real Dovecot on the same store. Those that do most of what clients do are run on
+//! sdbox and on Maildir.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -12,12 +13,13 @@ mod imaplib;
 mod isync;
 mod mutt;
 mod offlineimap;
+mod phone;
 mod pop3;
 mod postfix;
 mod tls;
 
 use testkit::{
-    clients::{Peer, Stage, missing},
+    clients::{Peer, Stage, StoreFormat, missing},
     observe::ShownMessage,
 };
 
@@ -25,10 +27,15 @@ const CULVER: &str = env!("CARGO_BIN_EXE_culver");
 
 /// A server for a test, unless something that the test needs is not installed.
 fn stage(what: &str, peer: Peer, users: &[&str]) -> Option<Stage> {
+    stage_on(StoreFormat::Sdbox, what, peer, users)
+}
+
+/// The same, on a format.
+fn stage_on(format: StoreFormat, what: &str, peer: Peer, users: &[&str]) -> Option<Stage> {
     if missing(what, &[Peer::Dovecot, peer]) {
         return None;
     }
-    Some(Stage::new(what, CULVER.as_ref(), users).unwrap())
+    Some(Stage::new(what, CULVER.as_ref(), format, users).unwrap())
 }
 
 /// A message that is easily told from others: `Subject: number N`, from `senderN@test.example`, on the Nth of March.

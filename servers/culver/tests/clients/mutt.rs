@@ -3,11 +3,11 @@
 use std::{fs, path::Path};
 
 use testkit::{
-    clients::{Peer, Program, Stage},
+    clients::{Peer, Program, Stage, StoreFormat},
     dovecot::PASSWORD,
 };
 
-use crate::{deliver_numbered, listing, numbers_of, stage};
+use crate::{deliver_numbered, listing, numbers_of, stage_on};
 
 fn configure(stage: &Stage, home: &Path) {
     let there = format!("imap://ann@{}", stage.culver().imap);
@@ -33,8 +33,8 @@ fn press(home: &Path, mutt: &Path, keys: &[&str]) {
     script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).ok().unwrap();
 }
 
-fn session(name: &str, peer: Peer) {
-    let Some(stage) = stage(name, peer, &["ann"]) else { return };
+fn session(format: StoreFormat, name: &str, peer: Peer) {
+    let Some(stage) = stage_on(format, name, peer, &["ann"]) else { return };
     deliver_numbered(&stage, "ann", 1..=10);
     // For the copies of what was sent NeoMutt makes no mailbox.
     stage.imap("ann").unwrap().ok("CREATE Sent").unwrap();
@@ -72,10 +72,15 @@ fn session(name: &str, peer: Peer) {
 
 #[test]
 fn mutt_reads_searches_flags_moves_and_keeps_sent_mail() {
-    session("mutt", Peer::Mutt);
+    session(StoreFormat::Sdbox, "mutt", Peer::Mutt);
+}
+
+#[test]
+fn mutt_reads_searches_flags_moves_and_keeps_sent_mail_on_maildir() {
+    session(StoreFormat::Maildir, "mutt-maildir", Peer::Mutt);
 }
 
 #[test]
 fn neomutt_reads_searches_flags_moves_and_keeps_sent_mail() {
-    session("neomutt", Peer::NeoMutt);
+    session(StoreFormat::Sdbox, "neomutt", Peer::NeoMutt);
 }

@@ -3,11 +3,11 @@
 use std::{fs, path::Path};
 
 use testkit::{
-    clients::{MaildirMessage, Peer, Stage, maildir_folders, read_maildir},
+    clients::{MaildirMessage, Peer, Stage, StoreFormat, maildir_folders, read_maildir},
     dovecot::PASSWORD,
 };
 
-use crate::{deliver_numbered, listing, numbered, stage};
+use crate::{deliver_numbered, listing, numbered, stage_on};
 
 fn configure(stage: &Stage, home: &Path) {
     let (home_path, port) = (home.display(), stage.culver().imap.port());
@@ -57,7 +57,16 @@ fn number_of(message: &MaildirMessage) -> String {
 
 #[test]
 fn offlineimap_syncs_both_ways() {
-    let Some(stage) = stage("offlineimap", Peer::OfflineImap, &["ann"]) else { return };
+    sync_on(StoreFormat::Sdbox, "offlineimap");
+}
+
+#[test]
+fn offlineimap_syncs_both_ways_on_maildir() {
+    sync_on(StoreFormat::Maildir, "offlineimap-maildir");
+}
+
+fn sync_on(format: StoreFormat, what: &str) {
+    let Some(stage) = stage_on(format, what, Peer::OfflineImap, &["ann"]) else { return };
     let home = stage.home("offlineimap").unwrap();
     configure(&stage, &home);
     deliver_numbered(&stage, "ann", 1..=10);

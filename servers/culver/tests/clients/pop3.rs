@@ -1,17 +1,21 @@
 //! POP3 by poplib, curl, getmail and fetchmail.
 
 use testkit::{
-    clients::{Peer, Stage, missing},
+    clients::{Peer, Stage, StoreFormat, missing},
     dovecot::PASSWORD,
 };
 
 use crate::{CULVER, deliver_numbered, fetchmail, getmail, listing, numbered, without_added_headers};
 
 fn stage(what: &str, peer: Peer) -> Option<Stage> {
+    stage_on(StoreFormat::Sdbox, what, peer)
+}
+
+fn stage_on(format: StoreFormat, what: &str, peer: Peer) -> Option<Stage> {
     if missing(what, &[Peer::Dovecot, Peer::OpenSsl, peer]) {
         return None;
     }
-    let stage = Stage::with_tls(what, CULVER.as_ref(), &["ann"]).unwrap();
+    let stage = Stage::with_tls(what, CULVER.as_ref(), format, &["ann"]).unwrap();
     deliver_numbered(&stage, "ann", 1..=10);
     Some(stage)
 }
@@ -23,7 +27,16 @@ fn ports(stage: &Stage) -> (u16, u16) {
 
 #[test]
 fn poplib_reads_and_deletes() {
-    let Some(stage) = stage("poplib", Peer::Python) else { return };
+    poplib_on(StoreFormat::Sdbox, "poplib");
+}
+
+#[test]
+fn poplib_reads_and_deletes_on_maildir() {
+    poplib_on(StoreFormat::Maildir, "poplib-maildir");
+}
+
+fn poplib_on(format: StoreFormat, what: &str) {
+    let Some(stage) = stage_on(format, what, Peer::Python) else { return };
     let home = stage.home("poplib").unwrap();
     let (pop3, pop3s) = ports(&stage);
     let client = stage.script(Peer::Python, &home, "session.py", include_str!("poplib_session.py")).unwrap();

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use testkit::{
-    clients::{Peer, Program, Stage, missing, read_maildir},
+    clients::{Peer, Program, Stage, StoreFormat, missing, read_maildir},
     dovecot::PASSWORD,
 };
 
@@ -22,7 +22,7 @@ fn stage(what: &str, peer: Peer) -> Option<Stage> {
     if missing(what, &[Peer::Dovecot, Peer::OpenSsl, peer]) {
         return None;
     }
-    let stage = Stage::with_tls(what, CULVER.as_ref(), &["ann"]).unwrap();
+    let stage = Stage::with_tls(what, CULVER.as_ref(), StoreFormat::Sdbox, &["ann"]).unwrap();
     deliver_numbered(&stage, "ann", 1..=3);
     Some(stage)
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod program;

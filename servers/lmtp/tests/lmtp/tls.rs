@@ -1,17 +1,9 @@
 //! STARTTLS (RFC 3207).
 
-use std::sync::Arc;
-
 use culver_lmtp::Options;
 use culver_runtime::{Limits, Tls, TlsOptions, self_made_certificate};
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
 use testkit::place::Place;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_rustls::TlsConnector;
 
 use crate::common::{Client, messages_of};
 
@@ -19,13 +11,7 @@ use crate::common::{Client, messages_of};
 async fn everything_before_the_handshake_is_forgotten() {
     let place = Place::new("lmtp-starttls").unwrap();
     let files = self_made_certificate(place.path(), "mail.test").unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(&files.certificate).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let certificate = files.certificate.clone();
     let tls = Tls::new(&TlsOptions { certificates: vec![files], ..TlsOptions::default() }).unwrap();
     let mut client = Client::with(Limits::default(), Options::default(), |context| context.starttls = Some(tls)).await;
     // What somebody on the way put behind STARTTLS is not taken for the client's.
@@ -35,8 +21,7 @@ async fn everything_before_the_handshake_is_forgotten() {
 
     let Client { read, write, stores, _stopper } = client;
     let stream = read.into_inner().unsplit(write);
-    let name = ServerName::try_from("mail.test").unwrap();
-    let mut tls = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    let mut tls = testkit::tls::connect(stream, &certificate, "mail.test").await.unwrap();
     tls.write_all(
         b"RCPT TO:<ann>\r\nMAIL FROM:<>\r\nLHLO x\r\nSTARTTLS\r\nMAIL FROM:<>\r\nRCPT TO:<ann>\r\nDATA\r\nA: b\r\n.\r\nQUIT\r\n",
     )

@@ -1,16 +1,8 @@
 //! STLS (RFC 2595 §4).
 
-use std::sync::Arc;
-
 use culver_runtime::{Client as Who, Tls, TlsOptions, self_made_certificate};
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
 use testkit::place::Place;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
-use tokio_rustls::TlsConnector;
 
 use crate::common::Host;
 
@@ -18,13 +10,7 @@ use crate::common::Host;
 async fn everything_before_the_handshake_is_forgotten() {
     let place = Place::new("pop3-stls").unwrap();
     let files = self_made_certificate(place.path(), "mail.test").unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(&files.certificate).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let certificate = files.certificate.clone();
     let mut host = Host::new();
     host.put_many(1);
     host.ctx.client = Who::default();
@@ -42,8 +28,7 @@ async fn everything_before_the_handshake_is_forgotten() {
     assert!(plain.contains("\r\nSTLS\r\n") && !plain.contains("USER") && !plain.contains("SASL"), "{plain}");
     assert!(plain.contains("-ERR [AUTH]"), "{plain}");
 
-    let name = ServerName::try_from("mail.test").unwrap();
-    let mut tls = TlsConnector::from(Arc::new(config)).connect(name, ours).await.unwrap();
+    let mut tls = testkit::tls::connect(ours, &certificate, "mail.test").await.unwrap();
     tls.write_all(b"PASS secret word\r\nCAPA\r\nSTLS\r\nUSER ann\r\nPASS secret word\r\nRETR 1\r\nDELE 1\r\nQUIT\r\n")
         .await
         .unwrap();
