@@ -217,7 +217,6 @@ impl PasswordFile {
             stale: LOCK_STALE,
             mode: FILE_MODE,
             content: DotlockContent::Replacement,
-            ..DotlockOptions::default()
         };
         let lock = Dotlock::acquire(&self.fs, &self.path, options).map_err(|error| match error.is_timeout() {
             true => PasswordFileError::Locked { path: self.path.clone() },

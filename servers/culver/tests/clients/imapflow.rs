@@ -17,6 +17,7 @@ fn imapflow_reads_searches_flags_moves_appends_and_waits_on_maildir() {
     session_on(StoreFormat::Maildir, "imapflow-maildir");
 }
 
+#[allow(clippy::print_stderr, reason = "what it came to is of use in a log")]
 fn session_on(format: StoreFormat, what: &str) {
     let Some(stage) = stage_on(format, what, Peer::Node, &["ann"]) else { return };
     deliver_numbered(&stage, "ann", 1..=10);

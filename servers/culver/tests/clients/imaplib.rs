@@ -17,6 +17,7 @@ fn imaplib_reads_searches_flags_moves_and_appends_on_maildir() {
     session_on(StoreFormat::Maildir, "imaplib-maildir");
 }
 
+#[allow(clippy::print_stderr, reason = "what it came to is of use in a log")]
 fn session_on(format: StoreFormat, what: &str) {
     let Some(stage) = stage_on(format, what, Peer::Python, &["ann"]) else { return };
     deliver_numbered(&stage, "ann", 1..=10);

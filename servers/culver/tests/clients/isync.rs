@@ -88,6 +88,7 @@ fn isync_syncs_both_ways_until_nothing_changes_on_maildir() {
     sync_on(StoreFormat::Maildir, "isync-maildir");
 }
 
+#[allow(clippy::print_stderr, reason = "what it came to is of use in a log")]
 fn sync_on(format: StoreFormat, what: &str) {
     let Some(stage) = stage_on(format, what, Peer::Mbsync, &["ann"]) else { return };
     let home = stage.home("isync").unwrap();

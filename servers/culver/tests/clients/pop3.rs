@@ -35,6 +35,7 @@ fn poplib_reads_and_deletes_on_maildir() {
     poplib_on(StoreFormat::Maildir, "poplib-maildir");
 }
 
+#[allow(clippy::print_stderr, reason = "what it came to is of use in a log")]
 fn poplib_on(format: StoreFormat, what: &str) {
     let Some(stage) = stage_on(format, what, Peer::Python) else { return };
     let home = stage.home("poplib").unwrap();
