@@ -4,11 +4,15 @@
 //! servers as that user; tests that do not run as root run everything as themselves.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use nix::unistd::{Group, Uid, User};
@@ -107,5 +111,16 @@ pub fn copy_tree(from: &Path, to: &Path, owner: &MailUser) -> anyhow::Result<()>
 
 /// A port on loopback that was free a moment ago.
 pub fn free_port() -> io::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    // A port is free again at once: the next call must not give it too.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut held = Vec::new();
+    loop {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+        let port = listener.local_addr()?.port();
+        if given.insert(port) {
+            return Ok(port);
+        }
+        held.push(listener);
+    }
 }

@@ -159,6 +159,11 @@ pub fn tokens(response: &[u8]) -> Result<Vec<Token>, String> {
                 rest = after;
                 Token::Text(text)
             }
+            // A literal8 (RFC 3516).
+            b'~' if after.starts_with(b"{") => {
+                rest = after;
+                continue;
+            }
             b'{' => {
                 let end = rest.iter().position(|&b| b == b'\n').ok_or("literal without a line end")?;
                 let len = literal_len(rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end])).ok_or("bad literal")?;
@@ -228,6 +233,10 @@ mod tests {
         assert_eq!(
             format!("{tokens:?}"),
             r#"[*, 1, FETCH, [BODY[HEADER.FIELDS (DATE)], "a)b", FLAGS, [\Seen], X, "q\""]]"#
+        );
+        assert_eq!(
+            format!("{:?}", super::tokens(b"BINARY[1] ~{3}\r\na b UID 2").unwrap()),
+            r#"[BINARY[1], "a b", UID, 2]"#
         );
     }
 }

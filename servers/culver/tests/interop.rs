@@ -120,4 +120,5 @@ fn the_same_answers_as_dovecot() {
     println!("{:?} {:?}", report.commands, report.allowed);
     assert!(report.responses > 400, "hardly anything was answered: {report:?}");
     assert!(report.differences.is_empty(), "{:#?}", report.differences);
+    assert!(report.complaints.is_empty(), "{:#?}", report.complaints);
 }

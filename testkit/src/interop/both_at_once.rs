@@ -44,6 +44,8 @@ pub struct Report {
     pub foreign: u64,
     /// How often a Dovecot process died under a worker. What becomes of the message in hand is not looked at then.
     pub crashes: u64,
+    /// COPY and MOVE of a worker's own message that Dovecot did not find at the time. If it is lost, that is `broken`.
+    pub unseen: u64,
     /// What was lost, doubled or wrong; must be empty.
     pub broken: Vec<String>,
 }
@@ -90,6 +92,7 @@ pub fn run(program: &Path, format: StoreFormat, seed: u64, time: Duration, mix: 
     let ledgers = ledgers.with_context(|| format!("Dovecot's complaints: {:#?}", dovecot.complaints()))?;
     let mut report = Report { commands: ledgers.iter().map(|ledger| ledger.commands).sum(), ..Report::default() };
     report.foreign = foreign.changes;
+    report.unseen = ledgers.iter().map(|ledger| ledger.unseen).sum();
     report.crashes = ledgers.iter().map(|ledger| ledger.crashes).sum();
     for (who, address) in [("dovecot", Some(dovecot.imap)), ("culver", culvers.first().map(|culver| culver.imap))] {
         let Some(address) = address else { continue };
@@ -110,6 +113,8 @@ struct Ledger {
     messages: BTreeMap<(&'static str, u32), Mine>,
     commands: u64,
     crashes: u64,
+    /// COPY and MOVE of a message that the server did not find; whether it is lost, the end shows.
+    unseen: u64,
     /// Bodies of messages that were in hand when a server died.
     uncertain: BTreeSet<String>,
     broken: Vec<String>,
@@ -127,6 +132,8 @@ struct Worker {
     imap: Imap,
     selected: Option<&'static str>,
     ledger: Ledger,
+    /// At Dovecot, which may not see a message yet, or die.
+    is_dovecot: bool,
     count: u64,
     /// The body of the message in hand.
     in_hand: String,
@@ -140,6 +147,7 @@ impl Worker {
             imap: Imap::login(address, USER, PASSWORD)?,
             selected: None,
             ledger: Ledger::default(),
+            is_dovecot: may_crash,
             count: 0,
             in_hand: String::new(),
         };
@@ -240,9 +248,11 @@ impl Worker {
         self.select(mailbox)?;
         let answer = self.ok(&format!("UID {} {uid} {to}", if moving { "MOVE" } else { "COPY" }))?;
         let code = answer.code("COPYUID").or_else(|| answer.untagged_code("COPYUID"));
-        let copy = code
-            .and_then(|code| code.get(2)?.parse().ok())
-            .with_context(|| format!("no COPYUID for UID {uid} of {mailbox}: {answer:?}"))?;
+        let Some(copy) = code.and_then(|code| code.get(2)?.parse().ok()) else {
+            ensure!(self.is_dovecot, "no COPYUID for UID {uid} of {mailbox}: {answer:?}");
+            self.ledger.unseen += 1;
+            return Ok(());
+        };
         let Some(mine) = self.ledger.messages.get(&(mailbox, uid)).cloned() else { return Ok(()) };
         if moving {
             self.ledger.messages.remove(&(mailbox, uid));

@@ -6,7 +6,7 @@ mod client;
 mod work;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -35,6 +35,8 @@ pub struct Report {
     pub commands: u64,
     /// Untagged responses checked.
     pub responses: u64,
+    /// Texts of messages checked.
+    pub texts: u64,
     /// Resynchronizations checked.
     pub resynchronized: u64,
     /// Messages in the mailbox at the end.
@@ -54,6 +56,24 @@ struct Ledger {
     moved: BTreeSet<u32>,
     /// Subjects given out.
     subjects: u32,
+    /// The subject of the message that has a UID, by APPENDUID or as somebody fetched it first.
+    subject_of: BTreeMap<u32, u32>,
+}
+
+impl Ledger {
+    /// Takes note that a UID's message is the one of a subject; says whether it may be.
+    fn is(&mut self, uid: u32, subject: u32) -> bool {
+        *self.subject_of.entry(uid).or_insert(subject) == subject
+    }
+}
+
+/// Lines in a message's body, at most.
+const BODY_LINES_MAX: u32 = 40;
+
+/// The message of a subject.
+fn text(subject: u32) -> String {
+    let line = format!("body of {subject}\r\n");
+    format!("Subject: {subject}\r\n\r\n{}", line.repeat((subject % BODY_LINES_MAX + 1) as usize))
 }
 
 /// Where the work is, and where messages are moved.
@@ -157,6 +177,7 @@ fn compare(workers: &mut [Worker<'_>], ledger: &Mutex<Ledger>, setup: &mut Imap)
         }
         report.commands += worker.client.commands;
         report.responses += worker.client.responses;
+        report.texts += worker.client.texts;
         report.resynchronized += worker.resynchronized;
     }
     let there = first.unwrap_or_default();
@@ -177,6 +198,12 @@ fn differing<T: PartialEq + Clone>(one: &[T], other: &[T]) -> Vec<T> {
     one.iter().filter(|item| !other.contains(item)).cloned().collect()
 }
 
+/// The subject that a message has, if its text is that of the subject.
+fn subject_of(message: &str) -> Option<u32> {
+    let subject = message.strip_prefix("Subject: ")?.split('\r').next()?.parse().ok()?;
+    (message == text(subject)).then_some(subject)
+}
+
 /// No message is in both mailboxes, or twice in one: copies are made by MOVE only.
 fn each_once(imap: &mut Imap) -> anyhow::Result<()> {
     let mut subjects = Vec::new();
@@ -185,11 +212,13 @@ fn each_once(imap: &mut Imap) -> anyhow::Result<()> {
         if there.number(" EXISTS").unwrap_or(0) == 0 {
             continue;
         }
-        for (_, items) in imap.ok("FETCH 1:* BODY.PEEK[HEADER.FIELDS (SUBJECT)]")?.fetches()? {
-            subjects.extend(items.iter().map(|(_, value)| value.text()));
+        for (_, items) in imap.ok("FETCH 1:* BODY.PEEK[]")?.fetches()? {
+            for (_, value) in items {
+                subjects.push(subject_of(&value.text()).with_context(|| format!("{mailbox} has {value:?}"))?);
+            }
         }
     }
-    let distinct: BTreeSet<&String> = subjects.iter().collect();
+    let distinct: BTreeSet<&u32> = subjects.iter().collect();
     ensure!(distinct.len() == subjects.len(), "{} messages, of which {} differ", subjects.len(), distinct.len());
     Ok(())
 }

@@ -54,6 +54,11 @@ namespace inbox {
 }
 ";
 
+/// What Dovecot logs of itself, and what says nothing about Culver: assertions that it fails, messages that it looks for
+/// under the old name after RENAME of the mailbox that is selected, and limits of the machine.
+const ITS_OWN: [&str; 5] =
+    ["Panic: ", "Raw backtrace: ", "killed with signal 6", "Unexpectedly lost uid", "Inotify instance limit"];
+
 /// What a run did.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -69,6 +74,8 @@ pub struct Report {
     pub closed: Vec<String>,
     /// Kinds of assertions that Dovecot failed.
     pub panics: BTreeSet<String>,
+    /// What Dovecot logged and should not.
+    pub complaints: Vec<String>,
     /// Differences that are not.
     pub differences: Vec<Difference>,
 }
@@ -105,13 +112,9 @@ pub fn run(program: &Path, seed: u64, commands: u32, differences_max: usize) -> 
             mentioned = session.mentioned;
         }
     }
-    // What it did to itself says nothing about Culver.
-    let is_its_own = |line: &String| {
-        // The last: it looks for messages under the old name after RENAME of the mailbox that is selected.
-        ["Panic: ", "killed with signal 6", "Unexpectedly lost uid"].iter().any(|words| line.contains(words))
-    };
-    let (panics, others): (Vec<String>, Vec<String>) = peers.dovecot.complaints()?.into_iter().partition(is_its_own);
-    ensure!(others.is_empty(), "seed {seed}: Dovecot complains:\n{}", others.join("\n"));
+    let (panics, others): (Vec<String>, Vec<String>) =
+        peers.dovecot.complaints()?.into_iter().partition(|line| ITS_OWN.iter().any(|words| line.contains(words)));
+    report.complaints = others;
     report.panics =
         panics.iter().filter(|line| line.contains("Panic: ")).map(|line| super::kind_of_line(line)).collect();
     Ok(report)

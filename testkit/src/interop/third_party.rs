@@ -92,7 +92,10 @@ impl ThirdParty {
         let other = &mailboxes[rng.usize(..mailboxes.len())];
         let from = self.folder(mailbox).join("cur").join(&name);
         let (base, info) = name.split_once(":2,").unwrap_or((&name, ""));
-        let (script, to) = match dice {
+        // A copy that a server made bears the same name. Of a file with two names in one mailbox Dovecot shows the flags
+        // of whichever it finds first, for the 30 seconds until it removes one.
+        let is_taken = (70..85).contains(&dice) && other != mailbox && self.find(other, base)?.is_some();
+        let (script, to) = match if is_taken { 25 } else { dice } {
             25..55 => {
                 let keywords: String = info.chars().filter(|c| c.is_ascii_lowercase()).collect();
                 ("mv \"$1\" \"$2\"", self.folder(mailbox).join(format!("cur/{base}:2,{}{keywords}", flags(rng))))

@@ -1,7 +1,7 @@
 //! A client that believes what it is told, and looks whether it may be told so.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
 };
 
@@ -10,11 +10,13 @@ use anyhow::{bail, ensure};
 use super::{
     MAILBOX,
     belief::{Belief, During, Flags, set},
+    subject_of,
 };
 use crate::{
     dovecot::PASSWORD,
     imap::{Answer, Imap},
     interop::USER,
+    wire::{Token, tokens},
 };
 
 /// Lines of the conversation that are kept for an error's story.
@@ -30,6 +32,10 @@ pub(super) struct Client {
     pub(super) highest: u64,
     pub(super) commands: u64,
     pub(super) responses: u64,
+    /// UIDs, and subjects of the messages that were told under them, to be compared with what others know.
+    pub(super) read: Vec<(u32, u32)>,
+    /// Texts checked.
+    pub(super) texts: u64,
     history: VecDeque<String>,
 }
 
@@ -43,6 +49,8 @@ impl Client {
             highest: 0,
             commands: 0,
             responses: 0,
+            read: Vec::new(),
+            texts: 0,
             history: VecDeque::new(),
         })
     }
@@ -98,6 +106,7 @@ impl Client {
             if let Err(rule) = self.belief.take(line, during) {
                 bail!("{command}: {rule}: {}", shown(line));
             }
+            self.read_text(line)?;
             let text = String::from_utf8_lossy(line);
             if let Some((number, _)) = text.strip_prefix("OK [HIGHESTMODSEQ ").and_then(|rest| rest.split_once(']')) {
                 self.highest_told(number)?;
@@ -111,6 +120,33 @@ impl Client {
         }
         self.counts_told(&answer)?;
         Ok(answer)
+    }
+
+    /// A FETCH response's text and size are those of one message, as it was appended.
+    fn read_text(&mut self, line: &[u8]) -> anyhow::Result<()> {
+        let Ok(words) = tokens(line) else { return Ok(()) };
+        let [Token::Atom(n), Token::Atom(word), Token::List(items)] = &words[..] else { return Ok(()) };
+        if word != b"FETCH" {
+            return Ok(());
+        }
+        let items: BTreeMap<String, String> =
+            items.chunks_exact(2).filter_map(|pair| Some((pair.first()?.text(), pair.get(1)?.text()))).collect();
+        let whole = items.get("BODY[]").cloned().or_else(|| {
+            // "body of 7": what follows the header of subject 7.
+            let body = items.get("BODY[TEXT]")?;
+            let subject = body.strip_prefix("body of ").and_then(|rest| rest.split('\r').next()).unwrap_or_default();
+            Some(format!("Subject: {subject}\r\n\r\n{body}"))
+        });
+        let Some(whole) = whole else { return Ok(()) };
+        let Some(subject) = subject_of(&whole) else { bail!("no message has this text: {}", shown(line)) };
+        if let Some(size) = items.get("RFC822.SIZE") {
+            ensure!(*size == whole.len().to_string(), "{subject} has {} bytes: {}", whole.len(), shown(line));
+        }
+        self.texts += 1;
+        let at = String::from_utf8_lossy(n).parse::<usize>()?.wrapping_sub(1);
+        let uid = self.belief.messages.get(at).and_then(|message| message.uid);
+        self.read.extend(uid.map(|uid| (uid, subject)));
+        Ok(())
     }
 
     fn highest_told(&mut self, number: &str) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ use super::{
     Ledger, OTHER,
     belief::{Flags, set},
     client::Client,
+    text,
 };
 
 /// Messages above which appending gives way to other work.
@@ -73,6 +74,20 @@ impl<'l> Worker<'l> {
 
     /// One command, or a few that belong together.
     pub(super) fn step(&mut self) -> anyhow::Result<()> {
+        self.one()?;
+        self.check_texts()
+    }
+
+    /// What was read of messages is what was appended.
+    fn check_texts(&mut self) -> anyhow::Result<()> {
+        let mut ledger = self.ledger();
+        for (uid, subject) in self.client.read.drain(..) {
+            ensure!(ledger.is(uid, subject), "UID {uid} is {:?}, and {subject} is told", ledger.subject_of.get(&uid));
+        }
+        Ok(())
+    }
+
+    fn one(&mut self) -> anyhow::Result<()> {
         self.learn()?;
         let count = self.client.belief.messages.len();
         if count == 0 || (count < MESSAGES_MAX && self.rng.u32(0..6) == 0) {
@@ -101,10 +116,11 @@ impl<'l> Worker<'l> {
             ledger.subjects
         };
         let flags = self.flags().into_iter().collect::<Vec<_>>().join(" ");
-        let message = format!("Subject: {subject}\r\n\r\nbody of {subject}\r\n");
-        let answer = self.client.append(&flags, message.as_bytes())?;
+        let answer = self.client.append(&flags, text(subject).as_bytes())?;
         let uid: u32 = answer.code("APPENDUID").and_then(|code| code.get(1)?.parse().ok()).unwrap_or_default();
-        ensure!(self.ledger().given.insert(uid), "APPENDUID {uid} was given before");
+        let mut ledger = self.ledger();
+        ensure!(ledger.given.insert(uid), "APPENDUID {uid} was given before");
+        ensure!(ledger.is(uid, subject), "APPENDUID {uid} is of subject {subject}, and another was read there");
         Ok(())
     }
 
@@ -174,7 +190,14 @@ impl<'l> Worker<'l> {
     fn fetch(&mut self) -> anyhow::Result<()> {
         let by_uid = self.by_uid();
         let (_, named) = self.some(by_uid);
-        let items = ["FLAGS", "(FLAGS BODY.PEEK[])", "BODY[]", "(ENVELOPE BODY[TEXT])", "(UID FLAGS MODSEQ)"];
+        let items = [
+            "FLAGS",
+            "(FLAGS BODY.PEEK[])",
+            "BODY[]",
+            "(ENVELOPE BODY[TEXT])",
+            "(RFC822.SIZE BODY.PEEK[TEXT] UID)",
+            "(UID FLAGS MODSEQ)",
+        ];
         let items = items[self.rng.usize(0..items.len())];
         let uid = if by_uid { "UID " } else { "" };
         if items.contains("MODSEQ") {

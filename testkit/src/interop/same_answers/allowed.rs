@@ -79,7 +79,7 @@ pub const ALLOWED: &[Allowed] = &[
         goes_on: false,
         applies: |command, ours, theirs| {
             let refused = last(ours) == "NO [NONEXISTENT ]" && last(theirs) == "OK";
-            if command.starts_with(b"DELETE") || command.starts_with(b"RENAME") {
+            if [&b"DELETE"[..], b"RENAME", b"SUBSCRIBE"].iter().any(|name| command.starts_with(name)) {
                 return refused;
             }
             let is_list = command.starts_with(b"LIST");
@@ -137,6 +137,63 @@ pub const ALLOWED: &[Allowed] = &[
             is_conditional
                 && theirs.iter().all(|(message, told)| ours.get(message).is_some_and(|more| told.is_subset(more)))
                 && ours.keys().all(|head| theirs.contains_key(head) || head.bytes().all(|b| b.is_ascii_digit()))
+        },
+    },
+    Allowed {
+        name: "parts that are not encoded as they say",
+        why: "Dovecot ends a FETCH of BINARY at the first such message, even if the part in question is sound",
+        goes_on: false,
+        applies: |command, ours, theirs| {
+            let sizeless = |lines: &[String]| {
+                let lines: Vec<String> = lines.iter().map(|line| without_binary_sizes(line).0).collect();
+                by_message(lines.split_last().map_or(&[], |(_, rest)| rest))
+            };
+            let (our_messages, their_messages) = (sizeless(ours), sizeless(theirs));
+            let is_told = |(message, told): &(&String, &BTreeSet<String>)| {
+                our_messages.get(*message).is_some_and(|more| told.is_subset(more))
+            };
+            asks_binary(command)
+                && ["NO [PARSE ]", "NO [UNKNOWN-CTE ]"].contains(&last(theirs))
+                && (last(ours) == "OK" || last(ours).starts_with("NO"))
+                // One of them is broken off.
+                && their_messages.iter().filter(|message| !is_told(message)).count() <= 1
+        },
+    },
+    Allowed {
+        name: "size of a message decoded",
+        why: "BINARY.SIZE of a part that holds decoded parts is less than BINARY has bytes, in Dovecot",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            let is_same = |(our_line, their_line): (&String, &String)| {
+                let ((ours, our_sizes), (theirs, their_sizes)) =
+                    (without_binary_sizes(our_line), without_binary_sizes(their_line));
+                ours == theirs && our_sizes.iter().zip(&their_sizes).all(|(ours, theirs)| ours >= theirs)
+            };
+            asks_binary(command) && ours.len() == theirs.len() && ours.iter().zip(theirs).all(is_same)
+        },
+    },
+    Allowed {
+        name: "messages equal to SORT REVERSE",
+        why: "RFC 5256 sorts them by their number; Dovecot may keep two values in its index for one text",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            let sorted = |lines: &[String]| {
+                let line = lines.iter().find(|line| line.starts_with("SORT "));
+                let mut words: Vec<String> = line.map_or("", |line| line).split(' ').map(str::to_owned).collect();
+                words.sort();
+                words
+            };
+            let key = String::from_utf8_lossy(command).to_uppercase();
+            key.contains("SORT (") && key.contains("REVERSE ") && sorted(ours) == sorted(theirs)
+        },
+    },
+    Allowed {
+        name: "n:* with n beyond the last, beside others",
+        why: "Dovecot joins the ranges of a set before it looks whether there are such messages",
+        goes_on: false,
+        applies: |command, ours, theirs| {
+            let is_joined = command.contains(&b',') && command.windows(2).any(|two| two == b":*" || two == b"*:");
+            is_joined && last(ours) == "BAD" && last(theirs) == "OK"
         },
     },
     Allowed {
@@ -222,6 +279,23 @@ fn last(lines: &[String]) -> &str {
     lines.last().map_or("", String::as_str)
 }
 
+fn asks_binary(command: &[u8]) -> bool {
+    command.to_ascii_uppercase().windows(7).any(|word| word == b"BINARY." || word == b"BINARY[")
+}
+
+/// A line without what `BINARY.SIZE` tells, and that.
+fn without_binary_sizes(line: &str) -> (String, Vec<u64>) {
+    let (mut rest, mut sizes, mut is_size) = (Vec::new(), Vec::new(), false);
+    for word in line.split(' ') {
+        match word.parse() {
+            Ok(size) if is_size => sizes.push(size),
+            _ => rest.push(word),
+        }
+        is_size = word.starts_with("BINARY.SIZE[");
+    }
+    (rest.join(" "), sizes)
+}
+
 /// As a normal line has it.
 const MOD_SEQ: &str = " MODSEQ some";
 
@@ -262,6 +336,13 @@ pub fn rule(command: &[u8], ours: &[String], theirs: &[String]) -> Option<&'stat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_of_decoded_parts() {
+        let line = "3 FETCH BINARY.SIZE[1.2] 17 BODY[1] \"5 5\" BINARY.SIZE[] 9 UID 4";
+        let rest = "3 FETCH BINARY.SIZE[1.2] BODY[1] \"5 5\" BINARY.SIZE[] UID 4".to_owned();
+        assert_eq!(without_binary_sizes(line), (rest, vec![17, 9]));
+    }
 
     #[test]
     fn responses_put_together() {

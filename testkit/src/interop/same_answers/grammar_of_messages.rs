@@ -2,7 +2,7 @@
 
 use super::grammar::Grammar;
 
-const ITEMS: [&str; 15] = [
+const ITEMS: [&str; 17] = [
     "FLAGS",
     "UID",
     "INTERNALDATE",
@@ -18,6 +18,8 @@ const ITEMS: [&str; 15] = [
     "body.peek[header]",
     "MODSEQ",
     "SAVEDATE",
+    "PREVIEW",
+    "preview",
 ];
 const PARTS: [&str; 16] =
     ["1", "2", "3", "1.1", "2.1", "2.2", "1.2", "2.1.1", "1.1.1", "2.2.1", "4", "5", "9", "1.1.1.1", "3.1", "2.3"];
@@ -200,6 +202,8 @@ fn item(g: &mut Grammar) -> String {
             )
         }
     };
+    let is_binary = g.rarely(6);
+    let text = if is_binary { String::new() } else { text };
     let dot = if path.is_empty() || text.is_empty() { "" } else { "." };
     let text = if path.is_empty() && text == "MIME" { "TEXT".to_owned() } else { text };
     let partial = match g.rng.u8(..5) {
@@ -210,7 +214,12 @@ fn item(g: &mut Grammar) -> String {
         ),
         _ => String::new(),
     };
-    format!("{}[{path}{dot}{text}]{partial}", g.one(&["BODY", "BODY.PEEK", "BODY.PEEK"]))
+    let name = match is_binary {
+        true if partial.is_empty() => g.one(&["BINARY", "BINARY.PEEK", "BINARY.SIZE", "binary.size"]),
+        true => g.one(&["BINARY", "BINARY.PEEK"]),
+        false => g.one(&["BODY", "BODY.PEEK", "BODY.PEEK"]),
+    };
+    format!("{name}[{path}{dot}{text}]{partial}")
 }
 
 pub(super) fn store(g: &mut Grammar) -> String {

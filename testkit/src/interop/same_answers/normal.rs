@@ -48,6 +48,8 @@ impl<'a> Normal<'a> {
             [Token::Atom(seq), Token::Atom(word), Token::List(items)] if word == b"FETCH" => {
                 let mut attributes: Vec<String> = items.chunks(2).map(|pair| self.attribute(pair)).collect();
                 attributes.sort();
+                // What is asked for twice Dovecot may tell twice.
+                attributes.dedup();
                 format!("{} FETCH {}", seq.escape_ascii(), attributes.join(" "))
             }
             [Token::Atom(word), Token::List(attributes), separator, name] if word == b"LIST" || word == b"LSUB" => {
