@@ -153,6 +153,8 @@ mod tests {
         for folder in ["new", "cur"] {
             File::open(dir.path().join(".box").join(folder)).unwrap().set_modified(long_ago).unwrap();
         }
+        // The index notes the new times first.
+        assert_eq!(messages(&store), (1, 0));
         assert_eq!((messages(&store), noted_count(&env)), ((1, 0), 1));
         std::fs::write(dir.path().join(".box/new/1.a.b"), "Subject: y\n\ny\n").unwrap();
         assert_eq!(messages(&store), (2, 1));

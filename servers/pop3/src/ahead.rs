@@ -44,6 +44,11 @@ impl Ahead {
         None
     }
 
+    /// What it holds, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.len
+    }
+
     /// A message was shown: makes answers to what comes next, if it came next itself.
     pub(crate) fn shown(maildrop: &mut Maildrop, index: usize) {
         let mut ahead = mem::take(&mut maildrop.ahead);

@@ -119,7 +119,7 @@ impl Session {
     fn count_memory(&mut self) -> Result<(), End> {
         let bytes = self.lines.capacity() + self.line.capacity();
         let State::Transaction(transaction) = &mut self.state else { return Ok(()) };
-        let held = transaction.permit.hold(bytes);
+        let held = transaction.permit.hold(bytes + transaction.maildrop.ahead.bytes());
         held.map_err(|_| End::Refused("too much memory", Refusal::TOO_MUCH_MEMORY))
     }
 
