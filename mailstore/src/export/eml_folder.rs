@@ -45,7 +45,7 @@ pub(super) fn time_of(date: InternalDate) -> std::time::SystemTime {
 }
 
 impl Destination for EmlFolder<'_> {
-    fn begin(&mut self, mailbox: &MailboxName) -> Result<()> {
+    fn begin(&mut self, mailbox: &MailboxName) -> std::result::Result<(), WriteError> {
         // A checked name does not climb, whatever it is.
         self.dir = self.root.join(mailbox.as_str());
         self.fs.create_dir_all(&self.dir, DIR_MODE)?;
@@ -53,7 +53,7 @@ impl Destination for EmlFolder<'_> {
         Ok(())
     }
 
-    fn has(&self, message: &Message) -> bool {
+    fn has(&mut self, message: &Message) -> bool {
         self.there.contains(std::ffi::OsStr::new(&file_name(message)))
     }
 
@@ -65,7 +65,7 @@ impl Destination for EmlFolder<'_> {
             Ok(file.flush_if_long()?)
         });
         match written {
-            Ok(()) => Ok(file.finish(self.fs, &name, Some(time_of(message.date)))?),
+            Ok(()) => Ok(file.finish(self.fs, &name, time_of(message.date))?),
             Err(error) => {
                 file.discard(self.fs);
                 Err(error)

@@ -1,7 +1,7 @@
 //! A Maildir++ tree: a folder a mailbox, a file a message, flags and keywords in names (`docs/formats/maildir.md`).
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +11,7 @@ use mailtypes::{Flag, Keyword, MailboxName, mutf7};
 use super::{
     Destination, Message, WriteError,
     eml_folder::{DIR_MODE, time_of},
-    text::{LfLines, NewFile, each_piece},
+    text::{BareLineEnds, LfLines, NewFile, each_piece},
 };
 use crate::traits::{Body, Result, StorageError};
 
@@ -27,14 +27,14 @@ pub(super) struct MaildirTree<'a> {
     fs: &'a dyn FileSystem,
     root: PathBuf,
     dir: PathBuf,
-    /// What stands in front of the first comma or colon of the names that are there.
-    there: HashSet<Vec<u8>>,
+    /// What stands in front of the first comma or colon of the names that are there, and in how many.
+    there: HashMap<Vec<u8>, u32>,
     keywords: Vec<(usize, Keyword)>,
 }
 
 impl<'a> MaildirTree<'a> {
     pub(super) fn new(fs: &'a dyn FileSystem, root: &Path) -> Self {
-        Self { fs, root: root.to_owned(), dir: root.to_owned(), there: HashSet::new(), keywords: Vec::new() }
+        Self { fs, root: root.to_owned(), dir: root.to_owned(), there: HashMap::new(), keywords: Vec::new() }
     }
 
     fn info(&mut self, message: &Message) -> String {
@@ -77,13 +77,13 @@ impl<'a> MaildirTree<'a> {
 }
 
 /// The folder's name of a mailbox other than INBOX.
-fn dir_name(mailbox: &MailboxName) -> Result<String> {
+fn dir_name(mailbox: &MailboxName) -> std::result::Result<String, WriteError> {
     let mut name = String::new();
     for level in mailbox.levels() {
         let level = mutf7::encode(level);
         if level.contains('.') {
-            let text = format!("mailbox {mailbox}: a level with a dot has no name in a Maildir++ tree");
-            return Err(StorageError::Unsupported(text));
+            let text = "a level with a dot in a Maildir++ tree".to_owned();
+            return Err(WriteError::Source(StorageError::Unsupported(text)));
         }
         name.push('.');
         name.push_str(&level);
@@ -91,16 +91,22 @@ fn dir_name(mailbox: &MailboxName) -> Result<String> {
     Ok(name)
 }
 
-/// What names a message for good.
+/// What names a message for good. Copies in one mailbox share their GUID, so that the UID must be there.
 fn unique(message: &Message) -> String {
+    let (date, uid_validity, uid) = (message.date.unix, message.uid_validity.value(), message.uid.value());
     match message.guid {
-        Some(guid) => format!("{}.{guid}.culver", message.date.unix),
-        None => format!("{}.V{}U{}.culver", message.date.unix, message.uid_validity.value(), message.uid.value()),
+        Some(guid) => format!("{date}.V{uid_validity}U{uid}.{guid}.culver"),
+        None => format!("{date}.V{uid_validity}U{uid}.culver"),
     }
 }
 
+/// What exports of the first form named a message, and its copies alike.
+fn former_name(message: &Message) -> Option<String> {
+    Some(format!("{}.{}.culver", message.date.unix, message.guid?))
+}
+
 impl Destination for MaildirTree<'_> {
-    fn begin(&mut self, mailbox: &MailboxName) -> Result<()> {
+    fn begin(&mut self, mailbox: &MailboxName) -> std::result::Result<(), WriteError> {
         self.dir = if mailbox.is_inbox() { self.root.clone() } else { self.root.join(dir_name(mailbox)?) };
         for sub in ["tmp", "new", "cur"] {
             self.fs.create_dir_all(&self.dir.join(sub), DIR_MODE)?;
@@ -110,27 +116,39 @@ impl Destination for MaildirTree<'_> {
         }
         self.there.clear();
         for sub in ["new", "cur"] {
-            let names = self.fs.read_dir(&self.dir.join(sub))?.into_iter();
-            let unique = names.map(|entry| {
+            for entry in self.fs.read_dir(&self.dir.join(sub))? {
                 let name = entry.name.as_encoded_bytes();
-                name.split(|c| b",:".contains(c)).next().unwrap_or_default().to_vec()
-            });
-            self.there.extend(unique);
+                let base = name.split(|c| b",:".contains(c)).next().unwrap_or_default();
+                *self.there.entry(base.to_vec()).or_default() += 1;
+            }
         }
-        self.keywords = self.read_keywords()?;
+        self.keywords = self.read_keywords().map_err(WriteError::Destination)?;
         Ok(())
     }
 
-    fn has(&self, message: &Message) -> bool {
-        self.there.contains(unique(message).as_bytes())
+    fn has(&mut self, message: &Message) -> bool {
+        if self.there.contains_key(unique(message).as_bytes()) {
+            return true;
+        }
+        // A file of the first form is one message, whichever of the copies.
+        let files = former_name(message).and_then(|name| self.there.get_mut(name.as_bytes()));
+        match files.filter(|files| **files > 0) {
+            Some(files) => {
+                *files -= 1;
+                true
+            }
+            None => false,
+        }
     }
 
     fn write(&mut self, message: &Message, body: &mut dyn Body) -> std::result::Result<(), WriteError> {
         let (unique, info) = (unique(message), self.info(message));
         let mut file = NewFile::create(self.fs, self.dir.join("tmp").join(&unique))?;
-        let (mut lines, size) = (LfLines::default(), body.size());
+        let (mut lines, mut bare) = (LfLines::default(), BareLineEnds::default());
         let written = each_piece(body, |piece| {
+            let from = file.buffer().len();
             lines.write(piece, file.buffer());
+            bare.read(file.buffer().get(from..).unwrap_or_default());
             Ok(file.flush_if_long()?)
         });
         if let Err(error) = written {
@@ -138,8 +156,11 @@ impl Destination for MaildirTree<'_> {
             return Err(error);
         }
         lines.finish(file.buffer());
-        let name = format!("{unique},S={},W={size}:2,{info}", file.len());
-        file.finish(self.fs, &self.dir.join("cur").join(name), Some(time_of(message.date)))?;
+        // The sizes of what is written: what the store has noted of the message may be wrong.
+        let (size, with_crlf) = (file.len(), file.len() + bare.count);
+        let name = format!("{unique},S={size},W={with_crlf}:2,{info}");
+        file.finish(self.fs, &self.dir.join("cur").join(name), time_of(message.date))?;
+        *self.there.entry(unique.into_bytes()).or_default() += 1;
         Ok(())
     }
 

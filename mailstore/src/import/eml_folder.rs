@@ -13,12 +13,11 @@ use mailtypes::{Flags, InternalDate, MailboxName};
 use super::{
     EmlDates, ImportFailure, ImportOptions,
     content::Content,
+    folders::{Descent, Folders, leads_nowhere, note},
     source::{Found, Message, Source},
 };
 use crate::traits::{Result, StorageError};
 
-/// How deep folders are looked into.
-const DEPTH_MAX: usize = MailboxName::LEVELS_MAX;
 /// How much of a message is read for its date.
 const HEADER_LEN_MAX: usize = 64 << 10;
 
@@ -27,34 +26,39 @@ pub(super) struct EmlFolder<'a> {
     fs: &'a dyn FileSystem,
     dates: EmlDates,
     files: VecDeque<(MailboxName, PathBuf, u64)>,
+    /// Folders that cannot be taken in.
+    failures: Vec<ImportFailure>,
     size: u64,
     done: u64,
 }
 
 impl<'a> EmlFolder<'a> {
     pub(super) fn open(fs: &'a dyn FileSystem, root: &Path, options: &ImportOptions) -> Result<Self> {
-        let mut source = Self { fs, dates: options.eml_dates, files: VecDeque::new(), size: 0, done: 0 };
-        source.list(root, &options.into, DEPTH_MAX)?;
+        let mut source =
+            Self { fs, dates: options.eml_dates, files: VecDeque::new(), failures: Vec::new(), size: 0, done: 0 };
+        source.list(&mut Folders::new(fs), root, &options.into, &Descent::default())?;
         Ok(source)
     }
 
-    /// Goes through a folder, in the order of names, so that every run meets the messages in the same order.
-    fn list(&mut self, dir: &Path, mailbox: &MailboxName, depth: usize) -> Result<()> {
-        let mut entries = self.fs.read_dir(dir)?;
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
+    /// Goes through a folder, as deep as [`Folders::enter`] lets it.
+    fn list(&mut self, folders: &mut Folders<'_>, dir: &Path, mailbox: &MailboxName, above: &Descent) -> Result<()> {
+        let Some((entries, here)) = folders.enter(dir, above)? else { return Ok(()) };
         for entry in entries {
             let path = dir.join(&entry.name);
             match entry.kind {
-                FileKind::File if is_message(&path) => {
-                    let len = self.fs.metadata(&path)?.map_or(0, |metadata| metadata.len);
+                // A link that leads nowhere is told of when it is opened.
+                FileKind::File | FileKind::Symlink if is_message(&path) => {
+                    let len = self.fs.metadata(&path).ok().flatten().map_or(0, |metadata| metadata.len);
                     self.size += len;
                     self.files.push_back((mailbox.clone(), path, len));
                 }
-                FileKind::Dir if depth > 0 => {
-                    let name = entry.name.to_string_lossy();
-                    self.list(&path, &below(mailbox, &name)?, depth - 1)?;
+                FileKind::Dir => {
+                    let listed = below(mailbox, &entry.name.to_string_lossy())
+                        .and_then(|mailbox| self.list(folders, &path, &mailbox, &here));
+                    note(&mut self.failures, &path, listed)?;
                 }
-                _ => {}
+                FileKind::Symlink => note(&mut self.failures, &path, Err(leads_nowhere()))?,
+                FileKind::File | FileKind::Other => {}
             }
         }
         Ok(())
@@ -102,15 +106,22 @@ pub(super) fn below(mailbox: &MailboxName, name: &str) -> Result<MailboxName> {
     MailboxName::new(&name).map_err(|source| StorageError::InvalidName { name, source })
 }
 
-/// Whether there are such files in a folder or below it.
+/// Whether there are such files in a folder or below it. What cannot be read has none.
 pub(super) fn has_messages(fs: &dyn FileSystem, root: &Path) -> Result<bool> {
-    let mut dirs = vec![(root.to_owned(), DEPTH_MAX)];
-    while let Some((dir, depth)) = dirs.pop() {
-        for entry in fs.read_dir(&dir)? {
+    let mut folders = Folders::new(fs);
+    let mut open = vec![(root.to_owned(), Descent::default())];
+    while let Some((dir, above)) = open.pop() {
+        let (entries, here) = match folders.enter(&dir, &above) {
+            Err(error @ StorageError::Limit { .. }) => return Err(error),
+            Err(error) if dir == root => return Err(error),
+            Err(_) | Ok(None) => continue,
+            Ok(Some(entered)) => entered,
+        };
+        for entry in entries {
             let path = dir.join(&entry.name);
             match entry.kind {
                 FileKind::File if is_message(&path) => return Ok(true),
-                FileKind::Dir if depth > 0 => dirs.push((path, depth - 1)),
+                FileKind::Dir => open.push((path, here.clone())),
                 _ => {}
             }
         }
@@ -128,7 +139,9 @@ impl Source for EmlFolder<'_> {
     }
 
     fn next(&mut self) -> Result<Option<Found>> {
-        let Some((mailbox, path, len)) = self.files.pop_front() else { return Ok(None) };
+        let Some((mailbox, path, len)) = self.files.pop_front() else {
+            return Ok(self.failures.pop().map(Found::Broken));
+        };
         self.done += len;
         Ok(Some(match self.message(mailbox, &path) {
             Ok(message) => Found::Message(message),

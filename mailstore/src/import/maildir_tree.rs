@@ -14,12 +14,11 @@ use super::{
     ImportFailure, ImportOptions,
     content::Content,
     eml_folder::{below, has_dir},
+    folders::{self, Descent, Folders, leads_nowhere, note},
     source::{Found, Message, Source},
 };
-use crate::traits::{Result, StorageError};
+use crate::traits::Result;
 
-/// How deep folders are looked into.
-const DEPTH_MAX: usize = MailboxName::LEVELS_MAX;
 /// Longest file of keyword names that is read, in bytes.
 const KEYWORDS_LEN_MAX: u64 = 64 << 10;
 /// Letters that can stand for keywords.
@@ -28,51 +27,54 @@ const LETTERS: usize = 26;
 /// See the module.
 pub(super) struct MaildirTree<'a> {
     fs: &'a dyn FileSystem,
-    mailboxes: VecDeque<(MailboxName, PathBuf)>,
+    mailboxes: VecDeque<Maildir>,
     /// The mailbox whose messages come at the time.
     name: MailboxName,
     files: VecDeque<PathBuf>,
     keywords: Vec<Option<Keyword>>,
-    /// Mailboxes, for want of a sum of bytes that would cost a look at each file.
+    /// Folders that cannot be taken in.
+    failures: Vec<ImportFailure>,
+    /// Messages, for want of a sum of bytes that would cost a look at each file.
     done: u64,
     total: u64,
 }
 
+/// A mailbox that was found.
+struct Maildir {
+    name: MailboxName,
+    dir: PathBuf,
+    count: u64,
+}
+
 impl<'a> MaildirTree<'a> {
     pub(super) fn open(fs: &'a dyn FileSystem, root: &Path, options: &ImportOptions) -> Result<Self> {
-        let mut mailboxes = Vec::new();
-        find(fs, root, &options.into, true, DEPTH_MAX, &mut mailboxes)?;
-        let mut total = 0;
-        for (_, dir) in &mailboxes {
-            for sub in ["cur", "new"] {
-                total += names(fs, &dir.join(sub))?.len() as u64;
-            }
-        }
+        let mut search = Search::new(fs);
+        search.folder(root, &options.into, None)?;
+        let Search { found, failures, .. } = search;
         Ok(Self {
             fs,
-            mailboxes: mailboxes.into(),
+            total: found.iter().map(|maildir| maildir.count).sum(),
+            mailboxes: found.into(),
             name: options.into.clone(),
             files: VecDeque::new(),
             keywords: Vec::new(),
+            failures,
             done: 0,
-            total,
         })
     }
 
-    /// Begins with the next mailbox; `false` behind the last.
-    fn next_mailbox(&mut self) -> Result<bool> {
-        let Some((name, dir)) = self.mailboxes.pop_front() else { return Ok(false) };
-        self.name = name;
-        self.keywords = keywords(self.fs, &dir.join("dovecot-keywords"))?;
+    fn begin(&mut self, maildir: &Maildir) -> Result<()> {
+        self.name = maildir.name.clone();
+        self.keywords = keywords(self.fs, &maildir.dir.join("dovecot-keywords"))?;
         let mut files = Vec::new();
         for sub in ["cur", "new"] {
-            let sub = dir.join(sub);
+            let sub = maildir.dir.join(sub);
             files.extend(names(self.fs, &sub)?.into_iter().map(|name| sub.join(name)));
         }
         // Names begin with the time of arrival; every run must meet the messages in the same order.
         files.sort_by_key(|path| base_name(path));
         self.files = files.into();
-        Ok(true)
+        Ok(())
     }
 
     fn message(&self, path: &Path) -> Result<Message> {
@@ -112,45 +114,69 @@ impl<'a> MaildirTree<'a> {
 
 /// Whether a folder is a Maildir, or has one in it.
 pub(super) fn is_tree(fs: &dyn FileSystem, root: &Path) -> Result<bool> {
-    let mut found = Vec::new();
-    find(fs, root, &MailboxName::inbox(), true, DEPTH_MAX, &mut found)?;
-    Ok(!found.is_empty())
+    let mut search = Search::new(fs);
+    search.folder(root, &MailboxName::inbox(), None)?;
+    Ok(!search.found.is_empty())
 }
 
 fn is_maildir(fs: &dyn FileSystem, dir: &Path) -> Result<bool> {
     Ok(has_dir(fs, dir, "cur")? && has_dir(fs, dir, "new")?)
 }
 
-/// Collects the Maildirs in a folder and below it.
-fn find(
-    fs: &dyn FileSystem,
-    dir: &Path,
-    name: &MailboxName,
-    is_root: bool,
-    depth: usize,
-    found: &mut Vec<(MailboxName, PathBuf)>,
-) -> Result<()> {
-    if is_maildir(fs, dir)? {
-        found.push((name.clone(), dir.to_owned()));
+/// Collects Maildirs.
+struct Search<'a> {
+    fs: &'a dyn FileSystem,
+    folders: Folders<'a>,
+    found: Vec<Maildir>,
+    failures: Vec<ImportFailure>,
+}
+
+impl<'a> Search<'a> {
+    fn new(fs: &'a dyn FileSystem) -> Self {
+        Self { fs, folders: Folders::new(fs), found: Vec::new(), failures: Vec::new() }
     }
-    let mut entries = fs.read_dir(dir)?;
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
-    for entry in entries.into_iter().filter(|entry| entry.kind == FileKind::Dir) {
-        let text = entry.name.to_string_lossy();
-        let path = dir.join(&entry.name);
-        match text.strip_prefix('.') {
-            // Maildir++: all levels in one name.
-            Some(levels) if is_root && is_maildir(fs, &path)? => {
-                let name = below(name, &decoded(levels).replace('.', "/"))?;
-                found.push((name, path));
-            }
-            None if depth > 0 && !matches!(&*text, "cur" | "new" | "tmp") => {
-                find(fs, &path, &below(name, &decoded(&text))?, false, depth - 1, found)?;
-            }
-            _ => {}
+
+    /// Looks into a folder and below it, as deep as [`Folders::enter`] lets it.
+    fn folder(&mut self, dir: &Path, name: &MailboxName, above: Option<&Descent>) -> Result<()> {
+        let is_root = above.is_none();
+        let entered = self.folders.enter(dir, above.unwrap_or(&Descent::default()))?;
+        let Some((entries, here)) = entered else { return Ok(()) };
+        if is_maildir(self.fs, dir)? {
+            let outcome = self.maildir(dir, name);
+            note(&mut self.failures, dir, outcome)?;
         }
+        for entry in entries {
+            let text = entry.name.to_string_lossy();
+            let path = dir.join(&entry.name);
+            let outcome = match (entry.kind, text.strip_prefix('.')) {
+                (FileKind::Symlink, _) => Err(leads_nowhere()),
+                // Maildir++: all levels in one name.
+                (FileKind::Dir, Some(levels)) if is_root => self.flat(&path, name, levels),
+                (FileKind::Dir, None) if !matches!(&*text, "cur" | "new" | "tmp") => {
+                    below(name, &decoded(&text)).and_then(|name| self.folder(&path, &name, Some(&here)))
+                }
+                _ => Ok(()),
+            };
+            note(&mut self.failures, &path, outcome)?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn flat(&mut self, dir: &Path, above: &MailboxName, levels: &str) -> Result<()> {
+        if !is_maildir(self.fs, dir)? {
+            return Ok(());
+        }
+        self.maildir(dir, &below(above, &decoded(levels).replace('.', "/"))?)
+    }
+
+    fn maildir(&mut self, dir: &Path, name: &MailboxName) -> Result<()> {
+        let mut count = 0;
+        for sub in ["cur", "new"] {
+            count += names(self.fs, &dir.join(sub))?.len() as u64;
+        }
+        self.found.push(Maildir { name: name.clone(), dir: dir.to_owned(), count });
+        Ok(())
+    }
 }
 
 /// A level's name, as it stands there if it is no modified UTF-7.
@@ -159,12 +185,14 @@ fn decoded(level: &str) -> String {
 }
 
 fn names(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<std::ffi::OsString>> {
-    let entries = match fs.read_dir(dir) {
+    let entries = match folders::read_dir(fs, dir) {
         Err(e) if e.is_not_found() => return Ok(Vec::new()),
         entries => entries?,
     };
-    let is_message =
-        |entry: &mailfs::DirEntry| entry.kind == FileKind::File && !entry.name.as_encoded_bytes().starts_with(b".");
+    // A link that leads nowhere is told of when it is opened.
+    let is_message = |entry: &mailfs::DirEntry| {
+        matches!(entry.kind, FileKind::File | FileKind::Symlink) && !entry.name.as_encoded_bytes().starts_with(b".")
+    };
     Ok(entries.into_iter().filter(is_message).map(|entry| entry.name).collect())
 }
 
@@ -200,20 +228,21 @@ impl Source for MaildirTree<'_> {
 
     fn next(&mut self) -> Result<Option<Found>> {
         loop {
-            let Some(path) = self.files.pop_front() else {
-                if self.next_mailbox()? {
-                    continue;
-                }
-                return Ok(None);
+            let (path, outcome) = if let Some(path) = self.files.pop_front() {
+                self.done += 1;
+                let message = self.message(&path);
+                (path, message)
+            } else if let Some(maildir) = self.mailboxes.pop_front() {
+                let Err(error) = self.begin(&maildir) else { continue };
+                self.done += maildir.count;
+                (maildir.dir, Err(error))
+            } else {
+                return Ok(self.failures.pop().map(Found::Broken));
             };
-            self.done += 1;
-            return Ok(Some(match self.message(&path) {
+            return Ok(Some(match outcome {
                 Ok(message) => Found::Message(message),
-                // Another program gave it another name, or took it: it comes with the next run.
-                Err(error @ StorageError::Io(_)) => {
-                    Found::Broken(ImportFailure { what: path.display().to_string(), error })
-                }
-                Err(error) => return Err(error),
+                // It may be that another program gave it another name, or took it: it comes with the next run.
+                Err(error) => Found::Broken(ImportFailure { what: path.display().to_string(), error }),
             }));
         }
     }

@@ -6,10 +6,12 @@
 //! 2. What is imported has a GUID that follows from the mailbox it went to, its bytes and how many equal ones came
 //!    before it there. What the store has under its GUID, in whatever mailbox by now, is passed over: an import that is
 //!    run again, or was stopped and is run again, doubles nothing.
-//! 3. One message that cannot be taken in costs no other; it is named in the summary.
+//! 3. One message or folder that cannot be taken in costs no other; it is named in the summary.
+//! 4. Links are followed, but for those that lead back to a folder on the way to them.
 
 mod content;
 mod eml_folder;
+mod folders;
 mod identity;
 mod maildir_tree;
 mod mbox_file;
@@ -85,14 +87,14 @@ pub struct ImportProgress {
     pub imported: u64,
     /// Messages that were there already.
     pub skipped: u64,
-    /// Messages that could not be taken in.
+    /// Messages that could not be taken in, and folders.
     pub failed: u64,
 }
 
-/// A message that could not be taken in.
+/// A message, or a folder, that could not be taken in.
 #[derive(Clone, Debug)]
 pub struct ImportFailure {
-    /// Which: a file, or a place in one.
+    /// Which: a file or folder, or a place in a file.
     pub what: String,
     /// Why.
     pub error: StorageError,
