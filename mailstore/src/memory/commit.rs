@@ -22,8 +22,9 @@ pub(super) struct Work<'a> {
     snapshot: Snapshot,
     events: Vec<Event>,
     state: &'a State,
-    /// The messages before the batch, by which its conditions are judged.
-    before: Arc<Vec<Mail>>,
+    /// The messages before the batch, by which its conditions are judged. Only where a change of the same batch may come
+    /// between: keeping them makes the next change copy the list.
+    before: Option<Arc<Vec<Mail>>>,
     /// The change record that the next message to come belongs to, as long as only messages come.
     append: Option<ModSeq>,
     save_date: i64,
@@ -60,8 +61,7 @@ impl From<&Mail> for Added {
 
 impl<'a> Work<'a> {
     pub(super) fn new(snapshot: Snapshot, state: &'a State) -> Self {
-        let before = Arc::clone(&snapshot.mails);
-        Self { snapshot, events: Vec::new(), state, before, append: None, save_date: unix_now() }
+        Self { snapshot, events: Vec::new(), state, before: None, append: None, save_date: unix_now() }
     }
 
     pub(super) fn finish(self) -> (Snapshot, Vec<Event>) {
@@ -80,7 +80,9 @@ impl<'a> Work<'a> {
             highest_modseq: self.snapshot.highest_modseq,
         };
         self.append = None;
-        self.before = Arc::clone(&self.snapshot.mails);
+        let is_conditional = |step: &Step| matches!(step, Step::Flags(change) if change.unchanged_since.is_some());
+        let keep_before = steps.iter().skip(1).any(is_conditional);
+        self.before = keep_before.then(|| Arc::clone(&self.snapshot.mails));
         for step in steps {
             match step {
                 Step::Add(messages) => self.add(messages, &mut committed),
@@ -204,8 +206,7 @@ impl<'a> Work<'a> {
         for range in change.uids.ranges() {
             for place in places(&self.snapshot.mails, &range) {
                 let Some(mail) = self.snapshot.mails.get(place).cloned() else { continue };
-                let before = || find(&self.before, mail.uid).ok().and_then(|at| self.before.get(at)).unwrap_or(&mail);
-                if change.unchanged_since.is_some_and(|since| before().modseq > since) {
+                if change.unchanged_since.is_some_and(|since| self.modseq_before(&mail) > since) {
                     committed.modified.insert(mail.uid);
                     continue;
                 }
@@ -235,6 +236,12 @@ impl<'a> Work<'a> {
             }
         }
         self.record(modseq, Kind::Flags, uids);
+    }
+
+    /// What a message's mod-sequence was before the batch; of one that came with it, what it is.
+    fn modseq_before(&self, mail: &Mail) -> ModSeq {
+        let before = self.before.as_deref().and_then(|mails| mails.get(find(mails, mail.uid).ok()?));
+        before.map_or(mail.modseq, |before| before.modseq)
     }
 
     fn changed_keywords(&mut self, have: &Arc<[Keyword]>, change: &FlagChange) -> Arc<[Keyword]> {
