@@ -25,6 +25,7 @@ mod mbox;
 mod mime;
 mod mime_text;
 mod names;
+mod session;
 mod snapshot;
 mod state;
 mod transaction;
@@ -42,6 +43,7 @@ pub use mbox::mbox;
 pub use mime::{mime_header, mime_parts, mime_scan};
 pub use mime_text::mime_text;
 pub use names::names;
+pub use session::{imap_session, lmtp_session, pop3_session};
 pub use snapshot::snapshot;
 pub use transaction::transaction;
 
@@ -49,15 +51,17 @@ pub use transaction::transaction;
 pub type Body = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Body); 21] = [
+pub const TARGETS: [(&str, Body); 24] = [
     ("cache_file", cache_file),
     ("cache_values", cache_values),
     ("dbox_file", dbox_file),
     ("dbox_write", dbox_write),
     ("imap_command", imap_command),
     ("imap_response", imap_response),
+    ("imap_session", imap_session),
     ("index_dump", index_dump),
     ("index_open", index_open),
+    ("lmtp_session", lmtp_session),
     ("log_records", log_records),
     ("log_replay", log_replay),
     ("maildir", maildir),
@@ -68,6 +72,7 @@ pub const TARGETS: [(&str, Body); 21] = [
     ("mime_text", mime_text),
     ("names", names),
     ("passwd_file", passwd_file),
+    ("pop3_session", pop3_session),
     ("sasl", sasl),
     ("snapshot", snapshot),
     ("transaction", transaction),
