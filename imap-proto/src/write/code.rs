@@ -23,7 +23,7 @@ pub enum Code<'a> {
     AuthenticationFailed,
     /// `AUTHORIZATIONFAILED`
     AuthorizationFailed,
-    /// `BADCHARSET (US-ASCII UTF-8)`
+    /// `BADCHARSET (US-ASCII UTF-8 …)`, with all that are known.
     BadCharset,
     /// `CANNOT`
     Cannot,
@@ -163,6 +163,12 @@ impl Code<'_> {
     }
 }
 
+/// Charsets that SEARCH, SORT and THREAD take, by the names that clients give them (RFC 3501 §7.1).
+const CHARSETS: &str = "US-ASCII UTF-8 ISO-8859-1 ISO-8859-2 ISO-8859-3 ISO-8859-4 ISO-8859-5 ISO-8859-6 ISO-8859-7 \
+     ISO-8859-8 ISO-8859-9 ISO-8859-10 ISO-8859-13 ISO-8859-14 ISO-8859-15 ISO-8859-16 WINDOWS-1250 WINDOWS-1251 \
+     WINDOWS-1252 WINDOWS-1253 WINDOWS-1254 WINDOWS-1255 WINDOWS-1256 WINDOWS-1257 WINDOWS-1258 WINDOWS-874 KOI8-R \
+     KOI8-U IBM866 MACINTOSH BIG5 EUC-JP SHIFT_JIS EUC-KR GBK GB18030";
+
 /// Writes a code in its brackets.
 pub fn code(out: &mut Vec<u8>, code: Code<'_>) {
     out.push(b'[');
@@ -177,7 +183,11 @@ pub fn code(out: &mut Vec<u8>, code: Code<'_>) {
             set_after_space(out, source);
             set_after_space(out, destination);
         }
-        Code::BadCharset => out.extend_from_slice(b" (US-ASCII UTF-8)"),
+        Code::BadCharset => {
+            out.extend_from_slice(b" (");
+            out.extend_from_slice(CHARSETS.as_bytes());
+            out.push(b')');
+        }
         Code::Capability(list) => {
             out.push(b' ');
             out.extend_from_slice(list.as_bytes());
@@ -244,7 +254,9 @@ mod tests {
         let id = Guid::parse(b"f2186ea5000000000000000000004c82").unwrap();
         assert_eq!(written(Code::MailboxId(id)), "[MAILBOXID (f2186ea5000000000000000000004c82)]");
         assert_eq!(written(Code::UseAttr), "[USEATTR]");
-        assert_eq!(written(Code::BadCharset), "[BADCHARSET (US-ASCII UTF-8)]");
+        let charsets = written(Code::BadCharset);
+        assert!(charsets.starts_with("[BADCHARSET (US-ASCII UTF-8 ISO-8859-1 "), "{charsets}");
+        assert!(charsets.ends_with(" GB18030)]"), "{charsets}");
         assert_eq!(written(Code::ReadWrite), "[READ-WRITE]");
         assert_eq!(written(Code::Capability("IMAP4rev1 IDLE")), "[CAPABILITY IMAP4rev1 IDLE]");
     }
@@ -258,5 +270,16 @@ mod tests {
         assert_eq!(written(star), "[PERMANENTFLAGS (\\*)]");
         let none = Code::PermanentFlags { flags: Flags::NONE, keywords: &[], creatable: false };
         assert_eq!(written(none), "[PERMANENTFLAGS ()]");
+    }
+
+    /// What is told is what is taken.
+    #[test]
+    fn the_charsets_told_are_known() {
+        for charset in CHARSETS.split_ascii_whitespace() {
+            let line = format!("a SEARCH CHARSET {charset} SUBJECT x\r\n");
+            let mut decoder = crate::Decoder::new(crate::Limits::default());
+            let event = decoder.next(&mut line.as_bytes());
+            assert!(matches!(event, Ok(Some(crate::Event::Command { .. }))), "{charset}: {event:?}");
+        }
     }
 }

@@ -5,17 +5,20 @@
 
 use std::path::Path;
 
-use testkit::interop::hostile::{self, Scale};
+use testkit::interop::{
+    StoreFormat,
+    hostile::{self, Scale},
+};
 
-fn withstands(name: &str) {
+fn withstands(name: &str, format: StoreFormat) {
     let case = hostile::cases().into_iter().find(|case| case.name == name).unwrap();
-    let figures = hostile::run(Path::new(env!("CARGO_BIN_EXE_culver")), &case, Scale::Short);
+    let figures = hostile::run(Path::new(env!("CARGO_BIN_EXE_culver")), &case, format, Scale::Short);
     println!("{}", figures.unwrap_or_else(|error| panic!("{error:#}")));
 }
 
 macro_rules! cases {
     ($($test:ident: $name:literal),+ $(,)?) => {
-        $(#[test] fn $test() { withstands($name); })+
+        $(#[test] fn $test() { withstands($name, StoreFormat::Sdbox); })+
 
         #[test]
         fn every_case_has_its_short_form() {
@@ -43,4 +46,12 @@ cases! {
     headers: "headers",
     pop3: "pop3",
     lmtp: "lmtp",
+}
+
+/// Those that have to do with how mail lies, on Maildir.
+#[test]
+fn on_maildir() {
+    for name in ["literals-begun", "slow-readers", "search", "mime-parts", "lmtp"] {
+        withstands(name, StoreFormat::Maildir);
+    }
 }

@@ -17,7 +17,7 @@ const USAGE: &str = "usage: interop [--format FORMAT] turn-about [changes [seed]
        interop [--format FORMAT] kill [kills [seed]]
        interop same-answers [commands [seed]]
        interop [--format FORMAT] model [--clients N] [--seconds N] [--seed N]
-       interop hostile [--short] [NAME…]
+       interop [--format FORMAT] hostile [--short] [NAME…]
 FORMAT is sdbox, maildir or maildir-fs";
 
 /// After so many commands that are answered differently, a run of same-answers has enough.
@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
         return check_model(&arguments, format);
     }
     if let Some(("hostile", names)) = arguments.split_first().map(|(word, names)| (word.as_str(), names)) {
-        return attack(names);
+        return attack(names, format);
     }
     let number = |at: usize, default: u64| arguments.get(at).map_or(Ok(default), |text| text.parse::<u64>());
     let random = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos() as u64 % 1_000_000;
@@ -103,7 +103,7 @@ fn check_model(arguments: &[String], format: StoreFormat) -> anyhow::Result<()> 
 }
 
 /// Hostile clients, a line of figures for each kind.
-fn attack(names: &[String]) -> anyhow::Result<()> {
+fn attack(names: &[String], format: StoreFormat) -> anyhow::Result<()> {
     let scale = if names.iter().any(|name| name == "--short") { hostile::Scale::Short } else { hostile::Scale::Full };
     let names: Vec<_> = names.iter().filter(|name| *name != "--short").collect();
     let cases = hostile::cases();
@@ -111,12 +111,12 @@ fn attack(names: &[String]) -> anyhow::Result<()> {
         ensure!(cases.iter().any(|case| case.name == *name), "no case {name}; there are {cases:?}");
     }
     let program = culver::program()?;
-    println!("{}, {scale:?}", program.display());
+    println!("{}, {}, {scale:?}", program.display(), format.name());
     println!("| case | MiB before → peak → after | CPU s of s | ann's round, ms | meanwhile, ms | what was done |");
     println!("|---|---|---|---|---|---|");
     let mut broken = Vec::new();
     for case in cases.iter().filter(|case| names.is_empty() || names.iter().any(|name| *name == case.name)) {
-        match hostile::run(&program, case, scale) {
+        match hostile::run(&program, case, format, scale) {
             Ok(figures) => println!("{figures}"),
             Err(error) => {
                 println!("| {} | broken: {error:#} |", case.name);

@@ -6,13 +6,13 @@ use anyhow::ensure;
 
 use super::{
     Case, Scale, Victim,
-    victim::{eve_raw, line, nothing, open},
+    victim::{eve_raw, line, nothing, open, push},
 };
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "literals-announced", growth_max_mib: [32, 64], settings: &[], prepare: nothing, attack: announced },
-    // A literal of 1 MiB each of sixty or two hundred sessions is what `literal_len_max` and `user_memory_max` allow.
-    Case { name: "literals-begun", growth_max_mib: [192, 512], settings: &[], prepare: nothing, attack: begun },
+    // At full scale `user_memory_max` is met: 256 MiB, whatever the sessions do.
+    Case { name: "literals-begun", growth_max_mib: [192, 384], settings: &[], prepare: nothing, attack: begun },
 ];
 
 const COMMANDS: [&str; 6] = [
@@ -54,18 +54,24 @@ fn is_refusal(answer: &str) -> bool {
     ["a NO", "a BAD", "* BYE"].iter().any(|start| answer.starts_with(start))
 }
 
-/// Many begin a literal that is allowed, send most of it, and leave it at that.
+/// Many begin a literal that is allowed, send most of it, and leave it at that: messages of which the body comes, or the
+/// header, which is kept while it comes, and texts to search for, which are kept whole.
 fn begun(victim: &Victim, scale: Scale) -> anyhow::Result<String> {
     let most = vec![b'x'; 900_000];
-    let mut held = Vec::new();
+    let header = b"X-Field: 0123456789012345678901234567890123456789012345678901234567890\r\n".repeat(12_500);
+    let (mut held, mut ended) = (Vec::new(), 0);
     for _ in 0..scale.of(30, 150) {
-        let mut append = eve_raw(victim.imap(), &[])?;
-        append.write_all(b"a APPEND INBOX {40000000+}\r\nSubject: x\r\n\r\n")?;
-        append.write_all(&most)?;
-        let mut search = eve_raw(victim.imap(), &["SELECT INBOX"])?;
-        search.write_all(b"s SEARCH SUBJECT {1000000+}\r\n")?;
-        search.write_all(&most)?;
-        held.extend([append, search]);
+        for (before, command, text) in [
+            (&[][..], "a APPEND INBOX {40000000+}\r\nSubject: x\r\n\r\n", &most),
+            (&["SELECT INBOX"][..], "s SEARCH SUBJECT {1000000+}\r\n", &most),
+            (&[][..], "a APPEND INBOX {40000000+}\r\n", &header),
+        ] {
+            let mut stream = eve_raw(victim.imap(), before)?;
+            stream.write_all(command.as_bytes())?;
+            // Beyond what the user may hold it is ended instead.
+            ended += usize::from(push(&mut stream, text)? < text.len());
+            held.push(stream);
+        }
     }
     victim.serve_once()?;
     // One with a literal beyond what it may have before login is told at once, though it sends it all.
@@ -74,5 +80,9 @@ fn begun(victim: &Victim, scale: Scale) -> anyhow::Result<String> {
     stranger.write_all(b"a LOGIN {5000+}\r\n")?;
     let said = line(&mut stranger)?;
     ensure!(is_refusal(&said), "before login: {said:?}");
-    Ok(format!("{} sessions of one user with 900 kB of a literal sent, half in APPEND, half in SEARCH", held.len()))
+    Ok(format!(
+        "{} sessions of one user send 900 kB of a literal: of a body, a header, and a text to search for; {ended} ended by \
+         `user_memory_max` before they had",
+        held.len()
+    ))
 }

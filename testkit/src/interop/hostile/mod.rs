@@ -15,6 +15,7 @@ use std::{fmt, path::Path, time::Duration};
 use anyhow::{Context, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::StoreFormat;
 pub use victim::Victim;
 
 /// How much of it.
@@ -102,14 +103,14 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Runs a case; an error where a bound is broken.
-pub fn run(program: &Path, case: &Case, scale: Scale) -> anyhow::Result<Figures> {
+pub fn run(program: &Path, case: &Case, format: StoreFormat, scale: Scale) -> anyhow::Result<Figures> {
     raise_open_files()?;
     let context = || format!("hostile clients: {}", case.name);
-    measured(program, case, scale).with_context(context)
+    measured(program, case, format, scale).with_context(context)
 }
 
-fn measured(program: &Path, case: &Case, scale: Scale) -> anyhow::Result<Figures> {
-    let victim = Victim::start(program, case.settings)?;
+fn measured(program: &Path, case: &Case, format: StoreFormat, scale: Scale) -> anyhow::Result<Figures> {
+    let victim = Victim::start(program, format, case.settings)?;
     (case.prepare)(&victim, scale)?;
     let baseline = victim.rounds_alone(ROUNDS_BEFORE)?;
     victim.forget_peak()?;

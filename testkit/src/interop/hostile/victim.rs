@@ -21,6 +21,7 @@ use crate::{
     culver::{Culver, Start},
     dovecot::PASSWORD,
     imap::Imap,
+    interop::StoreFormat,
     place::{MailUser, Place},
 };
 
@@ -45,12 +46,13 @@ pub struct Victim {
 
 impl Victim {
     /// Starts a server on an empty store and gives ann some mail.
-    pub(super) fn start(program: &Path, settings: &[&str]) -> anyhow::Result<Self> {
+    pub(super) fn start(program: &Path, format: StoreFormat, settings: &[&str]) -> anyhow::Result<Self> {
         let (place, owner) = (Place::new("hostile")?, MailUser::for_tests()?);
         let data = place.folder_of(&owner, "data")?;
         Culver::prepare(&data, &owner, &[ANN, EVE])?;
         // Stores are filled faster when nobody waits for the disk; what is measured here is not the disk.
-        let settings: Vec<_> = settings.iter().copied().chain(["storage.fsync=never"]).collect();
+        let format = format!("storage.format={}", format.name());
+        let settings: Vec<_> = settings.iter().copied().chain(["storage.fsync=never", &format]).collect();
         let start = Start { pop3: true, tls: None, settings: &settings };
         let culver = Culver::start_with(program, &data, &owner, start)?;
         let victim = Self { culver, turn: Mutex::new(()), served: AtomicUsize::new(0), _place: place };
