@@ -1,8 +1,8 @@
 //! BINARY and BINARY.SIZE (RFC 3516): parts with their transfer encoding undone, read piece by piece.
 //!
 //! What is asked for is a list of stretches: as stored, decoded, or a header whose Content-Transfer-Encoding was changed to
-//! `binary`. Its length must be known before the first byte is sent, so it is read twice. A message or multipart is told
-//! with all its parts decoded and their headers changed, as Dovecot does.
+//! `binary`. Its length must be known before the first byte is sent, so a long one is read twice, and a short one kept. A
+//! message or multipart is told with all its parts decoded and their headers changed, as Dovecot does.
 
 use std::collections::VecDeque;
 
@@ -12,6 +12,9 @@ use mailstore::{Body, Section, StorageError};
 
 /// Bytes read of the message at a time.
 const PIECE_LEN: usize = 16 * 1024;
+
+/// Longest text, as stored, that is kept from when its length was found out.
+const KEPT_LEN_MAX: u64 = 128 * 1024;
 
 /// Longest header of a part that is looked at for its encoding.
 const HEADER_LEN_MAX: u64 = 1 << 20;
@@ -58,7 +61,8 @@ pub(super) struct BinaryText {
 #[derive(Clone, Debug)]
 enum Piece {
     AsStored(Section),
-    Header(Vec<u8>),
+    /// Made already: a header, or a whole text.
+    Made(Vec<u8>),
     Decoded(Section, TransferEncoding),
 }
 
@@ -88,7 +92,7 @@ impl BinaryText {
             }
             is_binary = true;
             pieces.push_back(Piece::AsStored(stretch(at, leaf.header_offset)));
-            pieces.push_back(Piece::Header(as_binary(&header)));
+            pieces.push_back(Piece::Made(as_binary(&header)));
             pieces.push_back(Piece::Decoded(stretch(leaf.body_offset(), leaf.end_offset()), encoding));
             at = leaf.end_offset();
         }
@@ -97,22 +101,37 @@ impl BinaryText {
     }
 
     /// Bytes of the text, which is read for it.
-    pub(super) fn len(&self, body: &mut dyn Body) -> Result<u64, BinaryFailure> {
+    pub(super) fn len(&mut self, body: &mut dyn Body) -> Result<u64, BinaryFailure> {
+        let keeps = self.stored_len() <= KEPT_LEN_MAX;
         let mut copy = Self { pieces: self.pieces.clone(), offset: 0, decoder: None, is_binary: false };
-        let (mut len, mut piece) = (0, Vec::new());
-        while copy.read(body, &mut piece)? {
-            len += piece.len() as u64;
-            piece.clear();
+        let (mut len, mut text) = (0, Vec::new());
+        while copy.read(body, &mut text)? {
+            if !keeps {
+                len += text.len() as u64;
+                text.clear();
+            }
+        }
+        if keeps {
+            len = text.len() as u64;
+            self.pieces = VecDeque::from([Piece::Made(text)]);
         }
         Ok(len)
+    }
+
+    fn stored_len(&self) -> u64 {
+        let len = |piece: &Piece| match piece {
+            Piece::AsStored(section) | Piece::Decoded(section, _) => section.len,
+            Piece::Made(bytes) => bytes.len() as u64,
+        };
+        self.pieces.iter().map(len).sum()
     }
 
     /// Appends the next bytes; perhaps none. False at the end.
     pub(super) fn read(&mut self, body: &mut dyn Body, out: &mut Vec<u8>) -> Result<bool, BinaryFailure> {
         let (section, encoding) = match self.pieces.front() {
             None => return Ok(false),
-            Some(Piece::Header(header)) => {
-                out.extend_from_slice(header);
+            Some(Piece::Made(bytes)) => {
+                out.extend_from_slice(bytes);
                 self.next_piece();
                 return Ok(true);
             }
@@ -186,4 +205,43 @@ fn as_binary(header: &[u8]) -> Vec<u8> {
     out.extend_from_slice(b"Content-Transfer-Encoding: binary\r\n");
     out.extend_from_slice(header.get(end..).unwrap_or_default());
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use mailmime::Structure;
+
+    use super::*;
+
+    /// A message in memory, and how many bytes of it were read.
+    struct Counted(&'static [u8], usize);
+
+    impl Body for Counted {
+        fn size(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        fn stored_size(&self) -> u64 {
+            self.size()
+        }
+
+        fn read_at(&mut self, section: Section, offset: u64, buf: &mut [u8]) -> mailstore::Result<usize> {
+            let from = (section.start + offset) as usize;
+            let len = ((section.len - offset) as usize).min(buf.len()).min(self.0.len() - from);
+            buf[..len].copy_from_slice(&self.0[from..from + len]);
+            self.1 += len;
+            Ok(len)
+        }
+    }
+
+    #[test]
+    fn a_short_text_is_read_once() {
+        let raw = b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n";
+        let (mut body, structure) = (Counted(raw, 0), Structure::of(raw));
+        let mut text = BinaryText::find(&mut body, structure.tree(), &[1]).unwrap().unwrap();
+        assert_eq!(text.len(&mut body).unwrap(), 5);
+        let (read, mut out) = (body.1, Vec::new());
+        while text.read(&mut body, &mut out).unwrap() {}
+        assert_eq!((out.as_slice(), body.1), (&b"hello"[..], read));
+    }
 }

@@ -177,8 +177,8 @@ impl Message {
     /// Writes BINARY's name and head; its text is to be streamed.
     pub(super) fn begin_binary(&mut self, item: &Binary, rows: &Rows, out: &mut Vec<u8>) -> Result<(), BinaryFailure> {
         let origin = item.partial.map(|partial| partial.offset);
-        let found = self.binary(&item.part, rows)?;
-        let len = match &found {
+        let mut found = self.binary(&item.part, rows)?;
+        let len = match &mut found {
             Some(text) => text.len(self.body()?)?,
             None => 0,
         };
@@ -198,7 +198,7 @@ impl Message {
         out: &mut Vec<u8>,
     ) -> Result<(), BinaryFailure> {
         let len = match self.binary(part, rows)? {
-            Some(text) => text.len(self.body()?)?,
+            Some(mut text) => text.len(self.body()?)?,
             None => 0,
         };
         self.writer(out).binary_size(part, len);
