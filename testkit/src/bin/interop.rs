@@ -77,6 +77,7 @@ fn main() -> anyhow::Result<()> {
             let report = same_answers::run(&program, seed, number(1, 20_000)? as u32, DIFFERENCES_MAX)?;
             println!("{report:#?}");
             ensure!(report.differences.is_empty(), "seed {seed}: answers differ");
+            ensure!(report.complaints.is_empty(), "seed {seed}: Dovecot complains");
         }
         Some("turn-about" | "both-at-once" | "baseline" | "same-answers") => {}
         _ => bail!(USAGE),
