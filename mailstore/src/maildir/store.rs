@@ -262,7 +262,7 @@ mod tests {
         let changed = || env.fs().metadata(&root.join("dovecot-uidlist.lock")).unwrap().map(|lock| lock.modified);
         let lock = files.lock(Duration::ZERO, false).unwrap();
         let taken = changed().unwrap();
-        let mut after = |wait: u64| {
+        let after = |wait: u64| {
             env.fs().sleep(Duration::from_secs(wait));
             files.show_life();
             changed()
