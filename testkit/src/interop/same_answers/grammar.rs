@@ -161,12 +161,11 @@ pub(super) fn name_of(command: &[u8]) -> String {
     if is_name { name } else { "(odd)".to_owned() }
 }
 
-/// The keywords, in lower case, that a command names without giving them to a message, perhaps.
+/// The keywords, in lower case, that a command names without giving them to a message, perhaps; other words of it too.
 pub(super) fn mentioned_keywords(command: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(command).to_lowercase();
     let names_some =
         ["search", "store", "sort", "thread"].iter().any(|name| text.contains(name)) || text.starts_with("append");
-    let text = if text.starts_with("append") { text.lines().next().unwrap_or_default() } else { &text };
     let words = text.split([' ', '(', ')', '\r', '\n']).map(str::to_owned);
     if names_some { words.collect() } else { Vec::new() }
 }
