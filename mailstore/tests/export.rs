@@ -19,7 +19,7 @@ const MESSAGES: [&[u8]; 6] = [
     b"Subject: only a header\r\n",
     b"\r\nonly a body\r\n\r\n\r\n",
     b"Subject: 5\r\n\r\n\r\n",
-    b"Subject: odd line ends\r\n\r\na\rb\r\nc\r\n",
+    b"Subject: odd line ends\r\n\r\na\rb\r\nc\r\r\nd\r\r\r\n\r\n",
 ];
 
 fn store() -> Store {

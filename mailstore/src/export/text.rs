@@ -124,26 +124,36 @@ pub(super) fn each_piece(
     }
 }
 
-/// Turns CRLF into LF, in a text that is given piece by piece.
+/// Turns CRLF into LF, in a text that is given piece by piece. Behind a CR it stays as it is: the LF alone would be taken
+/// for the end of a line together with that CR.
 #[derive(Default)]
 pub(super) struct LfLines {
     /// A CR is held back: it may belong to a line end.
     cr: bool,
+    /// What was written last is a CR.
+    behind_cr: bool,
 }
 
 impl LfLines {
     pub(super) fn write(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         let Some(&first) = piece.first() else { return };
-        if self.cr && first != b'\n' {
-            out.push(b'\r');
+        if self.cr && (first != b'\n' || self.behind_cr) {
+            self.pass(b"\r", out);
         }
         self.cr = piece.ends_with(b"\r");
         let mut rest = piece.strip_suffix(b"\r").unwrap_or(piece);
         while let Some(at) = memchr::memmem::find(rest, b"\r\n") {
-            out.extend_from_slice(rest.get(..at).unwrap_or_default());
-            rest = rest.get(at + 1..).unwrap_or_default();
+            let (line, end) = rest.split_at(at);
+            self.pass(line, out);
+            self.pass(if self.behind_cr { b"\r\n" } else { b"\n" }, out);
+            rest = end.get(2..).unwrap_or_default();
         }
-        out.extend_from_slice(rest);
+        self.pass(rest, out);
+    }
+
+    fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(bytes);
+        self.behind_cr = bytes.last().map_or(self.behind_cr, |&last| last == b'\r');
     }
 
     pub(super) fn finish(self, out: &mut Vec<u8>) {
@@ -177,14 +187,14 @@ mod tests {
 
     #[test]
     fn only_line_ends_change_however_the_text_is_cut() {
-        let text = b"a\r\nb\rc\r\r\n\n\r";
+        let text = b"a\r\nb\rc\r\r\n\n\r\nd\r\r\r\n\r";
         for cut in 0..=text.len() {
             let (mut lines, mut out) = (LfLines::default(), Vec::new());
             let (before, behind) = text.split_at(cut);
             lines.write(before, &mut out);
             lines.write(behind, &mut out);
             lines.finish(&mut out);
-            assert_eq!(out, b"a\nb\rc\r\n\n\r", "{cut}");
+            assert_eq!(out, b"a\nb\rc\r\r\n\n\nd\r\r\r\n\r", "{cut}");
         }
     }
 
