@@ -468,6 +468,7 @@ fn sorting_and_threading() {
         "SORT () UTF-8 ALL",
         "SORT (REVERSE) UTF-8 ALL",
         "SORT (SUBJECT REVERSE) UTF-8 ALL",
+        "SORT (REVERSE REVERSE SUBJECT) UTF-8 ALL",
         "SORT (COLOUR) UTF-8 ALL",
         "SORT (SUBJECT) UTF-8",
         "THREAD XYZZY UTF-8 ALL",
@@ -527,6 +528,7 @@ fn items_and_parameters_of_extensions() {
     check("FETCH 1 (PREVIEW (LAZY) UID)", fetch(vec![FetchItem::Preview { lazy: true }, FetchItem::Uid]));
     check("FETCH 1 PREVIEW (LAZY)", fetch(vec![FetchItem::Preview { lazy: true }]));
     check_error("FETCH 1 PREVIEW (EAGER)", ErrorKind::Syntax);
+    check_error("FETCH 1 PREVIEW ()", ErrorKind::Syntax);
     check("COMPRESS deflate", Command::Compress { algorithm: atom("DEFLATE") });
     check_error("COMPRESS", ErrorKind::Syntax);
     let create = |uses: &[SpecialUse]| Command::Create { mailbox: mailbox("MySpecial"), uses: uses.to_vec() };

@@ -108,6 +108,9 @@ fn preview_modifiers(cursor: &mut Cursor<'_>, limits: &Limits) -> Parsed<bool> {
         }
         _ => Err(Fault::syntax("Unknown PREVIEW modifier.")),
     })?;
+    if !lazy {
+        return Err(Fault::syntax("Expected a PREVIEW modifier."));
+    }
     *cursor = ahead;
     Ok(lazy)
 }

@@ -37,7 +37,7 @@ pub(super) fn sort(cursor: &mut Cursor<'_>, uid: bool, limits: &Limits) -> Parse
     let mut reverse = false;
     cursor.list(limits.list_items_max, |cursor| {
         let word = cursor.word()?;
-        if word.as_bytes() == b"REVERSE" {
+        if word.as_bytes() == b"REVERSE" && !reverse {
             reverse = true;
             return Ok(());
         }
