@@ -3,8 +3,7 @@
 //! Invariants:
 //! - Message numbers never change: the view is never synced.
 //! - Nothing is changed in the store before [`Maildrop::changes`] is committed.
-//! - A message costs 8 bytes and two bits, and what its unique id costs beyond its UID; a session costs what is read
-//!   ahead.
+//! - A message costs 8 bytes and two bits, and what its unique id costs beyond its UID; a session costs what is read ahead.
 
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use mailstore::{
 };
 use mailtypes::{Flag, Flags, Keyword, MailboxName, Uid, UidSet, UidValidity};
 
-use crate::{DeleteType, ahead::Ahead, Options, marks::Marks, reply::Refusal};
+use crate::{DeleteType, Options, ahead::Ahead, marks::Marks, reply::Refusal};
 
 /// INBOX as it was at login.
 pub(crate) struct Maildrop {
