@@ -13,6 +13,22 @@ pub const TEMP_PREFIX: &str = "culver.tmp.";
 /// How many random names are tried before giving up; a second is next to impossible.
 const TEMP_NAME_TRIES_MAX: usize = 8;
 
+/// Who may use a new file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Access {
+    /// Permission bits.
+    pub mode: u32,
+    /// The group, where it is not the process's; given if the process may.
+    pub gid: Option<u32>,
+}
+
+/// Permission bits alone.
+impl From<u32> for Access {
+    fn from(mode: u32) -> Self {
+        Self { mode, gid: None }
+    }
+}
+
 /// Calls of every file system, made of its own.
 pub trait FileSystemExt: FileSystem {
     /// The whole file. Fails with `FileTooLarge` when it has more than `limit` bytes.
@@ -56,8 +72,13 @@ pub trait FileSystemExt: FileSystem {
     /// Puts a file with this content in the place of `path`: everybody sees the old or the new one, whole. With `sync`
     /// the new one is durable when it returns, and after a crash before that the old or the new one is there; without,
     /// a crash may leave an empty or cut file.
-    fn write_atomic(&self, path: &Path, data: &[u8], mode: u32, sync: bool) -> Result<()> {
-        let (temp, file) = create_temp(self, dir_of(path), mode)?;
+    fn write_atomic(&self, path: &Path, data: &[u8], access: impl Into<Access>, sync: bool) -> Result<()> {
+        let access = access.into();
+        let (temp, file) = create_temp(self, dir_of(path), access.mode)?;
+        if access.gid.is_some() {
+            // Best effort: a user who is not in the group cannot give files to it.
+            let _ = file.set_permissions(access.mode, access.gid);
+        }
         let written = file
             .write_at(data, 0)
             .and_then(|()| if sync { file.sync_data() } else { Ok(()) })
@@ -80,9 +101,15 @@ pub trait FileSystemExt: FileSystem {
         Ok(self.metadata(path)?.is_some())
     }
 
-    /// Removes a directory with everything in it, links not followed, and tells how many names were removed; none when
-    /// it is not there. Fails when there are more than `limit` names, of which some may be gone by then. Not synced.
+    /// Removes a name with everything below it and tells how many names were removed; none when it is not there. Links
+    /// are not followed: of one only the link goes, be it `path` itself. Fails when there are more than `limit` names, of
+    /// which some may be gone by then. Not synced.
     fn remove_tree(&self, path: &Path, limit: u64) -> Result<u64> {
+        // A directory is the one thing that this leaves alone.
+        match self.unlink(path) {
+            Err(e) if e.kind() == io::ErrorKind::IsADirectory => {}
+            other => return count_removed(other),
+        }
         let mut removed = 0;
         // Directories to be removed, after what was pushed behind them.
         let mut dirs = vec![path.to_owned()];

@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    FileHandle, FileSystem, FsError, Metadata, OpenMode, Result,
+    Access, FileHandle, FileSystem, FsError, Metadata, OpenMode, Result,
     lock::{is_at, timed_out},
 };
 
@@ -57,8 +57,8 @@ pub struct DotlockOptions {
     /// How long a lock that tells of no living owner on this host, and its protected file, must not have changed to be
     /// overridden.
     pub stale: Duration,
-    /// Permission bits of the lock file; those of the protected file, where that is replaced.
-    pub mode: u32,
+    /// Who may use the lock file; the protected file, where that is replaced.
+    pub access: Access,
     /// What stands in it.
     pub content: DotlockContent,
 }
@@ -68,7 +68,7 @@ impl Default for DotlockOptions {
         Self {
             timeout: Duration::from_secs(120),
             stale: Duration::from_secs(120),
-            mode: 0o600,
+            access: Access::from(0o600),
             content: DotlockContent::Owner,
         }
     }
@@ -94,8 +94,8 @@ impl Dotlock {
         let mut pause = PAUSE_MIN;
         let mut seen = Observation::default();
         loop {
-            match fs.open(&lock_path, OpenMode::CreateNew { mode: options.mode }) {
-                Ok(file) => return Self::take(fs, path, lock_path, file, options.content),
+            match fs.open(&lock_path, OpenMode::CreateNew { mode: options.access.mode }) {
+                Ok(file) => return Self::take(fs, path, lock_path, file, options),
                 Err(e) if e.is_already_exists() => {}
                 Err(e) => return Err(e),
             }
@@ -116,14 +116,23 @@ impl Dotlock {
         path: &Path,
         lock_path: PathBuf,
         file: FileHandle,
-        content: DotlockContent,
+        options: DotlockOptions,
     ) -> Result<Self> {
+        let DotlockOptions { access, content, .. } = options;
+        if access.gid.is_some() {
+            // Best effort, as everywhere.
+            let _ = file.set_permissions(access.mode, access.gid);
+        }
         let metadata = file.metadata()?;
         let identity = (metadata.device, metadata.inode);
         held().push(identity);
         let lock = Self { fs: Arc::clone(fs), path: path.to_owned(), lock_path, file, identity, content };
-        lock.touch()?;
-        Ok(lock)
+        match lock.touch() {
+            // A lock without a text is one all the same, and on a full disk it is needed to remove something.
+            Err(e) if e.is_no_space() => Ok(lock),
+            Err(e) => Err(e),
+            Ok(()) => Ok(lock),
+        }
     }
 
     /// The lock file, open for writing.

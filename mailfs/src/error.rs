@@ -50,6 +50,11 @@ impl FsError {
         self.kind() == io::ErrorKind::AlreadyExists
     }
 
+    /// Whether there was no room, be it on the disk or in the user's quota of it.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
     /// Whether a lock was waited for in vain.
     pub fn is_timeout(&self) -> bool {
         self.kind() == io::ErrorKind::TimedOut

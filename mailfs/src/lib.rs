@@ -30,7 +30,7 @@ mod map;
 mod real;
 pub mod sim;
 
-pub use convenience::{FileSystemExt, TEMP_PREFIX};
+pub use convenience::{Access, FileSystemExt, TEMP_PREFIX};
 pub use dotlock::{Dotlock, DotlockContent, DotlockOptions};
 pub use error::{FsError, Result};
 pub use file_system::{DirEntry, File, FileHandle, FileKind, FileSystem, LockKind, Metadata, OpenMode, Wake, Watch};

@@ -215,7 +215,7 @@ impl PasswordFile {
         let options = DotlockOptions {
             timeout: LOCK_TIMEOUT,
             stale: LOCK_STALE,
-            mode: FILE_MODE,
+            access: FILE_MODE.into(),
             content: DotlockContent::Replacement,
         };
         let lock = Dotlock::acquire(&self.fs, &self.path, options).map_err(|error| match error.is_timeout() {

@@ -277,6 +277,10 @@ fn links_in_a_tree_are_removed_and_not_followed() {
     assert_eq!(names(&*place.fs, &place.path("tree")), [("link".into(), FileKind::Symlink)].into());
     place.fs.remove_tree(&place.path("tree"), 100).expect("remove");
     assert!(place.fs.exists(&place.path("kept/f")).expect("stat"));
+    std::os::unix::fs::symlink(place.path("kept"), place.path("top")).expect("symlink");
+    assert_eq!(place.fs.remove_tree(&place.path("top"), 100).expect("remove"), 1);
+    assert!(place.fs.exists(&place.path("kept/f")).expect("stat"));
+    assert!(!names(&*place.fs, &place.dir).contains_key("top"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use mailfs::{
     Dotlock, DotlockContent, DotlockOptions, FileSystem, FileSystemExt, OpenMode,
-    sim::{Acks, CrashRunner, SimDisk},
+    sim::{Acks, CrashRunner, Fault, SimDisk},
 };
 
 use crate::{Place, create};
@@ -45,6 +45,19 @@ fn the_lock_file_names_the_owner_and_goes_with_the_lock() {
         assert!(!place.fs.exists(&lock_path).expect("stat"));
         drop(Dotlock::acquire(&place.fs, &path, options(0, 120)).expect("free again"));
     }
+}
+
+#[test]
+fn on_a_full_disk_there_is_a_lock_without_a_text() {
+    let disk = SimDisk::new();
+    let fs = disk.as_file_system();
+    // The first call makes the name, the second looks at it, the third writes the text.
+    disk.fail_call(3, Fault::NoSpace);
+    let lock = Dotlock::acquire(&fs, Path::new(LIST), options(0, 120)).expect("needed to remove something");
+    assert_eq!((disk.faults_delivered(), disk.read_all(Path::new(LOCK), 99).expect("there")), (1, Vec::new()));
+    assert!(Dotlock::acquire(&fs, Path::new(LIST), options(0, 120)).expect_err("held").is_timeout());
+    drop(lock);
+    assert!(!disk.exists(Path::new(LOCK)).expect("stat"));
 }
 
 #[test]
@@ -128,7 +141,8 @@ fn replacing_puts_the_new_content_in_place_and_releases() {
     for place in Place::both() {
         let path = place.path("subscriptions");
         drop(place.create("subscriptions", b"old"));
-        let replacing = DotlockOptions { content: DotlockContent::Replacement, mode: 0o640, ..options(0, 120) };
+        let replacing =
+            DotlockOptions { content: DotlockContent::Replacement, access: 0o640.into(), ..options(0, 120) };
         let lock = Dotlock::acquire(&place.fs, &path, replacing).expect("free");
         assert!(lock.file().is_empty().expect("stat"));
         lock.file().write_at(b"new", 0).expect("write");

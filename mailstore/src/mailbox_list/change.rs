@@ -25,6 +25,9 @@ use crate::traits::{
 /// How long somebody else's change of the list is waited for.
 const LIST_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The file that tells a Maildir++ folder from a store.
+const MAILDIR_FOLDER: &str = "maildirfolder";
+
 /// Names that a mailbox which was not finished can have.
 const UNFINISHED_COUNT_MAX: u64 = 1000;
 
@@ -143,7 +146,16 @@ fn make_aside(format: &dyn Format, dirs: &MailboxDirs, rights: Rights) -> Result
     fs.create_dir(&aside, rights.dir_mode())?;
     let or_aside = |dir: &PathBuf| if *dir == dirs.mail { aside.clone() } else { dir.clone() };
     let there = MailboxDirs { mail: aside.clone(), control: or_aside(&dirs.control), index: or_aside(&dirs.index) };
-    if let Err(e) = format.make(&there, rights) {
+    let made = format.make(&there, rights).and_then(|()| {
+        // Tells those who deliver or count quota that this is a folder of a store and no store itself.
+        let is_marked = format.layout().shape() == Shape::MaildirPlusPlus && dirs.mail != format.layout().root();
+        if is_marked {
+            rights.create(fs, &aside.join(MAILDIR_FOLDER))?;
+            fs.sync_dir(&aside)?;
+        }
+        Ok(())
+    });
+    if let Err(e) = made {
         // As above.
         let _ = fs.remove_tree(&aside, UNFINISHED_COUNT_MAX);
         return Err(e);
@@ -191,7 +203,10 @@ fn delete_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
         return Err(StorageError::NotFound(name.clone()));
     }
     if layout.is_mailbox(fs, name)? {
-        format.mark_deleted(name, &dirs)?;
+        // What a link leads to may be others' mailbox too; it is not marked as deleted, and nothing in it is touched.
+        if !(remove_link(fs, &level)? || remove_link(fs, &dirs.mail)?) {
+            format.mark_deleted(name, &dirs)?;
+        }
         return remove_mailbox(format, name, &dirs);
     }
     // A level without children may go; RFC 9051 §6.3.4 refuses only one with children.
@@ -209,11 +224,11 @@ pub(super) fn remove_mailbox(format: &dyn Format, name: &MailboxName, dirs: &Mai
     let shares = match layout.shape() {
         Shape::Dbox => false,
         Shape::MaildirPlusPlus => name.is_inbox(),
-        Shape::MaildirFs => name.is_inbox() || has_levels(fs, layout, &dirs.mail)?,
+        Shape::MaildirFs => name.is_inbox() || fs.is_dir(&dirs.mail)? && has_levels(fs, layout, &dirs.mail)?,
     };
     if shares {
         strip_to_trash(fs, layout, layout.root(), &dirs.mail)?;
-    } else {
+    } else if fs.is_dir(&dirs.mail)? {
         move_to_trash(fs, layout, layout.root(), &dirs.mail)?;
     }
     for beside in dirs.beside_mail() {
@@ -223,6 +238,18 @@ pub(super) fn remove_mailbox(format: &dyn Format, name: &MailboxName, dirs: &Mai
         remove_empty(fs, &layout.level_dir(name)?)?;
     }
     Ok(())
+}
+
+/// Removes a name durably if it is a link; tells whether it was one.
+fn remove_link(fs: &dyn FileSystem, name: &Path) -> Result<bool> {
+    match fs.unlink(name) {
+        Ok(()) => {
+            sync_parent(fs, name)?;
+            Ok(true)
+        }
+        Err(e) if e.is_not_found() || e.kind() == io::ErrorKind::IsADirectory => Ok(false),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Removes a folder if nothing is in it, durably; tells whether it is gone.

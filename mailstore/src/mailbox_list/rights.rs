@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mailfs::{FileHandle, FileSystem, FileSystemExt, OpenMode, Result};
+use mailfs::{Access, FileHandle, FileSystem, FileSystemExt, OpenMode, Result};
 
 /// Of a folder in which nothing is known to take rights from.
 const DIR_MODE_DEFAULT: u32 = 0o700;
@@ -40,6 +40,11 @@ impl Rights {
     /// Mode of a new file.
     pub(crate) fn file_mode(self) -> u32 {
         self.dir_mode & FILE_BITS
+    }
+
+    /// Mode and group of a new file.
+    pub(crate) fn file_access(self) -> Access {
+        Access { mode: self.file_mode(), gid: self.gid }
     }
 
     /// Makes a new file.

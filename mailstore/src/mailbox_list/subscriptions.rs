@@ -67,7 +67,7 @@ impl Subscriptions {
         let options = DotlockOptions {
             timeout: LOCK_TIMEOUT,
             stale: LOCK_STALE,
-            mode: Rights::of(&*self.fs, &self.control)?.file_mode(),
+            access: Rights::of(&*self.fs, &self.control)?.file_access(),
             content: DotlockContent::Replacement,
         };
         let lock = Dotlock::acquire(&self.fs, &self.path, options)?;

@@ -88,9 +88,9 @@ fn main_value(fs: &dyn FileSystem, root: &Path) -> Option<UidValidity> {
 }
 
 fn write_main(fs: &dyn FileSystem, root: &Path, value: UidValidity) -> Result<()> {
-    let mode = Rights::of(fs, root)?.file_mode();
+    let access = Rights::of(fs, root)?.file_access();
     // Syncs the folder, and with it the numbered file's name.
-    fs.write_atomic(&root.join(MAIN), format!("{:08x}", value.value()).as_bytes(), mode, true)
+    fs.write_atomic(&root.join(MAIN), format!("{:08x}", value.value()).as_bytes(), access, true)
 }
 
 #[cfg(test)]

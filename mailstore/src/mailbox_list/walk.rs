@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -187,16 +188,23 @@ fn child(layout: &Layout, level: &Level, name: &str, dir: PathBuf, identity: Opt
     Some(Level { storage_name, dir, depth: level.depth + 1, above })
 }
 
-/// What is not there is empty.
+/// What is not there is empty, and so is what may not be looked into, such as a `lost+found`.
 fn read_dir(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<DirEntry>> {
     match fs.read_dir(dir) {
         Err(e) if e.is_not_found() => Ok(Vec::new()),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            tracing::warn!("mailboxes in it are not listed: {e}");
+            Ok(Vec::new())
+        }
         other => Ok(other?),
     }
 }
 
 fn linked_dir(fs: &dyn FileSystem, path: &Path) -> Result<Option<(u64, u64)>> {
-    let there = fs.metadata(path)?;
+    let there = match fs.metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => None,
+        other => other?,
+    };
     Ok(there.filter(|m| m.kind == FileKind::Dir).map(|m| (m.device, m.inode)))
 }
 

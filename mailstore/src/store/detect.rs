@@ -163,15 +163,16 @@ fn dbox_layout(fs: &dyn FileSystem, path: &Path) -> Result<Found> {
 /// the file `maildirfolder`.
 fn maildir_layout(fs: &dyn FileSystem, path: &Path, entries: &[DirEntry]) -> Result<Found> {
     let (mut marked, mut dotted, mut plain) = (None, None, None);
-    let dirs = entries.iter().filter(|entry| entry.kind == FileKind::Dir).filter_map(|entry| entry.name.to_str());
+    let may_be_dir = |entry: &&DirEntry| matches!(entry.kind, FileKind::Dir | FileKind::Symlink);
+    let dirs = entries.iter().filter(may_be_dir).filter_map(|entry| entry.name.to_str());
     for name in
         dirs.filter(|name| !["cur", "new", "tmp"].contains(name) && !name.starts_with("..")).take(FOLDERS_SEEN_MAX)
     {
         let dir = path.join(name);
         if name.starts_with('.') {
-            let is_marked = marked.is_none() && fs.exists(&dir.join("maildirfolder"))?;
+            let is_marked = marked.is_none() && evident(fs.exists(&dir.join("maildirfolder")))?;
             let slot = if is_marked { &mut marked } else { &mut dotted };
-            if slot.is_none() && (is_marked || fs.is_dir(&dir.join("cur"))?) {
+            if slot.is_none() && (is_marked || evident(fs.is_dir(&dir.join("cur")))?) {
                 *slot = Some(name.to_owned());
             }
         } else if plain.is_none() && leads_to_maildir(fs, &dir)? {
@@ -189,6 +190,14 @@ fn maildir_layout(fs: &dyn FileSystem, path: &Path, entries: &[DirEntry]) -> Res
         (Some(name), _, None) | (None, Some(name), None) => flat(format!("a mailbox lies in {name:?}")),
         (None, None, None) => flat(INBOX_ONLY.to_owned()),
     })
+}
+
+/// What cannot be looked into is evidence of nothing.
+fn evident(found: mailfs::Result<bool>) -> Result<bool> {
+    match found {
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => Ok(false),
+        other => Ok(other?),
+    }
 }
 
 /// Whether a folder is a Maildir or one lies below it.
