@@ -64,6 +64,13 @@ impl Session {
 
     /// Finds messages, in steps.
     pub(crate) async fn find(&mut self, key: SearchKey) -> Result<StorageResult<Found>, End> {
+        match self.try_find(key.clone()).await? {
+            Err(error) if self.has_followed(&error).await? => self.try_find(key).await,
+            other => Ok(other),
+        }
+    }
+
+    async fn try_find(&mut self, key: SearchKey) -> Result<StorageResult<Found>, End> {
         let mut course = Course::new(&key, &self.ctx.limits);
         let search = self.here(|selected, _| {
             let key = with_saved_result(key, selected);
@@ -166,7 +173,7 @@ fn told_by(returns: SearchReturn, found: &UidSet) -> UidSet {
 }
 
 /// The largest mod-sequence of a few messages; costs index records only.
-fn highest_modseq(view: &dyn View, uids: &UidSet) -> Option<ModSeq> {
+pub(crate) fn highest_modseq(view: &dyn View, uids: &UidSet) -> Option<ModSeq> {
     let mut rows = Rows::new();
     view.scan(uids, Cursor::START, &Columns::flags(), ScanBudget::default(), &mut rows).ok()?;
     rows.rows.iter().map(|row| row.modseq).max()

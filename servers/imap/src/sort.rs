@@ -16,7 +16,7 @@ use crate::{
     codes::Target,
     course::Course,
     end::End,
-    search::{has_key, sync_after, with_saved_result},
+    search::{has_key, highest_modseq, sync_after, with_saved_result},
     selected::Selected,
     session::Session,
 };
@@ -30,7 +30,13 @@ impl Session {
             self.enable_condstore();
         }
         let saves = returns.is_some_and(|returns| returns.save);
-        let sort = match self.run_sort(key, criteria).await? {
+        let mut sorted = self.run_sort(key.clone(), &criteria).await?;
+        if let Err(error) = &sorted
+            && self.has_followed(error).await?
+        {
+            sorted = self.run_sort(key, &criteria).await?;
+        }
+        let sort = match sorted {
             Ok(sort) => sort,
             Err(error) => {
                 if saves {
@@ -47,13 +53,9 @@ impl Session {
         self.finish(tag, sync, "Sort completed.").await
     }
 
-    async fn run_sort(
-        &mut self,
-        key: SearchKey,
-        criteria: Vec<SortCriterion>,
-    ) -> Result<StorageResult<Box<Sort>>, End> {
+    async fn run_sort(&mut self, key: SearchKey, criteria: &[SortCriterion]) -> Result<StorageResult<Box<Sort>>, End> {
         let mut course = Course::new(&key, &self.ctx.limits);
-        let sort = self.here(|selected, _| Sort::new(with_saved_result(key, selected), &criteria, &*selected.view))?;
+        let sort = self.here(|selected, _| Sort::new(with_saved_result(key, selected), criteria, &*selected.view))?;
         let mut sort = match sort {
             Ok(sort) => Box::new(sort),
             Err(error) => return Ok(Err(error)),
@@ -107,10 +109,23 @@ impl Session {
         mod_seq: Option<ModSeq>,
     ) -> Result<(), End> {
         let SearchReturn { min, max, all, count, save } = returns;
+        // RFC 4731 §3.2, RFC 5182 §2.1: what is told is what is saved, and what the mod-sequence is of.
+        let only_ends = (min || max) && !all && !count;
+        let told: UidSet = match only_ends {
+            true => {
+                let ends = [sorted.first().filter(|_| min), sorted.last().filter(|_| max)];
+                ends.into_iter().flatten().map(|message| message.uid).collect()
+            }
+            false => sorted.iter().map(|message| message.uid).collect(),
+        };
+        let mod_seq = match mod_seq {
+            Some(_) if only_ends => self.here(|selected, _| highest_modseq(&*selected.view, &told))?,
+            of_all => of_all,
+        };
         let first = sorted.first().map(|message| number(uid, message));
         let last = sorted.last().map(|message| number(uid, message));
         let numbers: Vec<u32> = sorted.iter().filter(|_| all).map(|message| number(uid, message)).collect();
-        if min || max || all || count {
+        if min || max || all || count || mod_seq.is_some() {
             let result = EsearchResult {
                 uid,
                 min: first.filter(|_| min),
@@ -123,15 +138,6 @@ impl Session {
             write::esearch(&mut self.wire.output, tag, &result);
         }
         if save {
-            // RFC 5182 §2.1: what is told is what is saved.
-            let only_ends = (min || max) && !all && !count;
-            let told: UidSet = match only_ends {
-                true => {
-                    let ends = [sorted.first().filter(|_| min), sorted.last().filter(|_| max)];
-                    ends.into_iter().flatten().map(|message| message.uid).collect()
-                }
-                false => sorted.iter().map(|message| message.uid).collect(),
-            };
             self.here(|selected, _| selected.save_result(told))?;
         }
         Ok(())

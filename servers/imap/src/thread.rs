@@ -22,7 +22,13 @@ impl Session {
     pub(crate) async fn thread(&mut self, tag: &Tag, command: ThreadCommand) -> Result<(), End> {
         let ThreadCommand { uid, algorithm, key } = command;
         let sync = sync_after(uid, &key);
-        match self.run_thread(key, algorithm).await? {
+        let mut threaded = self.run_thread(key.clone(), algorithm).await?;
+        if let Err(error) = &threaded
+            && self.has_followed(error).await?
+        {
+            threaded = self.run_thread(key, algorithm).await?;
+        }
+        match threaded {
             Ok(threads) => self.tell_threads(uid, threads).await?,
             Err(error) => return self.storage_error(tag, "THREAD", &error, Target::Other),
         }

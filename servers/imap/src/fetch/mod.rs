@@ -139,6 +139,7 @@ impl Session {
     async fn run_fetch(&mut self, mut run: Box<FetchRun>, here: bool) -> Result<Result<Fetched, StorageError>, End> {
         let step_len = self.ctx.limits.output_step_len;
         let mut seen: Option<Commit> = None;
+        let mut may_follow = true;
         loop {
             let step = move |selected: &mut Selected, out: &mut Vec<u8>| {
                 let progress = run.step(selected, out, step_len);
@@ -158,7 +159,11 @@ impl Session {
             match progress {
                 Ok(Progress::More) => self.wire.flush().await.map_err(End::midway)?,
                 Ok(Progress::Done) => break,
-                Err(run::Failed::Command(error)) => return Ok(Err(error)),
+                Err(run::Failed::Command(error)) => {
+                    if !(std::mem::take(&mut may_follow) && self.has_followed(&error).await?) {
+                        return Ok(Err(error));
+                    }
+                }
                 Err(run::Failed::Session(text)) => return Err(End::Internal(text)),
             }
         }

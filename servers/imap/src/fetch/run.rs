@@ -88,7 +88,8 @@ impl FetchRun {
         }
     }
 
-    /// Writes until the output has `len_max` bytes, or a commit is to be waited for, or all is written.
+    /// Writes until the output has `len_max` bytes, or a commit is to be waited for, or all is written. After
+    /// [`StorageError::Deleted`] it may be stepped again, if the view has followed the mailbox.
     pub(super) fn step(
         &mut self,
         selected: &mut Selected,
@@ -101,7 +102,7 @@ impl FetchRun {
                 self.write_message(message, out, len_max)?;
             } else if let Some(&row) = self.rows.rows.get(self.next_row) {
                 self.next_row += 1;
-                self.begin_message(row, selected, out);
+                self.begin_message(row, selected, out).map_err(Failed::Command)?;
             } else {
                 self.submit_seen(selected).map_err(Failed::Command)?;
                 let Some(at) = self.at else { return Ok(Progress::Done) };
@@ -126,7 +127,8 @@ impl FetchRun {
         self.rows.clear();
         self.next_row = 0;
         let budget = ScanBudget { bytes: len_max, until: Some(until), ..ScanBudget::default() };
-        self.at = selected.view.scan(&self.uids, at, &self.plan.columns, budget, &mut self.rows)?;
+        let scanned = selected.view.scan(&self.uids, at, &self.plan.columns, budget, &mut self.rows);
+        self.at = scanned.inspect_err(|_| self.rows.clear())?;
         Ok(())
     }
 
@@ -147,11 +149,11 @@ impl FetchRun {
     }
 
     /// Opens the message, if that is needed, and writes the beginning of its line. One that is gone or cannot be read
-    /// has no line.
-    fn begin_message(&mut self, row: Row, selected: &mut Selected, out: &mut Vec<u8>) {
+    /// has no line. Fails where the mailbox is gone; then the message is the next again.
+    fn begin_message(&mut self, row: Row, selected: &mut Selected, out: &mut Vec<u8>) -> Result<(), StorageError> {
         if row.expunged {
             self.missing = true;
-            return;
+            return Ok(());
         }
         let mut body = None;
         if self.plan.needs_body {
@@ -159,12 +161,16 @@ impl FetchRun {
                 Ok(opened) => body = Some(opened),
                 Err(StorageError::Expunged { .. }) => {
                     self.missing = true;
-                    return;
+                    return Ok(());
+                }
+                Err(error @ StorageError::Deleted(_)) => {
+                    self.next_row -= 1;
+                    return Err(error);
                 }
                 Err(error) => {
                     tracing::warn!(uid = %row.uid, %error, "message cannot be fetched");
                     self.failed.get_or_insert(error);
-                    return;
+                    return Ok(());
                 }
             }
         }
@@ -185,6 +191,7 @@ impl FetchRun {
             }
         }
         self.now = Some(message);
+        Ok(())
     }
 
     /// Writes on, up to the end of the message's line or until the output is full within a literal.

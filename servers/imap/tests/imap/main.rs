@@ -9,6 +9,8 @@ mod common;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod held_back;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod lists;
@@ -22,6 +24,8 @@ mod mod_sequences;
 mod pipelining;
 #[cfg(test)]
 mod preview;
+#[cfg(test)]
+mod renamed;
 #[cfg(test)]
 mod saved_results;
 #[cfg(test)]

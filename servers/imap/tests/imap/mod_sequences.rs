@@ -155,6 +155,13 @@ async fn searches_for_mod_sequences() {
         let found = client.ok(format!("SEARCH RETURN ({returns}) MODSEQ {since}")).await;
         assert!(found.contains(&format!(" MODSEQ {mod_seq}")), "{returns}: {found}");
     }
+    for (returns, mod_seq) in
+        [("MIN", of_two), ("MAX", of_four), ("SAVE MIN", of_two), ("ALL", of_four), ("SAVE", of_four)]
+    {
+        let found = client.ok(format!("SORT RETURN ({returns}) (ARRIVAL) UTF-8 MODSEQ {since}")).await;
+        assert!(found.starts_with("* ESEARCH ") && found.contains(&format!(" MODSEQ {mod_seq}")), "{returns}: {found}");
+    }
+    assert_eq!(client.ok("SORT RETURN (SAVE) (ARRIVAL) UTF-8 MODSEQ 999999").await, "tag OK Sort completed.\r\n");
     let found = client.ok("SEARCH RETURN (ALL) SEEN").await;
     assert!(!found.contains("MODSEQ"), "{found}");
 }
