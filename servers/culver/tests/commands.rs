@@ -193,6 +193,29 @@ fn messages_are_found_and_shown() {
     assert_eq!(host.json(&["mailbox", "status", "ann"])[0]["unseen"], json!(2), "a look changes nothing");
 }
 
+/// The others come and go, and the code tells a script that not all did.
+#[test]
+fn one_bad_file_or_folder_costs_no_other() {
+    let host = Host::with_mail();
+    for name in ["more/good.eml", "more/t\tab/3.eml"] {
+        let path = host.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("Subject: {name:?}\n\nbody\n")).unwrap();
+    }
+    let output = host.output(&["import", "ann", host.path("more").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1 imported, 0 there already, 1 failed\n");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("culver: not imported: ") && told.contains("cannot name a mailbox"), "{told}");
+    let out = host.path("out");
+    host.run(&["mailbox", "create", "ann", "a.b"]);
+    let output = host.output(&["export", "ann", out.to_str().unwrap(), "--format", "maildir"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("culver: not exported: a.b: "), "{told}");
+    assert_eq!(names_below(&out.join("cur")).len(), 3);
+}
+
 #[test]
 fn a_source_that_is_none_and_a_message_that_is_too_large() {
     let host = Host::new();
