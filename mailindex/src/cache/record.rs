@@ -122,7 +122,7 @@ fn split_value<'a>(rest: &'a [u8], fields: &Fields) -> Result<(u32, &'a [u8], &'
 /// A message's values.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Values {
-    /// Numbers of fields, and where in `bytes` their values are.
+    /// Numbers of fields, ascending, and where in `bytes` their values are.
     places: Vec<(u32, Range<usize>)>,
     bytes: Vec<u8>,
 }
@@ -130,26 +130,31 @@ pub struct Values {
 impl Values {
     /// The value of a field; an empty one of a text or header field means "known to be absent".
     pub fn get(&self, number: u32) -> Option<&[u8]> {
-        let (_, place) = self.places.iter().find(|(n, _)| *n == number)?;
-        self.bytes.get(place.clone())
+        let at = self.places.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        self.bytes.get(self.places.get(at)?.1.clone())
     }
 
-    /// All, in the order in which they were met.
+    /// All, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
         self.places.iter().map(|(number, place)| (*number, self.bytes.get(place.clone()).unwrap_or_default()))
     }
 
     fn add(&mut self, number: u32, value: &[u8], kind: FieldKind) {
-        match self.places.iter().find(|(n, _)| *n == number) {
-            Some((_, place)) if kind == FieldKind::Bitmask => {
-                let there = self.bytes.get_mut(place.clone()).unwrap_or_default();
+        let at = match self.places.last() {
+            Some((last, _)) if *last >= number => self.places.binary_search_by_key(&number, |(number, _)| *number),
+            _ => Err(self.places.len()),
+        };
+        match at {
+            Ok(at) if kind == FieldKind::Bitmask => {
+                let place = self.places.get(at).map_or(0..0, |(_, place)| place.clone());
+                let there = self.bytes.get_mut(place).unwrap_or_default();
                 there.iter_mut().zip(value).for_each(|(bits, more)| *bits |= more);
             }
-            Some(_) => {}
-            None => {
+            Ok(_) => {}
+            Err(at) => {
                 let begin = self.bytes.len();
                 self.bytes.extend_from_slice(value);
-                self.places.push((number, begin..self.bytes.len()));
+                self.places.insert(at, (number, begin..self.bytes.len()));
             }
         }
     }

@@ -184,7 +184,7 @@ fn check_varied(index: &Arc<MailboxIndex>, what: &str) -> usize {
     let mut there = 0;
     for record in state.records_from(0) {
         let found = reader.read(&record);
-        for value in &varied(record.uid().value()).0 {
+        for value in varied(record.uid().value()).iter() {
             match found.get(&value.field) {
                 None => {}
                 Some(data) if data == value.data => there += 1,

@@ -32,7 +32,9 @@ use self::{
 };
 use crate::traits::{Cursor, Result, Row, Rows, ScanBudget, StorageError, View};
 
-pub use self::plan::{SEARCH_DEPTH_MAX, SEARCH_KEY_COUNT_MAX, SEARCH_TEXT_LEN_MAX, check_search_key, dismantle};
+pub use self::plan::{
+    SEARCH_DEPTH_MAX, SEARCH_HEADER_COUNT_MAX, SEARCH_KEY_COUNT_MAX, SEARCH_TEXT_LEN_MAX, check_search_key, dismantle,
+};
 
 /// How far a search is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

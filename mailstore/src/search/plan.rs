@@ -1,6 +1,7 @@
 //! A search key made ready: sets resolved, texts folded, what must be read of each message known.
 
 use std::{
+    collections::HashSet,
     fmt,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -17,6 +18,9 @@ pub const SEARCH_DEPTH_MAX: usize = 200;
 /// How many keys one search may have.
 pub const SEARCH_KEY_COUNT_MAX: usize = 10_000;
 
+/// How many different header fields one search may name: each is found, and cached, for each message.
+pub const SEARCH_HEADER_COUNT_MAX: usize = 1_000;
+
 /// Longest text to look for, in bytes of UTF-8. As much of a body is kept from one piece to the next.
 pub const SEARCH_TEXT_LEN_MAX: usize = 16 * 1024;
 
@@ -24,14 +28,20 @@ pub const SEARCH_TEXT_LEN_MAX: usize = 16 * 1024;
 /// the stack by itself: hand one that was refused to [`dismantle`].)
 ///
 /// # Errors
-/// `Limit` naming [`SEARCH_DEPTH_MAX`], [`SEARCH_KEY_COUNT_MAX`] or [`SEARCH_TEXT_LEN_MAX`].
+/// `Limit` naming [`SEARCH_DEPTH_MAX`], [`SEARCH_KEY_COUNT_MAX`], [`SEARCH_HEADER_COUNT_MAX`] or [`SEARCH_TEXT_LEN_MAX`].
 pub fn check_search_key(key: &SearchKey) -> Result<()> {
     let limit = |name, limit: usize| Err(StorageError::Limit { name, limit: limit as u64 });
-    let (mut open, mut count) = (vec![(key, 1)], 0);
+    let (mut open, mut count, mut headers) = (vec![(key, 1)], 0, HashSet::new());
     while let Some((key, depth)) = open.pop() {
         count += 1;
         if depth > SEARCH_DEPTH_MAX {
             return limit("search_depth_max", SEARCH_DEPTH_MAX);
+        }
+        if let SearchKey::Header(name, _) = key
+            && headers.insert(name.to_ascii_lowercase())
+            && headers.len() > SEARCH_HEADER_COUNT_MAX
+        {
+            return limit("search_header_count_max", SEARCH_HEADER_COUNT_MAX);
         }
         match key {
             SearchKey::And(keys) => {
@@ -389,6 +399,15 @@ mod tests {
         assert_eq!(limit_of(SearchKey::And(vec![SearchKey::All; 10_001])), "search_key_count_max");
         let wide = SearchKey::And(vec![SearchKey::And(vec![SearchKey::All; 4_000]); 3]);
         assert_eq!(limit_of(wide), "search_key_count_max");
+        let headers = |count| {
+            let field = |n| SearchKey::Header(format!("X-{n}"), SearchText::default());
+            // Whatever its case, a name counts once.
+            SearchKey::And(
+                (0..count).map(field).chain([SearchKey::Header("x-0".to_owned(), SearchText::default())]).collect(),
+            )
+        };
+        assert_eq!(limit_of(headers(SEARCH_HEADER_COUNT_MAX)), "none");
+        assert_eq!(limit_of(headers(SEARCH_HEADER_COUNT_MAX + 1)), "search_header_count_max");
         assert_eq!(limit_of(SearchKey::Body("x".repeat(SEARCH_TEXT_LEN_MAX + 1))), "search_text_len_max");
     }
 }

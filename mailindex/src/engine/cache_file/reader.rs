@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{OpenCache, window::FileWindow};
+use super::{OpenCache, values::cmp_names, window::FileWindow};
 use crate::{
     cache::{CacheError, FieldKind, Values, read_values},
     engine::MailboxIndex,
@@ -13,9 +13,7 @@ use crate::{
 #[derive(Debug)]
 pub struct CacheReader {
     index: Arc<MailboxIndex>,
-    names: Arc<[Box<str>]>,
-    /// The fields' numbers, in the order of the names.
-    numbers: Arc<[Option<u32>]>,
+    wanted: Arc<Wanted>,
     source: Option<(Arc<OpenCache>, FileWindow)>,
     stop_after: Option<usize>,
 }
@@ -23,9 +21,37 @@ pub struct CacheReader {
 /// The values of one message.
 #[derive(Clone, Debug, Default)]
 pub struct CachedValues {
-    names: Arc<[Box<str>]>,
-    numbers: Arc<[Option<u32>]>,
+    wanted: Arc<Wanted>,
     values: Values,
+}
+
+/// The fields that a reader was asked for, which may be thousands.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Names and numbers, by name.
+    fields: Vec<(Box<str>, Option<u32>)>,
+    /// The numbers, ascending.
+    numbers: Vec<u32>,
+}
+
+impl Wanted {
+    fn new(names: &[&str], number: impl Fn(&str) -> Option<u32>) -> Self {
+        let mut fields: Vec<_> = names.iter().map(|name| (Box::from(*name), number(name))).collect();
+        fields.sort_unstable_by(|(a, _), (b, _)| cmp_names(a, b));
+        fields.dedup_by(|(a, _), (b, _)| cmp_names(a, b).is_eq());
+        let mut numbers: Vec<u32> = fields.iter().filter_map(|(_, number)| *number).collect();
+        numbers.sort_unstable();
+        Self { fields, numbers }
+    }
+
+    fn has(&self, number: u32) -> bool {
+        self.numbers.binary_search(&number).is_ok()
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        let at = self.fields.binary_search_by(|(there, _)| cmp_names(there, name)).ok()?;
+        self.fields.get(at)?.1
+    }
 }
 
 impl MailboxIndex {
@@ -41,33 +67,25 @@ impl MailboxIndex {
     /// A reader of these fields for messages of `state`. Costs a read of the file's fields.
     pub fn cache_reader(self: &Arc<Self>, state: &State, fields: &[&str]) -> CacheReader {
         let cache = self.open_cache(state);
-        let number = |name: &&str| cache.as_ref()?.fields.find(name.as_bytes());
-        let numbers: Arc<[Option<u32>]> = fields.iter().map(number).collect();
-        let known = numbers.iter().flatten().count();
+        let wanted = Wanted::new(fields, |name| cache.as_ref()?.fields.find(name.as_bytes()));
+        let known = wanted.numbers.len();
         let kind = |number: &u32| cache.as_ref().and_then(|cache| Some(cache.fields.get(*number)?.kind));
         // Bitmasks are or-ed over the whole chain, so it must be read to its end.
-        let masks = numbers.iter().flatten().any(|number| kind(number) == Some(FieldKind::Bitmask));
+        let masks = wanted.numbers.iter().any(|number| kind(number) == Some(FieldKind::Bitmask));
         let source = cache.filter(|_| known > 0).map(|cache| {
             let window = FileWindow::new(Arc::clone(&cache.handle));
             (cache, window)
         });
-        CacheReader {
-            index: Arc::clone(self),
-            names: fields.iter().map(|name| Box::from(*name)).collect(),
-            numbers,
-            source,
-            stop_after: (!masks).then_some(known),
-        }
+        CacheReader { index: Arc::clone(self), wanted: Arc::new(wanted), source, stop_after: (!masks).then_some(known) }
     }
 }
 
 impl CacheReader {
     /// What is cached of a message; damage is as good as nothing, and is reported once.
     pub fn read(&mut self, record: &RecordRef<'_>) -> CachedValues {
-        let (names, numbers) = (Arc::clone(&self.names), Arc::clone(&self.numbers));
-        let mut found = CachedValues { names, numbers, values: Values::default() };
+        let mut found = CachedValues { wanted: Arc::clone(&self.wanted), values: Values::default() };
         let (Some((cache, window)), Some(offset)) = (&mut self.source, record.cache_offset()) else { return found };
-        let wanted = |number| self.numbers.contains(&Some(number));
+        let wanted = |number| self.wanted.has(number);
         match read_values(window, &cache.fields, offset, wanted, self.stop_after) {
             Ok(values) => found.values = values,
             Err(CacheError::Read(e)) => {
@@ -86,7 +104,6 @@ impl CacheReader {
 impl CachedValues {
     /// The value of a field; an empty one of a text or header field means that the message has none.
     pub fn get(&self, field: &str) -> Option<&[u8]> {
-        let at = self.names.iter().position(|name| name.eq_ignore_ascii_case(field))?;
-        self.values.get((*self.numbers.get(at)?)?)
+        self.values.get(self.wanted.number(field)?)
     }
 }

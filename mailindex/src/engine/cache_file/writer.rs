@@ -1,6 +1,6 @@
 //! Appending records, with or after a commit (`docs/formats/cache.md`, "Writing").
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use mailfs::{LockGuard, LockKind, LockOrder, LockRank, RankGuard, lock_with_timeout};
 use mailtypes::Uid;
@@ -193,7 +193,6 @@ fn plan(
     let fields = fields.as_ref().unwrap_or(&cache.fields);
     for (uid, values) in values {
         let wanted: Vec<(u32, &[u8])> = values
-            .0
             .iter()
             .filter_map(|value| {
                 let number = fields.find(value.field.as_bytes())?;
@@ -232,10 +231,10 @@ impl Plan {
     ) -> Attempt<Option<Fields>> {
         let mut all: Vec<Field> = cache.fields.all().to_vec();
         let known = all.len();
-        for value in values.iter().flat_map(|(_, values)| &values.0) {
+        let mut looked_at = HashSet::new();
+        for value in values.iter().flat_map(|(_, values)| values.iter()) {
             let name = value.field.as_bytes();
-            let is_known = cache.fields.find(name).is_some()
-                || all.iter().skip(known).any(|field| field.name.eq_ignore_ascii_case(name));
+            let is_known = cache.fields.find(name).is_some() || !looked_at.insert(name.to_ascii_lowercase());
             if !is_known && let Some(field) = missing_field(&value.field, now) {
                 all.push(field);
             }
