@@ -18,7 +18,7 @@ use mailstore::{
     memory::{MemoryOptions, MemoryStorage},
     sdbox::{SdboxOptions, SdboxStorage},
 };
-use mailtypes::{Flags, MailboxName};
+use mailtypes::{Flags, InternalDate, MailboxName};
 
 struct Place {
     dir: tempfile::TempDir,
@@ -194,4 +194,22 @@ fn a_mailbox_without_a_place_in_the_form_costs_no_other() {
     storage.create(&MailboxName::new(&long).unwrap()).unwrap();
     let summary = place.export(&storage, ExportFormat::Mbox);
     assert_eq!((failures(&summary), summary.progress.mailboxes), (vec![(long, None)], 3));
+}
+
+#[test]
+fn names_in_a_maildir_are_in_the_order_of_the_messages() {
+    let place = Place::new();
+    let storage = MemoryStorage::new(MemoryOptions::default());
+    let inbox = storage.mailbox(&MailboxName::inbox()).unwrap();
+    for number in 1..=11 {
+        let meta = SaveMeta { internal_date: Some(InternalDate::utc(1_700_000_000)), ..SaveMeta::default() };
+        let mut save = inbox.begin_save(meta, None).unwrap();
+        save.write(format!("A: {number}\r\n\r\n").as_bytes()).unwrap();
+        let batch = Batch::new().save(save.finish().unwrap(), Flags::NONE, Vec::new());
+        inbox.submit(batch).unwrap().wait().unwrap();
+    }
+    place.export(&storage, ExportFormat::Maildir);
+    let text = |name: &String| fs::read_to_string(place.path("out/cur").join(name)).unwrap();
+    let texts: Vec<_> = place.names("out/cur").iter().map(text).collect();
+    assert_eq!(texts, (1..=11).map(|number| format!("A: {number}\n\n")).collect::<Vec<_>>());
 }

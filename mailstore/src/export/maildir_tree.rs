@@ -91,18 +91,23 @@ fn dir_name(mailbox: &MailboxName) -> std::result::Result<String, WriteError> {
     Ok(name)
 }
 
-/// What names a message for good. Copies in one mailbox share their GUID, so that the UID must be there.
+/// What names a message for good. Copies in one mailbox share their GUID, so that the UID must be there; so long that who
+/// goes by names meets messages of one second in their order.
 fn unique(message: &Message) -> String {
     let (date, uid_validity, uid) = (message.date.unix, message.uid_validity.value(), message.uid.value());
     match message.guid {
-        Some(guid) => format!("{date}.V{uid_validity}U{uid}.{guid}.culver"),
-        None => format!("{date}.V{uid_validity}U{uid}.culver"),
+        Some(guid) => format!("{date}.V{uid_validity}U{uid:010}.{guid}.culver"),
+        None => format!("{date}.V{uid_validity}U{uid:010}.culver"),
     }
 }
 
 /// What exports of the first form named a message, and its copies alike.
-fn former_name(message: &Message) -> Option<String> {
-    Some(format!("{}.{}.culver", message.date.unix, message.guid?))
+fn former_name(message: &Message) -> String {
+    let (date, uid_validity, uid) = (message.date.unix, message.uid_validity.value(), message.uid.value());
+    match message.guid {
+        Some(guid) => format!("{date}.{guid}.culver"),
+        None => format!("{date}.V{uid_validity}U{uid}.culver"),
+    }
 }
 
 impl Destination for MaildirTree<'_> {
@@ -131,8 +136,7 @@ impl Destination for MaildirTree<'_> {
             return true;
         }
         // A file of the first form is one message, whichever of the copies.
-        let files = former_name(message).and_then(|name| self.there.get_mut(name.as_bytes()));
-        match files.filter(|files| **files > 0) {
+        match self.there.get_mut(former_name(message).as_bytes()).filter(|files| **files > 0) {
             Some(files) => {
                 *files -= 1;
                 true
