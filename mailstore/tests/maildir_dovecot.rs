@@ -3,8 +3,10 @@
 
 #![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used, reason = "in a test's helper as in the test")]
 
+mod beside_dovecot;
 mod dovecot;
 mod dovecot_shown;
+mod sample_mail;
 
 use std::{
     fs,
@@ -13,198 +15,42 @@ use std::{
     sync::Arc,
 };
 
-use dovecot::{Imap, Shared};
-use dovecot_shown::{Numbers, assert_same, contains, messages, name, one, shown_by_dovecot, shown_by_us};
-use mailfs::RealDisk;
-use mailindex::engine::{Env, EnvOptions};
+use beside_dovecot::{Kind, compare};
+use dovecot::Imap;
+use dovecot_shown::{one, shown_by_us};
 use mailstore::{
-    Batch, FlagAction, FlagChange, MailStorage, Mailbox, SaveMeta, ViewAs,
+    Batch, FlagAction, FlagChange, MailStorage, SaveMeta, ViewAs,
     maildir::{MaildirOptions, MaildirPlaces, MaildirStorage},
 };
-use mailtypes::{Flag, Flags, InternalDate, Keyword, Uid};
+use mailtypes::{Flag, Flags, Keyword};
+use sample_mail::{Numbers, messages, name};
 
-/// A folder in which Dovecot is told to find a Maildir.
-fn shared_maildir() -> Shared {
-    let shared = Shared::new();
-    let config = shared.root().with_file_name("dovecot.conf");
-    let text = fs::read_to_string(&config).unwrap().replace("sdbox:", "maildir:");
-    fs::write(&config, text).unwrap();
-    shared
-}
-
-fn open(shared: &Shared) -> MaildirStorage {
-    let env = Env::new(Arc::new(RealDisk::new()), EnvOptions::default());
-    MaildirStorage::create(&env, &shared.root(), &MaildirPlaces::default(), MaildirOptions::default()).unwrap()
-}
-
-fn append(mailbox: &dyn Mailbox, message: &[u8], flags: Flags, keywords: &[&str], unix: i64) {
-    let meta = SaveMeta { internal_date: Some(InternalDate::utc(unix)), ..SaveMeta::default() };
-    let mut save = mailbox.begin_save(meta, None).unwrap();
-    save.write(message).unwrap();
-    let keywords = keywords.iter().map(|k| Keyword::new(k).unwrap()).collect();
-    mailbox.submit(Batch::new().save(save.finish().unwrap(), flags, keywords)).unwrap().wait().unwrap();
-}
-
-/// Compares what both show, either looking first.
-fn compare(shared: &Shared, store: &MaildirStorage, imap: &mut Imap, when: &str, dovecot_first: bool) {
-    if dovecot_first {
-        shared.own();
-        let theirs = shown_by_dovecot(imap);
-        assert_same(&shown_by_us(store), &theirs, when);
-        shared.own();
-    } else {
-        let ours = shown_by_us(store);
-        shared.own();
-        assert_same(&ours, &shown_by_dovecot(imap), when);
-    }
-}
+const MAILDIR: Kind = Kind {
+    location: |root| format!("maildir:{}", root.display()),
+    open: |env, root| {
+        Arc::new(MaildirStorage::create(env, root, &MaildirPlaces::default(), MaildirOptions::default()).unwrap())
+    },
+};
 
 #[test]
 fn dovecot_reads_what_we_write() {
-    if !dovecot::is_installed() {
-        return;
+    if dovecot::is_installed() {
+        beside_dovecot::dovecot_reads_what_we_write(&MAILDIR);
     }
-    let shared = shared_maildir();
-    let store = open(&shared);
-    let inbox = store.mailbox(&name("INBOX")).unwrap();
-    for (n, message) in messages().iter().enumerate() {
-        let flags = if n % 2 == 0 { Flag::Seen.into() } else { Flags::NONE };
-        append(&*inbox, message, flags, if n % 3 == 0 { &["$Forwarded"] } else { &[] }, 1_600_000_000 + n as i64);
-    }
-    for mailbox in ["Work/2024", "gone", "before"] {
-        store.create(&name(mailbox)).unwrap();
-    }
-    let uids = inbox.view(&ViewAs::default()).unwrap().uids();
-    let target = store.mailbox(&name("Work/2024")).unwrap();
-    target.submit(Batch::new().copy(Arc::clone(&inbox), uids.clone())).unwrap().wait().unwrap();
-    target.submit(Batch::new().copy(Arc::clone(&inbox), uids)).unwrap().wait().unwrap();
-    inbox.submit(Batch::new().expunge(one(Uid::new(2).unwrap()))).unwrap().wait().unwrap();
-    let keywords: Vec<_> = (0..30).map(|n| Keyword::new(&format!("key{n}")).unwrap()).collect();
-    let change = FlagChange {
-        uids: one(Uid::new(3).unwrap()),
-        action: FlagAction::Add,
-        flags: Flag::Answered.into(),
-        keywords,
-        unchanged_since: None,
-    };
-    inbox.submit(Batch::new().flags(change)).unwrap().wait().unwrap();
-    store.delete(&name("gone")).unwrap();
-    store.rename(&name("before"), &name("after")).unwrap();
-    let mut imap = shared.imap();
-    compare(&shared, &store, &mut imap, "after our changes", false);
-    compare(&shared, &store, &mut imap, "the second time", true);
-    assert_eq!(shared.complaints(), [""; 0]);
 }
 
 #[test]
 fn we_read_what_dovecot_writes() {
-    if !dovecot::is_installed() {
-        return;
+    if dovecot::is_installed() {
+        beside_dovecot::we_read_what_dovecot_writes(&MAILDIR);
     }
-    let shared = shared_maildir();
-    let mut imap = shared.imap();
-    for (n, message) in messages().iter().enumerate() {
-        imap.append("INBOX", if n % 3 == 0 { "\\Seen $Label1" } else { "" }, message);
-    }
-    imap.run("CREATE \"Work/2024\"");
-    imap.run("SELECT INBOX");
-    imap.run("COPY 1:5 \"Work/2024\"");
-    imap.run("COPY 1:5 \"Work/2024\"");
-    imap.run("STORE 2:3 +FLAGS (\\Deleted custom)");
-    imap.run("STORE 4 FLAGS (\\Draft)");
-    let many: Vec<_> = (0..30).map(|n| format!("key{n}")).collect();
-    imap.run(format!("STORE 5 +FLAGS ({})", many.join(" ")));
-    imap.run("EXPUNGE");
-    imap.run("UNSELECT");
-    let store = open(&shared);
-    compare(&shared, &store, &mut imap, "after Dovecot's changes", false);
-    compare(&shared, &store, &mut imap, "the second time", true);
-    assert_eq!(shared.complaints(), [""; 0]);
 }
-
-const CHANGES: usize = 240;
 
 #[test]
 fn turn_about_with_a_third_party() {
-    if !dovecot::is_installed() {
-        return;
+    if dovecot::is_installed() {
+        beside_dovecot::turn_about(&MAILDIR, 240, 20_240_102, Some(by_others));
     }
-    let shared = shared_maildir();
-    let store = open(&shared);
-    for mailbox in ["a", "b"] {
-        store.create(&name(mailbox)).unwrap();
-    }
-    let mut numbers = Numbers(20_240_102);
-    let mut imap = shared.imap();
-    for n in 0..CHANGES {
-        let mailbox = ["INBOX", "a", "b"][numbers.below(3)];
-        let what = match numbers.below(3) {
-            0 => {
-                shared.own();
-                by_dovecot(&mut imap, mailbox, &mut numbers, n)
-            }
-            1 => by_us(&store, mailbox, &mut numbers, n),
-            _ => by_others(&shared.root(), mailbox, &mut numbers, n),
-        };
-        println!("{n}: {what}");
-        compare(&shared, &store, &mut imap, &format!("after change {n}: {what}"), n % 2 == 0);
-        assert_eq!(shared.complaints(), [""; 0], "after change {n}: {what}");
-    }
-}
-
-fn by_dovecot(imap: &mut Imap, mailbox: &str, numbers: &mut Numbers, n: usize) -> String {
-    let all = messages();
-    let seq = numbers.below(4) + 1;
-    let selected = imap.run(format!("SELECT {mailbox}"));
-    let exists = selected.iter().any(|line| contains(line, format!("* {seq} EXISTS").as_bytes()));
-    let command = match numbers.below(5) {
-        0 if exists => format!("STORE {seq} +FLAGS (\\Flagged k{})", n % 7),
-        1 if exists => format!("STORE 1:{seq} FLAGS (\\Answered)"),
-        2 if exists => format!("COPY {seq} {}", ["INBOX", "a", "b"][numbers.below(3)]),
-        3 if exists => {
-            imap.run(format!("STORE {seq} +FLAGS (\\Deleted)"));
-            "EXPUNGE".to_owned()
-        }
-        _ => {
-            imap.run("UNSELECT");
-            imap.append(mailbox, if n.is_multiple_of(2) { "\\Seen" } else { "" }, &all[n % all.len()]);
-            return format!("Dovecot appended to {mailbox}");
-        }
-    };
-    imap.run(&command);
-    imap.run("UNSELECT");
-    format!("Dovecot in {mailbox}: {command}")
-}
-
-fn by_us(store: &MaildirStorage, mailbox: &str, numbers: &mut Numbers, n: usize) -> String {
-    let opened: Arc<dyn Mailbox> = store.mailbox(&name(mailbox)).unwrap();
-    let takes_recent = n.is_multiple_of(3);
-    let view = opened.view(&ViewAs { takes_recent }).unwrap();
-    let uids = view.uids();
-    let pick = numbers.below(4);
-    let Some(uid) = uids.iter().nth(pick).filter(|_| numbers.below(5) > 0) else {
-        let all = messages();
-        let flags = if n.is_multiple_of(2) { Flag::Flagged.into() } else { Flags::NONE };
-        append(&*opened, &all[(n * 5) % all.len()], flags, &[], 1_500_000_000 + n as i64);
-        return format!("we appended to {mailbox}");
-    };
-    let change = |action, flags: Flags, keyword: &str| {
-        let keywords = vec![Keyword::new(keyword).unwrap()];
-        Batch::new().flags(FlagChange { uids: one(uid), action, flags, keywords, unchanged_since: None })
-    };
-    let (what, batch) = match numbers.below(4) {
-        0 => ("added flags", change(FlagAction::Add, Flag::Seen.into(), &format!("k{}", n % 9))),
-        1 => ("replaced flags", change(FlagAction::Replace, Flag::Draft.into(), "other")),
-        2 => {
-            let to = ["INBOX", "a", "b"][numbers.below(3)];
-            let target = store.mailbox(&name(to)).unwrap();
-            target.submit(Batch::new().copy(opened, one(uid))).unwrap().wait().unwrap();
-            return format!("we copied {uid} from {mailbox} to {to}");
-        }
-        _ => ("expunged", Batch::new().expunge(one(uid))),
-    };
-    opened.submit(batch).unwrap().wait().unwrap();
-    format!("we {what} {uid} in {mailbox}")
 }
 
 /// What mail programs and shell scripts do to the files.
@@ -269,9 +115,9 @@ fn all_at_once() {
     if !dovecot::is_installed() {
         return;
     }
-    let shared = shared_maildir();
+    let shared = MAILDIR.shared();
     let root = shared.root();
-    drop(open(&shared).mailbox(&name("INBOX")).unwrap());
+    drop(MAILDIR.open(&shared).mailbox(&name("INBOX")).unwrap());
     shared.own();
     // Dovecot runs as somebody else where the tests run as root: files are to be for all.
     for dir in ["", "tmp", "new", "cur"] {
@@ -283,8 +129,8 @@ fn all_at_once() {
     std::thread::scope(|scope| {
         for party in ["ours0", "ours1"] {
             // Each as another process would be.
-            let store = open(&shared);
-            scope.spawn(move || we_work(&store, party));
+            let store = MAILDIR.open(&shared);
+            scope.spawn(move || we_work(&*store, party));
         }
         for party in ["dovecot0", "dovecot1"] {
             let mut imap = shared.imap();
@@ -294,11 +140,11 @@ fn all_at_once() {
         scope.spawn(move || others_work(root));
     });
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    let store = open(&shared);
+    let store = MAILDIR.open(&shared);
     shared.own();
     let mut imap = shared.imap();
-    compare(&shared, &store, &mut imap, "after all at once", true);
-    let ours = shown_by_us(&store);
+    compare(&shared, &*store, &mut imap, "after all at once", true);
+    let ours = shown_by_us(&*store);
     let mut subjects: Vec<String> =
         ours["INBOX"].values().map(|m| String::from_utf8_lossy(&m.body).into_owned()).collect();
     subjects.sort();
@@ -315,7 +161,7 @@ fn all_at_once() {
     assert_eq!(shared.complaints(), [""; 0]);
 }
 
-fn we_work(store: &MaildirStorage, party: &str) {
+fn we_work(store: &dyn MailStorage, party: &str) {
     let inbox = store.mailbox(&name("INBOX")).unwrap();
     let mut view = inbox.view(&ViewAs { takes_recent: true }).unwrap();
     for n in 0..EACH {
@@ -373,8 +219,8 @@ fn recent_messages_are_dovecots() {
         return;
     }
     let counts = |by_dovecot: bool| {
-        let shared = shared_maildir();
-        let store = open(&shared);
+        let shared = MAILDIR.shared();
+        let store = MAILDIR.open(&shared);
         let root = shared.root();
         let put = |path: &str| fs::write(root.join(path), "Subject: x\n\nbody\n").unwrap();
         let mut seen = Vec::new();

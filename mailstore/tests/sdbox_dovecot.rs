@@ -5,6 +5,7 @@
 mod beside_dovecot;
 mod dovecot;
 mod dovecot_shown;
+mod sample_mail;
 
 use std::sync::Arc;
 

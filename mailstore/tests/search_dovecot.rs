@@ -3,11 +3,11 @@
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "in a test's helper as in the test")]
 
 mod dovecot;
-mod dovecot_shown;
+mod sample_mail;
 
-use dovecot_shown::{Numbers, messages, name};
 use mailstore::{Store, View, ViewAs, search::search};
 use mailtypes::{CalendarDate, Flag, Keyword, SearchKey, SequenceBound, SequenceSet};
+use sample_mail::{Numbers, messages, name};
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -243,7 +243,7 @@ fn finds_what_dovecot_finds() {
         imap.run([command.as_bytes(), message].concat());
     }
     imap.run("SELECT INBOX");
-    let store = Store::open(shared.root()).unwrap();
+    let store = Store::open(shared.dir.path().join("mail")).unwrap();
     let view = store.storage().mailbox(&name("INBOX")).unwrap().view(&ViewAs::default()).unwrap();
     let mut grammar = Grammar { numbers: Numbers(20_240_110), messages: mail.len() };
     let mut differing = Vec::new();

@@ -7,8 +7,10 @@ use std::{path::Path, sync::Arc};
 use mailstore::{
     Batch, Column, Columns, Cursor, ListPattern, MailStorage, Row, Rows, ScanBudget, Section, StorageError, Store,
     StoreOptions, View, ViewAs,
+    import::{ImportOptions, SourceKind, import},
     mailfs::RealDisk,
     mailindex::engine::{Env, EnvOptions},
+    memory::MemoryStorage,
     open_storage,
 };
 use mailtypes::{InternalDate, MailboxName};
@@ -130,6 +132,10 @@ fn check_row(rows: &Rows, row: &Row, message: &ExpectedMessage, what: &str) {
         Some(moment(&message.internaldate).unwrap()),
         "{what}: INTERNALDATE"
     );
+    check_texts(rows, row, message, what);
+}
+
+fn check_texts(rows: &Rows, row: &Row, message: &ExpectedMessage, what: &str) {
     let text = |range: Option<mailstore::ArenaRange>| String::from_utf8_lossy(rows.text(range.unwrap())).into_owned();
     assert_eq!(text(row.envelope), String::from_utf8_lossy(&bytes_of(&message.envelope)), "{what}: ENVELOPE");
     assert_eq!(
@@ -160,6 +166,38 @@ fn body(view: &dyn View, uid: mailtypes::Uid) -> mailstore::Result<Vec<u8>> {
     }
     assert_eq!(bytes.len() as u64, body.size());
     Ok(bytes)
+}
+
+/// The messages as an import reads them: what Dovecot tells of them is in the bytes alone.
+#[test]
+fn mbox_messages_read_as_dovecot_reads_them() {
+    let place = Place::new("mbox").unwrap();
+    unpack("mbox", place.path()).unwrap();
+    let expected = expected("mbox").unwrap();
+    let columns = Columns::default().with(Column::Size).with(Column::Envelope).with(Column::BodyStructure);
+    let mut compared = 0;
+    for (name, mailbox) in expected.mailboxes.iter().filter(|(_, mailbox)| mailbox.selectable) {
+        let messages = mailbox.messages_list.as_deref().unwrap_or_default();
+        let file = if name == "INBOX" { "inbox".to_owned() } else { mailtypes::mutf7::encode(name) };
+        let storage = MemoryStorage::default();
+        let options = ImportOptions { kind: Some(SourceKind::Mbox), ..ImportOptions::default() };
+        let path = place.path().join("mail").join(file);
+        let summary = import(&RealDisk::new(), &path, &storage, &options, &mut |_| ()).unwrap();
+        assert_eq!(summary.progress.imported, messages.len() as u64, "{name}: {summary:?}");
+        let view = storage.mailbox(&MailboxName::inbox()).unwrap().view(&ViewAs::default()).unwrap();
+        let (mut rows, mut at) = (Rows::new(), Some(Cursor::START));
+        while let Some(from) = at {
+            at = view.scan(&view.uids(), from, &columns, ScanBudget::default(), &mut rows).unwrap();
+        }
+        for (row, message) in rows.rows.iter().zip(messages) {
+            let what = format!("{name}: message {}", message.seq);
+            check_texts(&rows, row, message, &what);
+            assert_eq!(row.size, Some(message.rfc822_size), "{what}: RFC822.SIZE");
+            assert_eq!(sha256(&body(&*view, row.uid).unwrap()), message.sha256, "{what}: body");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 46);
 }
 
 /// Copies have names of their own for their attachments; the content goes with the last of them.

@@ -11,7 +11,8 @@ use mailtypes::{Flag, Flags, InternalDate, Keyword, Uid};
 
 use crate::{
     dovecot::{Imap, Shared},
-    dovecot_shown::{Numbers, assert_same, contains, messages, name, one, shown_by_dovecot, shown_by_us},
+    dovecot_shown::{assert_same, contains, one, shown_by_dovecot, shown_by_us},
+    sample_mail::{Numbers, messages, name},
 };
 
 /// What is beside Dovecot.
