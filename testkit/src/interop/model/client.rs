@@ -109,14 +109,14 @@ impl Client {
             self.read_text(line)?;
             let text = String::from_utf8_lossy(line);
             if let Some((number, _)) = text.strip_prefix("OK [HIGHESTMODSEQ ").and_then(|rest| rest.split_once(']')) {
-                self.highest_told(number)?;
+                self.highest_told(number, during)?;
             }
         }
         self.note(format!("S: {} {}", answer.status, answer.text));
         let may_fail = answer.status == "NO" && answer.text.starts_with("[EXPUNGEISSUED]");
         ensure!(answer.is_ok() || may_fail, "{command}: {} {}", answer.status, answer.text);
         if let Some(code) = answer.code("HIGHESTMODSEQ") {
-            self.highest_told(code.first().map_or("", String::as_str))?;
+            self.highest_told(code.first().map_or("", String::as_str), during)?;
         }
         self.counts_told(&answer)?;
         Ok(answer)
@@ -149,10 +149,13 @@ impl Client {
         Ok(())
     }
 
-    fn highest_told(&mut self, number: &str) -> anyhow::Result<()> {
+    fn highest_told(&mut self, number: &str, during: During) -> anyhow::Result<()> {
         let told: u64 = number.parse()?;
         ensure!(told >= self.highest, "HIGHESTMODSEQ falls from {} to {told}", self.highest);
-        ensure!(told >= self.belief.mod_seq_max, "HIGHESTMODSEQ {told}, and a message has {}", self.belief.mod_seq_max);
+        // While VANISHED is held back it is that of before (RFC 7162 §6).
+        let may_be_behind = self.belief.qresync && during.numbers_stay;
+        let largest = self.belief.mod_seq_max;
+        ensure!(may_be_behind || told >= largest, "HIGHESTMODSEQ {told}, and a message has {largest}");
         self.highest = told;
         Ok(())
     }
@@ -168,7 +171,7 @@ impl Client {
             for pair in words.chunks_exact(2) {
                 match pair {
                     ["UIDNEXT", n] => uid_next = n.parse().ok(),
-                    ["HIGHESTMODSEQ", n] => self.highest_told(n)?,
+                    ["HIGHESTMODSEQ", n] => self.highest_told(n, During::default())?,
                     _ => {}
                 }
             }
