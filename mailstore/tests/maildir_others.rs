@@ -17,7 +17,7 @@ use mailindex::{
         Background, CommitError, CommitOp, CommitOutcome, CommitPoint, Env, EnvOptions, Fsync, MailboxIndex,
         MessageStore, OpError, StoreError,
     },
-    log::{FlagChange as LogFlagChange, Origin},
+    log::{FlagChange as LogFlagChange, KeywordAction, Origin},
     state::{RawIndexHeader, RecordFlags, State},
 };
 use mailstore::{
@@ -205,6 +205,52 @@ fn our_flags_go_into_names() {
     let expect = (flags(&[Flag::Draft, Flag::Flagged, Flag::Answered]), vec!["one".to_owned()]);
     assert_eq!(shown(&inbox)[&1], expect);
     assert_eq!(shown(&place.inbox())[&1], expect);
+}
+
+#[test]
+fn flags_that_another_server_has_set_can_be_taken_away() {
+    // Ours has the mailbox open and has not looked since.
+    for carried_out in [true, false] {
+        for action in [FlagAction::Remove, FlagAction::Replace] {
+            let place = Place::new();
+            place.put("cur/1.a:2,");
+            let (ours, other) = (place.inbox(), place.inbox());
+            assert_eq!((uids(&ours), uids(&other)), (vec![1], vec![1]));
+            store(&other, 1, FlagAction::Add, flags(&[Flag::Seen, Flag::Draft]), &["work"]);
+            assert_eq!(place.names("cur"), ["1.a:2,DSa"]);
+            let (taken, kept) = match action {
+                FlagAction::Replace => (Flag::Flagged.into(), "1.a:2,F"),
+                _ => (flags(&[Flag::Seen]), "1.a:2,D"),
+            };
+            if carried_out {
+                let keywords: &[&str] = if action == FlagAction::Replace { &[] } else { &["work"] };
+                store(&ours, 1, action, taken, keywords);
+            } else {
+                // The other has asked for it and not got round to the name.
+                request(&place, action, taken);
+                save(&ours, Flag::Seen.into());
+            }
+            assert_eq!(place.names("cur")[0], kept, "{action:?}, carried out: {carried_out}");
+            after_a_step();
+            let expect = (if action == FlagAction::Replace { taken } else { Flag::Draft.into() }, Vec::new());
+            for inbox in [&ours, &other, &place.inbox()] {
+                assert_eq!(shown(inbox)[&1], expect);
+            }
+            assert_eq!(place.names("cur")[0], kept);
+        }
+    }
+}
+
+/// Puts into the log what another server asks for, which carries it out later; with it goes the keyword.
+fn request(place: &Place, action: FlagAction, flags: Flags) {
+    let change = match action {
+        FlagAction::Replace => LogFlagChange::replace(flags),
+        _ => LogFlagChange::remove(flags),
+    };
+    let env = Env::new(Arc::new(RealDisk::new()), EnvOptions::default());
+    let index = MailboxIndex::open(&env, &place.root(), "dovecot.index", Arc::new(NoStore)).unwrap();
+    index.enqueue(Box::new(Foreign { change, origin: Origin::Internal, keyword: Some("work") }));
+    index.drive();
 }
 
 #[test]
@@ -416,11 +462,16 @@ fn sizes_in_names_are_believed_as_far_as_they_are_true() {
 struct Foreign {
     change: LogFlagChange,
     origin: Origin,
+    /// One that goes.
+    keyword: Option<&'static str>,
 }
 
 impl CommitOp for Foreign {
     fn prepare(&mut self, at: &mut CommitPoint<'_>) -> Result<(), OpError> {
         at.transaction().flags(&one(1), self.change, self.origin);
+        if let Some(keyword) = self.keyword {
+            at.transaction().keyword(KeywordAction::Remove, &Keyword::new(keyword).unwrap(), &one(1), self.origin);
+        }
         Ok(())
     }
 
@@ -455,7 +506,7 @@ fn flags_that_others_left_in_the_log_are_written() {
         assert_eq!(uids(&place.inbox()), [1]);
         let env = Env::new(Arc::new(RealDisk::new()), EnvOptions::default());
         let index = MailboxIndex::open(&env, &place.root(), "dovecot.index", Arc::new(NoStore)).unwrap();
-        index.enqueue(Box::new(Foreign { change, origin }));
+        index.enqueue(Box::new(Foreign { change, origin, keyword: None }));
         index.drive();
         drop(index);
         drop(env);

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     log::Transaction,
     replay::Stop,
-    state::{Deletion, LogPosition, State},
+    state::{Deletion, FlagRequest, LogPosition, State},
 };
 
 /// Why a store did not do what it was asked for.
@@ -54,13 +54,14 @@ pub trait MessageStore: Send + Sync {
         false
     }
 
-    /// Writes flags and keywords of messages, as `state` has them, to the store; adds to the transaction what is to be
-    /// recorded along with it: messages for which that was not possible get
+    /// Writes flags and keywords of messages to the store: what `asked` speaks of as `state` has it. Adds to the
+    /// transaction what is to be recorded along with it: what the store says otherwise than `state` and nothing in
+    /// `asked` speaks of; messages for which that was not possible get
     /// [`RecordFlags::DIRTY`](crate::state::RecordFlags::DIRTY).
     fn write_flags(
         &self,
         _state: &State,
-        _uids: &UidSet,
+        _asked: &[(FlagRequest, UidSet)],
         _more: &mut Transaction,
     ) -> std::result::Result<(), StoreError> {
         Ok(())

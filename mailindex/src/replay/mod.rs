@@ -11,7 +11,7 @@ mod problem;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use mailtypes::{Uid, UidSet};
 
@@ -22,7 +22,7 @@ use crate::{
         Change, Damage, LogStop, ModseqCounter, Origin, RawLogHeader, RawUidRange, Record, Transactions,
         WrittenTransaction,
     },
-    state::{Deletion, Inner, LogPosition, State},
+    state::{Deletion, FlagRequest, Inner, LogPosition, State},
 };
 
 /// What replay may cost, whatever stands in the log.
@@ -270,14 +270,10 @@ impl Replay {
         if asks && record.origin() == Origin::Internal && record.offset >= self.inner.tail {
             let pending = Arc::make_mut(&mut self.inner.pending);
             pending.note(record.offset);
-            let uids: UidSet = match change {
-                Change::FlagUpdate(updates) => united(updates.iter().map(|u| (u.uid1.get(), u.uid2.get()))),
-                Change::KeywordUpdate(update) => united(update.ranges.iter().map(ends)),
-                Change::KeywordReset(ranges) => united(ranges.iter().map(ends)),
-                _ => UidSet::new(),
-            };
-            if !uids.is_empty() {
-                pending.request_flags(record.offset, uids);
+            for (what, uids) in flag_requests(change) {
+                if !uids.is_empty() {
+                    pending.request_flags(record.offset, uids, what);
+                }
             }
         }
     }
@@ -333,6 +329,24 @@ impl Replay {
 
 fn ends(range: &RawUidRange) -> (u32, u32) {
     (range.uid1.get(), range.uid2.get())
+}
+
+/// What a record asks about flags, by what it is.
+fn flag_requests(change: &Change<'_>) -> Vec<(FlagRequest, UidSet)> {
+    match change {
+        Change::FlagUpdate(updates) => {
+            let mut by_bits: BTreeMap<u8, Vec<(u32, u32)>> = BTreeMap::new();
+            for update in updates.iter() {
+                by_bits.entry(update.add | update.remove).or_default().push((update.uid1.get(), update.uid2.get()));
+            }
+            by_bits.into_iter().map(|(bits, ranges)| (FlagRequest::Flags(bits), united(ranges.into_iter()))).collect()
+        }
+        Change::KeywordUpdate(update) => {
+            vec![(FlagRequest::Keyword(update.name.into()), united(update.ranges.iter().map(ends)))]
+        }
+        Change::KeywordReset(ranges) => vec![(FlagRequest::Keywords, united(ranges.iter().map(ends)))],
+        _ => Vec::new(),
+    }
 }
 
 fn united(ranges: impl Iterator<Item = (u32, u32)>) -> UidSet {

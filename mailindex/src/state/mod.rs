@@ -32,6 +32,7 @@ pub use header::RawIndexHeader;
 pub(crate) use inner::{Inner, Selected};
 pub(crate) use keywords::KeywordTable;
 pub use keywords::{KEYWORDS_MAX, KeywordName};
+pub use pending::FlagRequest;
 pub(crate) use pending::Pending;
 pub use query::{Chunks, RecordsFrom};
 pub use record::{ChunkRef, KeywordBits, RecordFlags, RecordRef};

@@ -1,9 +1,25 @@
 //! What the log asks for and nobody has carried out yet (`docs/formats/log.md`, "Internal against external").
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use mailtypes::UidSet;
 
 /// Requests about flags that are told from each other; those beyond are taken for one.
 const FLAG_REQUESTS_MAX: usize = 4096;
+
+/// What internal records ask about flags. What they say of it is what the state says; what they do not speak of is
+/// as it was.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum FlagRequest {
+    /// These bits of [`RecordFlags`](super::RecordFlags).
+    Flags(u8),
+    /// The keyword of this name, as spelled in the log.
+    Keyword(Arc<[u8]>),
+    /// All keywords.
+    Keywords,
+    /// Anything.
+    All,
+}
 
 /// Internal records at or after the tail.
 #[derive(Clone, Debug, Default)]
@@ -12,8 +28,8 @@ pub(crate) struct Pending {
     expunges: Vec<(u32, UidSet)>,
     /// First and last offset of other internal records; after the tail has moved between them the first is a bound.
     others: Option<(u32, u32)>,
-    /// Changes of flags and keywords among those: where the record begins, and which UIDs.
-    flags: Vec<(u32, UidSet)>,
+    /// Changes of flags and keywords among those: where the record begins, which UIDs, and what about them.
+    flags: Vec<(u32, UidSet, FlagRequest)>,
 }
 
 impl Pending {
@@ -26,12 +42,12 @@ impl Pending {
         self.others = Some((first.min(offset), last.max(offset)));
     }
 
-    pub(crate) fn request_flags(&mut self, offset: u32, uids: UidSet) {
+    pub(crate) fn request_flags(&mut self, offset: u32, uids: UidSet, what: FlagRequest) {
         if self.flags.len() < FLAG_REQUESTS_MAX {
-            self.flags.push((offset, uids));
-        } else if let Some((at, together)) = self.flags.last_mut() {
+            self.flags.push((offset, uids, what));
+        } else if let Some(last) = self.flags.last_mut() {
             // Whoever carried out the earlier ones of these does so again, which does no harm.
-            (*at, *together) = (offset, together.union(&uids));
+            *last = (offset, last.1.union(&uids), FlagRequest::All);
         }
     }
 
@@ -48,7 +64,7 @@ impl Pending {
     pub(crate) fn move_tail(&mut self, tail: u32) {
         self.expunges.retain(|&(offset, _)| offset >= tail);
         self.others = self.others.filter(|&(_, last)| last >= tail).map(|(first, last)| (first.max(tail), last));
-        self.flags.retain(|&(offset, _)| offset >= tail);
+        self.flags.retain(|&(offset, ..)| offset >= tail);
         if self.others.is_none() {
             self.flags.clear();
         }
@@ -58,7 +74,7 @@ impl Pending {
     pub(crate) fn enter_file(&mut self, start: u32) {
         self.expunges.iter_mut().for_each(|(offset, _)| *offset = start);
         self.others = self.others.map(|_| (start, start));
-        self.flags.iter_mut().for_each(|(offset, _)| *offset = start);
+        self.flags.iter_mut().for_each(|(offset, ..)| *offset = start);
     }
 
     pub(crate) fn first_offset(&self) -> Option<u32> {
@@ -67,18 +83,21 @@ impl Pending {
     }
 
     pub(crate) fn requested_expunges(&self) -> UidSet {
-        united(&self.expunges, 0)
+        united(self.expunges.iter().map(|(_, uids)| uids))
     }
 
-    /// The messages of which records from `offset` on ask that their flags be written.
-    pub(crate) fn requested_flags(&self, offset: u32) -> UidSet {
-        united(&self.flags, offset)
+    /// What records from `offset` on ask about flags, and of which messages; each thing once.
+    pub(crate) fn flag_requests(&self, offset: u32) -> Vec<(FlagRequest, UidSet)> {
+        let mut by_request: BTreeMap<&FlagRequest, Vec<&UidSet>> = BTreeMap::new();
+        for (_, uids, what) in self.flags.iter().filter(|(at, ..)| *at >= offset) {
+            by_request.entry(what).or_default().push(uids);
+        }
+        by_request.into_iter().map(|(what, sets)| (what.clone(), united(sets.into_iter()))).collect()
     }
 }
 
-fn united(requests: &[(u32, UidSet)], from: u32) -> UidSet {
-    let mut ranges: Vec<_> =
-        requests.iter().filter(|(offset, _)| *offset >= from).flat_map(|(_, uids)| uids.ranges()).collect();
+fn united<'a>(sets: impl Iterator<Item = &'a UidSet>) -> UidSet {
+    let mut ranges: Vec<_> = sets.flat_map(UidSet::ranges).collect();
     ranges.sort_unstable_by_key(|range| *range.start());
     let mut set = UidSet::new();
     ranges.into_iter().for_each(|range| set.insert_range(range));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use mailtypes::{ModSeq, SeqNum, Uid, UidSet, UidValidity};
 
 use super::{
-    ChunkRef, DboxHeader, Deletion, Extension, ExtensionSpec, Inner, KeywordName, LogPosition, RawIndexHeader,
-    RecordRef, State, names,
+    ChunkRef, DboxHeader, Deletion, Extension, ExtensionSpec, FlagRequest, Inner, KeywordName, LogPosition,
+    RawIndexHeader, RecordRef, State, names,
 };
 
 impl State {
@@ -120,11 +120,17 @@ impl State {
         if requested.is_empty() { requested } else { requested.intersection(&self.uids()) }
     }
 
-    /// The messages whose flags or keywords were changed by internal records at or after `offset` of the log that nobody
-    /// is known to have carried out in the mail store. Linear in the requests.
-    pub fn requested_flags(&self, offset: u32) -> UidSet {
-        let requested = self.0.pending.requested_flags(offset);
-        if requested.is_empty() { requested } else { requested.intersection(&self.uids()) }
+    /// What internal records at or after `offset` of the log, which nobody is known to have carried out in the mail
+    /// store, ask about flags and keywords, and of which messages: each thing once, and a message with each thing that
+    /// is asked of it. Linear in the requests.
+    pub fn flag_requests(&self, offset: u32) -> Vec<(FlagRequest, UidSet)> {
+        let mut requests = self.0.pending.flag_requests(offset);
+        if !requests.is_empty() {
+            let there = self.uids();
+            requests.iter_mut().for_each(|(_, uids)| *uids = uids.intersection(&there));
+            requests.retain(|(_, uids)| !uids.is_empty());
+        }
+        requests
     }
 
     /// Whether the mailbox is being deleted.

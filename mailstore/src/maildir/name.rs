@@ -25,6 +25,8 @@ impl Letters {
     /// How many there are.
     pub(super) const COUNT: usize = 26;
 
+    pub(super) const ALL: Self = Self((1 << Self::COUNT) - 1);
+
     pub(super) fn contains(self, n: usize) -> bool {
         n < Self::COUNT && self.0 & (1 << n) != 0
     }
@@ -46,6 +48,15 @@ impl Letters {
 pub(super) struct NameFlags {
     pub(super) flags: Flags,
     pub(super) letters: Letters,
+}
+
+impl NameFlags {
+    pub(super) const ALL: Self = Self { flags: Flags::ALL, letters: Letters::ALL };
+
+    /// Both.
+    pub(super) fn union(self, other: Self) -> Self {
+        Self { flags: self.flags | other.flags, letters: Letters(self.letters.0 | other.letters.0) }
+    }
 }
 
 /// A name's base and info.

@@ -12,12 +12,13 @@ use mailfs::{Dotlock, DotlockContent, DotlockOptions, LockOrder, LockRank};
 use mailindex::{
     engine::{MessageStore, StoreError},
     log::{FlagChange, KeywordAction, Origin, Transaction},
-    state::{RecordFlags, State},
+    state::{FlagRequest, RecordFlags, State},
 };
-use mailtypes::{Keyword, Uid, UidSet};
+use mailtypes::{Flags, Keyword, Uid, UidSet};
 
 use super::{
     files::{Known, MaildirFiles},
+    keywords::Keywords,
     name::{self, Letters, NameFlags},
     table::{Entry, Folder, Place},
 };
@@ -68,8 +69,8 @@ impl MaildirFiles {
     }
 
     /// The keywords of these messages get letters, as long as there are any. Other messages that have such a keyword, from
-    /// when it had no letter, are to be written too.
-    fn give_letters(&self, known: &mut Known, state: &State, uids: &UidSet) -> mailfs::Result<UidSet> {
+    /// when it had no letter, are to be written too. Tells which messages that makes, and which letters are new.
+    fn give_letters(&self, known: &mut Known, state: &State, uids: &UidSet) -> mailfs::Result<(UidSet, Letters)> {
         let before = known.keywords.letters();
         let mut used: BTreeMap<u16, &Keyword> = BTreeMap::new();
         for record in crate::indexed::records(state, uids) {
@@ -80,9 +81,10 @@ impl MaildirFiles {
             }
         }
         used.retain(|_, keyword| known.keywords.letter(keyword).is_none());
-        let mut all = uids.clone();
+        let (mut all, mut given) = (uids.clone(), Letters::default());
         for (bit, keyword) in used {
-            if known.keywords.add(keyword).is_some() {
+            if let Some(letter) = known.keywords.add(keyword) {
+                given.insert(letter);
                 let having = state.records_from(0).filter(|record| record.keyword_bits().contains(bit));
                 all = all.union(&having.map(|record| record.uid()).collect());
             }
@@ -90,37 +92,70 @@ impl MaildirFiles {
         if known.keywords.letters() != before {
             self.save_keywords(known)?;
         }
-        Ok(all)
+        Ok((all, given))
     }
 
-    /// Gives one message's file the name that the index asks for. What somebody else has changed in the name meanwhile
-    /// counts beside that, and is recorded.
-    fn write_one(&self, known: &mut Known, uid: Uid, asked: NameFlags, more: &mut Transaction) -> mailfs::Result<()> {
+    /// Gives one message's file the name that the index asks for. Where nothing that is asked speaks of a flag
+    /// (`spoken`), and the name differs from the index in it, somebody else has changed it there: that counts beside
+    /// what is asked, and is recorded. Tells whether the file was where it was seen last.
+    fn write_one(
+        &self,
+        known: &mut Known,
+        uid: Uid,
+        asked: NameFlags,
+        spoken: NameFlags,
+        more: &mut Transaction,
+    ) -> mailfs::Result<bool> {
         let mapped = known.keywords.letters().0;
-        let Some(entry) = known.table().get_mut(uid) else { return Ok(()) };
-        let Some(found) = entry.name_flags() else { return Ok(()) };
-        let before = entry.synced.unwrap_or(found);
-        let (set, cleared) = (found.flags.without(before.flags), before.flags.without(found.flags));
-        let letters_set = Letters(found.letters.0 & !before.letters.0 & mapped);
-        let letters_cleared = Letters(before.letters.0 & !found.letters.0);
+        let Some(entry) = known.table().get_mut(uid) else { return Ok(true) };
+        let (Some(found), Some(place)) = (entry.name_flags(), &entry.place) else { return Ok(true) };
+        let set = found.flags.without(asked.flags).without(spoken.flags);
+        let cleared = asked.flags.without(found.flags).without(spoken.flags);
+        let letters_set = Letters(found.letters.0 & !asked.letters.0 & !spoken.letters.0 & mapped);
+        // A letter may be younger than the keyword on this message, and never have been in its name.
+        let had = entry.synced.map_or(u32::MAX, |synced| synced.letters.0);
+        let letters_cleared = Letters(asked.letters.0 & !found.letters.0 & !spoken.letters.0 & had);
         // Letters that no keyword stands for are nobody's to take away.
         let letters = asked.letters.0 & !letters_cleared.0 | letters_set.0 | found.letters.0 & !mapped;
         let to = NameFlags { flags: asked.flags.without(cleared) | set, letters: Letters(letters) };
-        self.rename(entry, to)?;
+        let is_foreign = [set, cleared].iter().any(|flags| !flags.is_empty()) || letters_set.0 | letters_cleared.0 != 0;
+        // No renaming tells that the name is old, and what others changed is nothing but what is not known yet.
+        if (is_foreign || to == found) && self.fs().metadata(&self.path(&entry.base, place))?.is_none() {
+            return Ok(false);
+        }
+        match self.rename(entry, to) {
+            Err(e) if e.is_not_found() => return Ok(false),
+            renamed => renamed?,
+        }
         entry.synced = Some(to);
         let one: UidSet = std::iter::once(uid).collect();
         if to.flags != asked.flags {
             let change = FlagChange { add: set.into(), remove: cleared.into(), count_modseq: false };
             more.flags(&one, change, Origin::External);
         }
-        let letters =
-            [(letters_cleared, asked.letters, KeywordAction::Remove), (letters_set, to.letters, KeywordAction::Add)];
-        for (letters, of, action) in letters {
-            let names = letters.iter().filter(|n| of.contains(*n)).filter_map(|n| known.keywords.name(n));
+        for (letters, action) in [(letters_cleared, KeywordAction::Remove), (letters_set, KeywordAction::Add)] {
+            let names = letters.iter().filter_map(|n| known.keywords.name(n));
             names.for_each(|keyword| more.keyword(action, keyword, &one, Origin::External));
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+/// The flags and letters that a request speaks of.
+fn spoken_in(request: &FlagRequest, keywords: &Keywords) -> NameFlags {
+    let mut spoken = NameFlags::default();
+    match request {
+        FlagRequest::Flags(bits) => spoken.flags = Flags::from_bits(*bits),
+        FlagRequest::Keyword(name) => {
+            let keyword = std::str::from_utf8(name).ok().and_then(|name| Keyword::new(name).ok());
+            if let Some(letter) = keyword.and_then(|keyword| keywords.letter(&keyword)) {
+                spoken.letters.insert(letter);
+            }
+        }
+        FlagRequest::Keywords => spoken.letters = Letters::ALL,
+        FlagRequest::All => spoken = NameFlags::ALL,
+    }
+    spoken
 }
 
 /// The name could not be changed: the index has the truth until it can.
@@ -150,10 +185,22 @@ impl MessageStore for MaildirFiles {
         true
     }
 
-    fn write_flags(&self, state: &State, uids: &UidSet, more: &mut Transaction) -> std::result::Result<(), StoreError> {
+    fn write_flags(
+        &self,
+        state: &State,
+        asked: &[(FlagRequest, UidSet)],
+        more: &mut Transaction,
+    ) -> std::result::Result<(), StoreError> {
         let mut known = self.known();
         self.load(&mut known)?;
-        let uids = self.give_letters(&mut known, state, uids)?;
+        let uids = asked.iter().fold(UidSet::new(), |all, (_, uids)| all.union(uids));
+        let (uids, given) = self.give_letters(&mut known, state, &uids)?;
+        let spoken: Vec<(NameFlags, &UidSet)> =
+            asked.iter().map(|(request, uids)| (spoken_in(request, &known.keywords), uids)).collect();
+        let spoken_of = |uid| {
+            let of_it = spoken.iter().filter(|(_, uids)| uids.contains(uid));
+            of_it.fold(NameFlags { letters: given, ..NameFlags::default() }, |all, (spoken, _)| all.union(*spoken))
+        };
         // Even where a name is right already, it may be another's change that is not durable.
         self.owe_names();
         let unplaced = |known: &mut Known, uid| known.table().get(uid).is_some_and(|entry| entry.place.is_none());
@@ -166,10 +213,13 @@ impl MessageStore for MaildirFiles {
             let mut lost = UidSet::new();
             for record in crate::indexed::records(state, &todo) {
                 let (uid, asked) = (record.uid(), self.flags_in(&known, state, &record));
+                // What a name was not given yet, it cannot have lost.
+                let dirty = record.record_flags().contains(RecordFlags::DIRTY);
+                let spoken = if dirty { NameFlags::ALL } else { spoken_of(uid) };
                 self.show_life();
-                match self.write_one(&mut known, uid, asked, more) {
-                    Ok(()) => {}
-                    Err(e) if e.is_not_found() => lost.insert(uid),
+                match self.write_one(&mut known, uid, asked, spoken, more) {
+                    Ok(true) => {}
+                    Ok(false) => lost.insert(uid),
                     Err(e) => {
                         mark_dirty(uid, &e, more);
                         if let Some(entry) = known.table().get_mut(uid) {

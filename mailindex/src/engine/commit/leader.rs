@@ -564,7 +564,9 @@ fn carry_out_in_store(
 ) -> Result<()> {
     let index = Arc::clone(&locked.index);
     let refused = |what: StoreError| IndexError::Store { dir: index.paths.dir.clone(), what: what.to_string() };
-    let flags = locked.state.requested_flags(index.carried_out(&locked.state)).difference(expunges);
+    let mut flags = locked.state.flag_requests(index.carried_out(&locked.state));
+    flags.iter_mut().for_each(|(_, uids)| *uids = uids.difference(expunges));
+    flags.retain(|(_, uids)| !uids.is_empty());
     if !flags.is_empty() {
         contained(|| index.store.write_flags(&locked.state, &flags, &mut transaction))
             .map_err(|e| refused(e.into()))?

@@ -328,16 +328,19 @@ fn flags_are_asked_for_until_the_tail_moves() {
     t.flags(&UidSet::from(uid(1)..=uid(1)), FlagChange::add(Flags::ALL), Origin::External);
     let state = replay(&state, &t.encode(&state).unwrap()[0].bytes);
     let between = state.position().unwrap().offset;
-    assert_eq!(state.requested_flags(0), UidSet::from(uid(4)..=uid(5)));
+    let set = |first, last| UidSet::from(uid(first)..=uid(last));
+    let all = FlagRequest::Flags(RecordFlags::from(Flags::ALL).0);
+    assert_eq!(state.flag_requests(0), [(all.clone(), set(4, 5))]);
     let mut t = Transaction::new();
     t.keyword(KeywordAction::Add, &Keyword::new("word").unwrap(), &UidSet::from(uid(2)..=uid(2)), Origin::Internal);
     let state = replay(&state, &t.encode(&state).unwrap()[0].bytes);
-    assert_eq!(state.requested_flags(between), UidSet::from(uid(2)..=uid(2)));
-    assert_eq!(state.requested_flags(0).count(), 3);
+    let word = FlagRequest::Keyword(b"word"[..].into());
+    assert_eq!(state.flag_requests(between), [(word.clone(), set(2, 2))]);
+    assert_eq!(state.flag_requests(0), [(all, set(4, 5)), (word, set(2, 2))]);
     let mut t = Transaction::new();
     t.move_tail();
     let state = replay(&state, &t.encode(&state).unwrap()[0].bytes);
-    assert!(state.requested_flags(0).is_empty() && !state.has_pending());
+    assert!(state.flag_requests(0).is_empty() && !state.has_pending());
 }
 
 #[test]
