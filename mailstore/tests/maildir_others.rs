@@ -7,11 +7,14 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
-use mailfs::{OpenMode, RealDisk, sim::SimDisk};
+use mailfs::{DirEntry, FileHandle, FileSystem, Metadata, OpenMode, RealDisk, Wake, Watch, sim::SimDisk};
 use mailindex::{
     engine::{
         Background, CommitError, CommitOp, CommitOutcome, CommitPoint, Env, EnvOptions, Fsync, MailboxIndex,
@@ -48,8 +51,12 @@ impl Place {
 
     /// As another process would open it.
     fn inbox(&self) -> Arc<dyn Mailbox> {
+        self.inbox_on(Arc::new(RealDisk::new()))
+    }
+
+    fn inbox_on(&self, fs: Arc<dyn FileSystem>) -> Arc<dyn Mailbox> {
         let options = EnvOptions { fsync: Fsync::Never, ..EnvOptions::default() };
-        let env = Env::new(Arc::new(RealDisk::new()), options);
+        let env = Env::new(fs, options);
         let storage = MaildirStorage::create(&env, &self.root(), &self.places, MaildirOptions::default()).unwrap();
         storage.mailbox(&MailboxName::inbox()).unwrap()
     }
@@ -603,4 +610,88 @@ fn folders_and_hidden_files_are_no_messages() {
     assert_eq!(place.names("cur"), [".hidden", "full"]);
     let mode = fs::metadata(place.root().join("dovecot-uidlist")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, fs::metadata(place.root()).unwrap().permissions().mode() & 0o666);
+}
+
+/// Counts how often folders are read.
+#[derive(Debug)]
+struct Listings {
+    disk: RealDisk,
+    count: AtomicUsize,
+}
+
+impl FileSystem for Listings {
+    fn open(&self, path: &Path, mode: OpenMode) -> mailfs::Result<FileHandle> {
+        self.disk.open(path, mode)
+    }
+    fn metadata(&self, path: &Path) -> mailfs::Result<Option<Metadata>> {
+        self.disk.metadata(path)
+    }
+    fn read_dir(&self, path: &Path) -> mailfs::Result<Vec<DirEntry>> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.disk.read_dir(path)
+    }
+    fn create_dir(&self, path: &Path, mode: u32) -> mailfs::Result<()> {
+        self.disk.create_dir(path, mode)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> mailfs::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn rename_new(&self, from: &Path, to: &Path) -> mailfs::Result<()> {
+        self.disk.rename_new(from, to)
+    }
+    fn hard_link(&self, from: &Path, to: &Path) -> mailfs::Result<()> {
+        self.disk.hard_link(from, to)
+    }
+    fn unlink(&self, path: &Path) -> mailfs::Result<()> {
+        self.disk.unlink(path)
+    }
+    fn remove_dir(&self, path: &Path) -> mailfs::Result<()> {
+        self.disk.remove_dir(path)
+    }
+    fn sync_dir(&self, path: &Path) -> mailfs::Result<()> {
+        self.disk.sync_dir(path)
+    }
+    fn sync_many(&self, files: &[FileHandle]) -> mailfs::Result<()> {
+        self.disk.sync_many(files)
+    }
+    fn now(&self) -> SystemTime {
+        self.disk.now()
+    }
+    fn monotonic(&self) -> Duration {
+        self.disk.monotonic()
+    }
+    fn sleep(&self, duration: Duration) {
+        self.disk.sleep(duration);
+    }
+    fn random(&self, buf: &mut [u8]) {
+        self.disk.random(buf);
+    }
+    fn watch_dir(&self, path: &Path, wake: Wake) -> mailfs::Result<Box<dyn Watch>> {
+        self.disk.watch_dir(path, wake)
+    }
+}
+
+#[test]
+fn many_messages_that_are_gone_cost_one_look_at_the_folders() {
+    const MESSAGES: u32 = 60;
+    let place = Place::new();
+    for n in 0..MESSAGES {
+        fs::write(place.root().join(format!("cur/{n}.a:2,")), "Subject: x\n\n").unwrap();
+    }
+    let disk = Arc::new(Listings { disk: RealDisk::new(), count: AtomicUsize::new(0) });
+    let inbox = place.inbox_on(Arc::clone(&disk) as _);
+    let view = inbox.view(&ViewAs::default()).unwrap();
+    (0..MESSAGES).step_by(2).for_each(|n| fs::remove_file(place.root().join(format!("cur/{n}.a:2,"))).unwrap());
+    // A later change has another time.
+    after_a_step();
+    let before = disk.count.load(Ordering::Relaxed);
+    let body = |uid| view.body(Uid::new(uid).unwrap());
+    for uid in (1..=MESSAGES).step_by(2) {
+        assert!(matches!(body(uid), Err(mailstore::StorageError::Expunged { .. })));
+        assert_eq!(body(uid + 1).unwrap().size(), 14);
+    }
+    assert_eq!(disk.count.load(Ordering::Relaxed) - before, 2);
+    // What is put back is found.
+    place.put("cur/0.a:2,F");
+    assert!(body(1).is_ok());
 }

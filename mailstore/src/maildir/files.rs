@@ -76,6 +76,8 @@ pub(super) struct Known {
     keywords_mark: Option<Mark>,
     /// The folders as the index knows them.
     pub(super) seen: Option<Seen>,
+    /// The folders as they were just before all files were last looked for.
+    found: Option<Seen>,
     /// Whether messages stay in `new`, for who does not take the recent ones.
     pub(super) left_in_new: Option<bool>,
     /// Messages that were in `new` when it was read last, or were put there since.
@@ -175,6 +177,8 @@ impl MaildirFiles {
                 tracing::warn!(path = %self.uidlist_path().display(), line, "damaged UID list");
             }
             known.table = Some(Table::new(list, known.table.take()));
+            // For messages that it did not have nobody has looked.
+            known.found = None;
             known.uidlist = there;
         }
         self.load_keywords(known)
@@ -329,9 +333,11 @@ impl MaildirFiles {
 
     /// Notes where the files of known messages are now; the index is not told.
     pub(super) fn find_all(&self, known: &mut Known) -> mailfs::Result<()> {
+        let before = self.times()?;
         let mut listed = Vec::new();
         self.list(Folder::New, &mut listed)?;
         self.list(Folder::Cur, &mut listed)?;
+        known.found = before;
         known.scan = known.scan.wrapping_add(1);
         let scan = known.scan;
         let table = known.table();
@@ -350,6 +356,16 @@ impl MaildirFiles {
             }
         }
         Ok(())
+    }
+
+    /// The same, but not where neither folder has changed since: what was not there then is not there now, and of many
+    /// messages that are gone each would cost a reading of all.
+    fn find_all_again(&self, known: &mut Known) -> mailfs::Result<()> {
+        let is_still = |found: &Seen, now: &Seen| found.new.is_still(&now.new) && found.cur.is_still(&now.cur);
+        match (&known.found, self.times()?) {
+            (Some(found), Some(now)) if is_still(found, &now) => Ok(()),
+            _ => self.find_all(known),
+        }
     }
 
     /// Does something with a message's file under its present name, looking for it again where it is not found.
@@ -377,7 +393,7 @@ impl MaildirFiles {
             self.load(&mut known)?;
         }
         if turn > 0 {
-            self.find_all(&mut known)?;
+            self.find_all_again(&mut known)?;
         }
         let Some(entry) = known.table().get(uid).cloned() else { return Ok(Vec::new()) };
         Ok(match &entry.place {

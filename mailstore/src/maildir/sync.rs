@@ -47,7 +47,7 @@ struct Fresh {
 
 impl MaildirFiles {
     /// The times of both folders now; that a mailbox has no `cur` means that it is gone.
-    fn times(&self) -> mailfs::Result<Option<Seen>> {
+    pub(super) fn times(&self) -> mailfs::Result<Option<Seen>> {
         let fs = self.fs();
         let checked = fs.now();
         let Some(cur) = fs.metadata(&self.cur)? else { return Ok(None) };
