@@ -465,6 +465,39 @@ fn sizes_in_names_are_believed_as_far_as_they_are_true() {
     assert_eq!(view.body(Uid::new(2).unwrap()).unwrap().size(), 14);
 }
 
+fn size_of(mailbox: &Arc<dyn Mailbox>, uid: u32) -> u64 {
+    let (view, mut rows) = (mailbox.view(&ViewAs::default()).unwrap(), Rows::new());
+    view.scan(&one(uid), Cursor::START, &(Columns::default() | Column::Size), ScanBudget::default(), &mut rows)
+        .unwrap();
+    rows.rows[0].size.unwrap()
+}
+
+#[test]
+fn a_wrong_size_in_a_name_cuts_no_message() {
+    for lines in [1, 5_000] {
+        let text = "Subject: x\n\n".to_owned() + &"a line\n".repeat(lines);
+        let expect = text.replace('\n', "\r\n");
+        let (stored, size) = (text.len() as u64, expect.len() as u64);
+        for told in [stored, size - 1, size + 5, stored - 3] {
+            let place = Place::new();
+            let inbox = place.inbox();
+            fs::write(place.root().join(format!("cur/1.a,S={stored},W={told}:2,")), &text).unwrap();
+            let view = inbox.view(&ViewAs::default()).unwrap();
+            // The size that the name tells, which the cache takes for true.
+            assert_eq!(size_of(&inbox, 1), told);
+            for _ in 0..2 {
+                let mut body = view.body(Uid::MIN).unwrap();
+                let mut bytes = vec![0; expect.len() + 100];
+                let read = body.read_at(Section::WHOLE, 0, &mut bytes).unwrap();
+                assert_eq!((body.size(), std::str::from_utf8(&bytes[..read]).unwrap()), (size, &expect[..]));
+                assert_eq!(size_of(&inbox, 1), size);
+            }
+            view.flush_cache();
+            assert_eq!(size_of(&place.inbox(), 1), size);
+        }
+    }
+}
+
 /// What another program puts into the log.
 struct Foreign {
     change: LogFlagChange,

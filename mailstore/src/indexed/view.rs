@@ -9,7 +9,10 @@
 
 use std::sync::Arc;
 
-use mailindex::state::{State, diff};
+use mailindex::{
+    engine::CacheValues,
+    state::{State, diff},
+};
 use mailtypes::{Keyword, ModSeq, SeqNum, Uid, UidSet, UidValidity};
 
 use super::{Indexed, body::IndexedBody, from_index, indexed_of, scan};
@@ -262,8 +265,17 @@ impl View for IndexedView {
         if !self.state.contains(uid) {
             return Err(StorageError::Expunged { uid });
         }
+        let told = self.mailbox.files.known(uid).virtual_size;
         let opened = IndexedBody::open(&*self.mailbox.files, &self.state, uid);
         self.check_place()?;
+        if let (Some(told), Ok(body)) = (told, &opened)
+            && told != body.size()
+        {
+            // What the cache may have of it is as wrong.
+            let mut values = CacheValues::default();
+            values.put("size.virtual", body.size().to_le_bytes());
+            self.mailbox.index.queue_fill(uid, values);
+        }
         match opened {
             Err(StorageError::Expunged { .. }) => {
                 self.note_missing(uid);

@@ -27,6 +27,7 @@ use sha1::{Digest, Sha1};
 use super::{
     Shared,
     keywords::{self, Keywords},
+    measured::Measured,
     name::{self, Letters, NameFlags},
     seen::Seen,
     store::Held,
@@ -100,6 +101,7 @@ pub(super) struct MaildirFiles {
     pub(super) cur: PathBuf,
     tmp: PathBuf,
     known: Mutex<Known>,
+    pub(super) measured: Arc<Measured>,
     /// Names were changed that are not durable.
     pub(super) owes_names: AtomicBool,
     pub(super) stir: Arc<Stir>,
@@ -122,6 +124,7 @@ impl MaildirFiles {
             cur: dirs.mail.join("cur"),
             tmp: dirs.mail.join("tmp"),
             known: Mutex::default(),
+            measured: Arc::default(),
             owes_names: AtomicBool::new(false),
             stir: Arc::default(),
             held: Mutex::default(),
@@ -163,6 +166,7 @@ impl MaildirFiles {
     /// Forgets all: what an operation has left half done is read from the files again.
     pub(super) fn forget(&self) {
         *self.known() = Known::default();
+        self.measured.forget();
     }
 
     /// Reads UID list and keywords if they are not known or have changed.

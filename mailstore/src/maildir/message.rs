@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -10,7 +11,8 @@ use mailindex::state::State;
 use mailtypes::{Guid, Uid};
 
 use super::{
-    files::{MaildirFiles, guid_of_text},
+    files::{MaildirFiles, Mark, guid_of_text},
+    measured::{BareLineEnds, Measured},
     table::Entry,
     watch::FolderWatch,
 };
@@ -22,6 +24,9 @@ use crate::{
 /// Read when a file is opened: most messages whole.
 const FIRST_READ_LEN: usize = 16 << 10;
 
+/// Read at once while a longer message is counted.
+const COUNT_READ_LEN: usize = 128 << 10;
+
 /// How compressed files begin, which Dovecot's plugins write.
 const COMPRESSED: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"];
 
@@ -29,13 +34,17 @@ struct MaildirMessage {
     file: FileHandle,
     path: PathBuf,
     len: u64,
-    virtual_size: Option<u64>,
+    uid: Uid,
+    mark: Mark,
+    /// Bytes with CRLF line ends, as the name tells.
+    told: Option<u64>,
+    measured: Arc<Measured>,
     modified: SystemTime,
     changed: SystemTime,
     start: Vec<u8>,
 }
 
-fn read_message(files: &MaildirFiles, path: &Path) -> mailfs::Result<MaildirMessage> {
+fn read_message(files: &MaildirFiles, uid: Uid, path: &Path) -> mailfs::Result<MaildirMessage> {
     let file = files.fs().open(path, OpenMode::Read)?;
     let there = file.metadata()?;
     let mut start = vec![0; usize::try_from(there.len).unwrap_or(usize::MAX).min(FIRST_READ_LEN)];
@@ -45,11 +54,35 @@ fn read_message(files: &MaildirFiles, path: &Path) -> mailfs::Result<MaildirMess
         file,
         path: path.to_owned(),
         len: there.len,
-        virtual_size: None,
+        uid,
+        mark: Mark::of(&there),
+        told: None,
+        measured: Arc::clone(&files.measured),
         modified: there.modified,
         changed: there.changed,
         start,
     })
+}
+
+impl MaildirMessage {
+    fn is_plain(&self) -> bool {
+        !COMPRESSED.iter().any(|magic| self.start.starts_with(magic))
+    }
+
+    /// Bytes with CRLF line ends, by the file's content.
+    fn count(&self) -> Result<u64> {
+        let mut bare = BareLineEnds::default();
+        bare.add(&self.start);
+        let mut offset = self.start.len() as u64;
+        let mut buffer = Vec::new();
+        while offset < self.len {
+            buffer.resize(COUNT_READ_LEN, 0);
+            let read = self.read(offset, &mut buffer)?;
+            bare.add(buffer.get(..read).unwrap_or_default());
+            offset += read as u64;
+        }
+        Ok(self.len + bare.count)
+    }
 }
 
 impl StoredMessage for MaildirMessage {
@@ -75,7 +108,21 @@ impl StoredMessage for MaildirMessage {
     }
 
     fn virtual_size(&self) -> Result<Option<u64>> {
-        Ok(self.virtual_size)
+        if !self.is_plain() {
+            return Ok(None);
+        }
+        if let Some(size) = self.measured.get(self.uid, self.mark) {
+            return Ok(Some(size));
+        }
+        let size = self.count()?;
+        let wrong = self.told.is_some_and(|told| told != size);
+        if wrong {
+            tracing::warn!(path = %self.path.display(), size, "the size in the file name is wrong");
+        }
+        if wrong || self.len > self.start.len() as u64 {
+            self.measured.note(self.uid, self.mark, size, wrong);
+        }
+        Ok(Some(size))
     }
 
     fn received(&self) -> Result<Option<u32>> {
@@ -93,7 +140,7 @@ impl StoredMessage for MaildirMessage {
     }
 
     fn check_plain(&self) -> Result<()> {
-        if COMPRESSED.iter().any(|magic| self.start.starts_with(magic)) {
+        if !self.is_plain() {
             return Err(StorageError::Unsupported(format!("compressed message {}", self.path.display())));
         }
         Ok(())
@@ -116,23 +163,17 @@ impl MaildirFiles {
 
 impl MessageFiles for MaildirFiles {
     fn open(&self, state: &State, uid: Uid) -> Result<Box<dyn StoredMessage>> {
-        let mut message = self.with_path(state, uid, |path| read_message(self, path))?;
-        let sizes = {
-            let mut known = self.known();
-            known.table().get(uid).map(|entry| (entry.stored_size(), entry.virtual_size()))
-        };
-        // A name that is wrong about one is not believed about the other.
-        if let Some((stored, virtual_size)) = sizes
-            && stored.is_none_or(|stored| stored == message.len)
-        {
-            message.virtual_size = virtual_size;
-        }
+        let mut message = self.with_path(state, uid, |path| read_message(self, uid, path))?;
+        message.told = self.known().table().get(uid).and_then(Entry::virtual_size);
         Ok(Box::new(message))
     }
 
     fn known(&self, uid: Uid) -> Known {
-        let entry =
-            |entry: &Entry| Known { virtual_size: entry.virtual_size(), guid: Some(guid_of_text(entry.guid_text())) };
+        let counted = self.measured.instead(uid);
+        let entry = |entry: &Entry| Known {
+            virtual_size: counted.or_else(|| entry.virtual_size()),
+            guid: Some(guid_of_text(entry.guid_text())),
+        };
         self.of_entry(uid, entry).unwrap_or_default()
     }
 

@@ -12,6 +12,7 @@ mod duplicates;
 mod files;
 mod index;
 mod keywords;
+mod measured;
 mod message;
 mod name;
 mod place;

@@ -54,19 +54,10 @@ impl Entry {
         self.place.as_ref().map(|place| name::flags_of(&place.info))
     }
 
-    fn size(&self, key: u8) -> Option<u64> {
-        let in_keys = || std::str::from_utf8(value_of(&self.keys, key)?).ok()?.parse().ok();
-        name::size_in(&self.base, key).or_else(in_keys)
-    }
-
-    /// Bytes as stored, as far as the name tells.
-    pub(super) fn stored_size(&self) -> Option<u64> {
-        self.size(b'S')
-    }
-
     /// Bytes with CRLF line ends, as far as the name tells.
     pub(super) fn virtual_size(&self) -> Option<u64> {
-        self.size(b'W')
+        let in_keys = || std::str::from_utf8(value_of(&self.keys, b'W')?).ok()?.parse().ok();
+        name::size_in(&self.base, b'W').or_else(in_keys)
     }
 
     /// The POP3 unique id that was saved with it; an empty one is the file's name.
@@ -267,9 +258,9 @@ mod tests {
         let list = table(b"3 V5 N9\n1 :a,S=5,W=6\n2 S7 W8 Gabc :b\n", None);
         let of = |n| {
             let entry = list.get(uid(n)).unwrap();
-            (entry.stored_size(), entry.virtual_size(), entry.guid_text())
+            (entry.virtual_size(), entry.guid_text())
         };
-        assert_eq!(of(1), (Some(5), Some(6), &b"a,S=5,W=6"[..]));
-        assert_eq!(of(2), (Some(7), Some(8), &b"abc"[..]));
+        assert_eq!(of(1), (Some(6), &b"a,S=5,W=6"[..]));
+        assert_eq!(of(2), (Some(8), &b"abc"[..]));
     }
 }
