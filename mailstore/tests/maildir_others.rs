@@ -405,6 +405,67 @@ fn what_is_lost_is_made_anew() {
 }
 
 #[test]
+fn letters_in_use_get_no_other_keyword() {
+    let keywords = |inbox: &Arc<dyn Mailbox>| shown(inbox).into_values().map(|(_, names)| names).collect::<Vec<_>>();
+    for again in [false, true] {
+        // All lost, or damaged in a way that nothing in the index makes good.
+        for damaged in ["", "1 beta\n"] {
+            for saved in [false, true] {
+                let place = Place::new();
+                ["1.a:2,", "2.a:2,", "3.a:2,"].iter().for_each(|name| place.put(&format!("cur/{name}")));
+                let mut inbox = place.inbox();
+                assert_eq!(uids(&inbox), [1, 2, 3]);
+                store(&inbox, 1, FlagAction::Add, Flags::NONE, &["alpha"]);
+                store(&inbox, 2, FlagAction::Add, Flags::NONE, &["alpha", "beta"]);
+                fs::write(place.root().join("dovecot-keywords"), damaged).unwrap();
+                if again {
+                    inbox = place.inbox();
+                }
+                let expect: [&[&str]; 3] = [&["alpha"], &["alpha", "beta"], &["gamma"]];
+                if saved {
+                    let mut save = inbox.begin_save(SaveMeta::default(), None).unwrap();
+                    save.write(b"Subject: ours\r\n\r\n").unwrap();
+                    let batch =
+                        Batch::new().save(save.finish().unwrap(), Flags::NONE, vec![Keyword::new("gamma").unwrap()]);
+                    inbox.submit(batch).unwrap().wait().unwrap();
+                    inbox.submit(Batch::new().expunge(one(3))).unwrap().wait().unwrap();
+                } else {
+                    store(&inbox, 3, FlagAction::Add, Flags::NONE, &["gamma"]);
+                }
+                assert_eq!(place.text("dovecot-keywords"), "0 alpha\n1 beta\n2 gamma\n");
+                let expect: Vec<Vec<String>> =
+                    expect.iter().map(|names| names.iter().map(ToString::to_string).collect()).collect();
+                assert_eq!((keywords(&inbox), keywords(&place.inbox())), (expect.clone(), expect));
+            }
+        }
+    }
+    // All who have it are written at once.
+    let place = Place::new();
+    place.put("cur/1.a:2,");
+    let inbox = place.inbox();
+    assert_eq!(uids(&inbox), [1]);
+    store(&inbox, 1, FlagAction::Add, Flags::NONE, &["alpha", "beta"]);
+    fs::write(place.root().join("dovecot-keywords"), "1 beta\n").unwrap();
+    store(&inbox, 1, FlagAction::Add, Flag::Seen.into(), &[]);
+    assert_eq!(
+        (place.names("cur"), place.text("dovecot-keywords")),
+        (vec!["1.a:2,Sab".to_owned()], "0 alpha\n1 beta\n".to_owned())
+    );
+    // Of a letter that the index knows no keyword for, Dovecot's name.
+    let place = Place::new();
+    place.put("cur/1.a:2,");
+    let inbox = place.inbox();
+    assert_eq!(uids(&inbox), [1]);
+    place.rename("cur/1.a:2,", "cur/1.a:2,a");
+    store(&inbox, 1, FlagAction::Add, Flags::NONE, &["gamma"]);
+    assert_eq!(
+        (place.names("cur"), place.text("dovecot-keywords")),
+        (vec!["1.a:2,ab".to_owned()], "0 unknown-0\n1 gamma\n".to_owned())
+    );
+    assert_eq!(shown(&inbox)[&1].1, ["gamma", "unknown-0"]);
+}
+
+#[test]
 fn another_uidvalidity_in_the_list_counts() {
     let place = Place::new();
     place.put("cur/1.a:2,S");

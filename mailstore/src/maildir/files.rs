@@ -364,7 +364,7 @@ impl MaildirFiles {
 
     /// The same, but not where neither folder has changed since: what was not there then is not there now, and of many
     /// messages that are gone each would cost a reading of all.
-    fn find_all_again(&self, known: &mut Known) -> mailfs::Result<()> {
+    pub(super) fn find_all_again(&self, known: &mut Known) -> mailfs::Result<()> {
         let is_still = |found: &Seen, now: &Seen| found.new.is_still(&now.new) && found.cur.is_still(&now.cur);
         match (&known.found, self.times()?) {
             (Some(found), Some(now)) if is_still(found, &now) => Ok(()),
@@ -435,13 +435,17 @@ impl MaildirFiles {
     }
 
     /// The letters of keywords; those that have none get one as long as there are any. With the lock held.
-    pub(super) fn letters_for<'a>(
+    pub(super) fn letters_for(
         &self,
         known: &mut Known,
-        keywords: impl Iterator<Item = &'a Keyword>,
+        state: &State,
+        keywords: &[Keyword],
     ) -> mailfs::Result<Letters> {
         let mut letters = Letters::default();
         let before = known.keywords.letters();
+        if keywords.iter().any(|keyword| known.keywords.letter(keyword).is_none()) {
+            self.keep_taken_letters(known, state, None)?;
+        }
         for keyword in keywords {
             if let Some(letter) = known.keywords.add(keyword) {
                 letters.insert(letter);

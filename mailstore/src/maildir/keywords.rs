@@ -19,8 +19,7 @@ pub(super) struct Keywords {
 }
 
 impl Keywords {
-    /// Reads a file. Lines that are none are passed over; letters they may have meant get another keyword when they are
-    /// met.
+    /// Reads a file. Lines that are none are passed over.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let mut keywords = Self::default();
         for line in bytes.split(|b| *b == b'\n') {
@@ -57,7 +56,8 @@ impl Keywords {
         self.names.iter().position(is_it)
     }
 
-    /// Gives a keyword a letter; `None` when all have one.
+    /// Gives a keyword a letter; `None` when all have one. Those that files carry must have one before
+    /// ([`MaildirFiles::keep_taken_letters`](super::files::MaildirFiles::keep_taken_letters)).
     pub(super) fn add(&mut self, keyword: &Keyword) -> Option<usize> {
         if let Some(letter) = self.letter(keyword) {
             return Some(letter);
@@ -65,6 +65,15 @@ impl Keywords {
         let letter = self.names.iter().position(Option::is_none)?;
         *self.names.get_mut(letter)? = Some(keyword.clone());
         Some(letter)
+    }
+
+    /// Gives a letter the keyword that it had, where neither has another.
+    pub(super) fn give_back(&mut self, letter: usize, keyword: &Keyword) {
+        if self.letter(keyword).is_none()
+            && let Some(free @ None) = self.names.get_mut(letter)
+        {
+            *free = Some(keyword.clone());
+        }
     }
 
     /// Gives a letter that files carry, and that has no keyword, one as Dovecot does: with as many `?` as make it another

@@ -23,6 +23,7 @@ mod storage;
 mod store;
 mod sync;
 mod table;
+mod taken;
 mod uidlist;
 mod watch;
 

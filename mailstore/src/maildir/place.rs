@@ -14,6 +14,7 @@ use mailfs::{FileHandle, FileSystem};
 use mailindex::{
     engine::{CommitPoint, OpError},
     log::Origin,
+    state::State,
 };
 use mailtypes::Uid;
 
@@ -76,7 +77,7 @@ impl Backend for MaildirFiles {
         let InTmp { base, guid, temp } = &mut message.waiting;
         let keys = guid.map(|guid| format!("G{guid}")).unwrap_or_default();
         let known = &mut *self.known();
-        let place = place_for(self, known, with)?;
+        let place = place_for(self, known, at.state(), with)?;
         let path = self.path(base, &place);
         temp.rename_new(&path)?;
         placed.named(at, known, path, base, keys.as_bytes(), place)
@@ -95,7 +96,7 @@ impl Backend for MaildirFiles {
         let Some((source_base, source_keys)) = identity_of(source.files, uid)? else { return Ok(None) };
         let (place, base, keys) = {
             let known = &mut *self.known();
-            let place = place_for(self, known, with)?;
+            let place = place_for(self, known, at.state(), with)?;
             if known.table().uid_of(&source_base).is_none() {
                 (place, source_base, source_keys)
             } else {
@@ -144,8 +145,8 @@ impl Backend for MaildirFiles {
 }
 
 /// Where a message with these flags goes: with none it is delivered into `new`.
-fn place_for(files: &MaildirFiles, known: &mut Known, with: First<'_>) -> mailfs::Result<Place> {
-    let letters = files.letters_for(known, with.keywords.iter())?;
+fn place_for(files: &MaildirFiles, known: &mut Known, state: &State, with: First<'_>) -> mailfs::Result<Place> {
+    let letters = files.letters_for(known, state, with.keywords)?;
     Ok(if with.flags.is_empty() && with.keywords.is_empty() {
         Place { folder: Folder::New, info: Box::default() }
     } else {

@@ -21,6 +21,7 @@ use super::{
     keywords::Keywords,
     name::{self, Letters, NameFlags},
     table::{Entry, Folder, Place},
+    taken::Writing,
 };
 
 /// Longest wait for the UID list's lock.
@@ -70,7 +71,13 @@ impl MaildirFiles {
 
     /// The keywords of these messages get letters, as long as there are any. Other messages that have such a keyword, from
     /// when it had no letter, are to be written too. Tells which messages that makes, and which letters are new.
-    fn give_letters(&self, known: &mut Known, state: &State, uids: &UidSet) -> mailfs::Result<(UidSet, Letters)> {
+    fn give_letters(
+        &self,
+        known: &mut Known,
+        state: &State,
+        uids: &UidSet,
+        asked: &[(FlagRequest, UidSet)],
+    ) -> mailfs::Result<(UidSet, Letters)> {
         let before = known.keywords.letters();
         let mut used: BTreeMap<u16, &Keyword> = BTreeMap::new();
         for record in crate::indexed::records(state, uids) {
@@ -81,6 +88,10 @@ impl MaildirFiles {
             }
         }
         used.retain(|_, keyword| known.keywords.letter(keyword).is_none());
+        if !used.is_empty() {
+            self.keep_taken_letters(known, state, Some(Writing { uids, asked }))?;
+            used.retain(|_, keyword| known.keywords.letter(keyword).is_none());
+        }
         let (mut all, mut given) = (uids.clone(), Letters::default());
         for (bit, keyword) in used {
             if let Some(letter) = known.keywords.add(keyword) {
@@ -194,7 +205,7 @@ impl MessageStore for MaildirFiles {
         let mut known = self.known();
         self.load(&mut known)?;
         let uids = asked.iter().fold(UidSet::new(), |all, (_, uids)| all.union(uids));
-        let (uids, given) = self.give_letters(&mut known, state, &uids)?;
+        let (uids, given) = self.give_letters(&mut known, state, &uids, asked)?;
         let spoken: Vec<(NameFlags, &UidSet)> =
             asked.iter().map(|(request, uids)| (spoken_in(request, &known.keywords), uids)).collect();
         let spoken_of = |uid| {

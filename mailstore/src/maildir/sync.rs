@@ -26,6 +26,7 @@ use super::{
     name::{self, Letters, NameFlags},
     seen::{MAILDIR_EXT, Seen, SeenDir, SeenHeader},
     table::{Entry, Folder, Place},
+    taken::name_taken_letters,
 };
 use crate::{
     indexed::{Indexed, from_commit, lost},
@@ -137,11 +138,11 @@ impl MaildirFiles {
         &self,
         known: &mut Known,
         at: &mut CommitPoint<'_>,
-        changes: Changes,
+        mut changes: Changes,
         now: Seen,
     ) -> std::result::Result<(), OpError> {
         let state = at.state();
-        if self.name_letters(known, &changes)? {
+        if name_letters(known, state, &mut changes) {
             self.save_keywords(known)?;
         }
         if let Some((file, _)) = self.save_uidlist(known, state, changes.first_new)? {
@@ -194,15 +195,27 @@ impl MaildirFiles {
         }
         Ok(())
     }
+}
 
-    /// Letters that files carry and that have no keyword get one; tells whether any did.
-    fn name_letters(&self, known: &mut Known, changes: &Changes) -> std::result::Result<bool, OpError> {
-        let mut invented = false;
-        for letter in changes.letters_added.keys() {
-            invented |= known.keywords.invent(*letter);
-        }
-        Ok(invented)
+/// Letters that files carry and that have no keyword get one; tells whether any did.
+fn name_letters(known: &mut Known, state: &State, changes: &mut Changes) -> bool {
+    let before = known.keywords.letters();
+    if changes.letters_added.keys().all(|letter| before.contains(*letter)) {
+        return false;
     }
+    name_taken_letters(known, state, None);
+    for (letter, uids) in &mut changes.letters_added {
+        known.keywords.invent(*letter);
+        // Where it was given back, the messages have it.
+        if !before.contains(*letter)
+            && let Some(bit) = known.keywords.name(*letter).and_then(|name| state.keyword_bit(name.as_str().as_bytes()))
+        {
+            let has = |uid: &Uid| state.record_of(*uid).is_some_and(|record| record.keyword_bits().contains(bit));
+            *uids = uids.iter().filter(|uid| !has(uid)).collect();
+        }
+    }
+    changes.letters_added.retain(|_, uids| !uids.is_empty());
+    true
 }
 
 /// What a synchronisation has found.
