@@ -9,7 +9,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     os::unix::{fs::chown, process::CommandExt},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
@@ -92,10 +92,14 @@ fn is_root() -> bool {
 }
 
 fn own(path: &Path) {
-    chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
-    if fs::symlink_metadata(path).unwrap().is_dir() {
-        fs::read_dir(path).unwrap().for_each(|entry| own(&entry.unwrap().path()));
-    }
+    let done = chown(path, Some(NOBODY), Some(NOBODY)).and_then(|()| {
+        if fs::symlink_metadata(path)?.is_dir() {
+            fs::read_dir(path)?.try_for_each(|entry| entry.map(|entry| own(&entry.path())))?;
+        }
+        Ok(())
+    });
+    // Somebody who works on the store at the same time has removed or renamed it.
+    assert!(done.as_ref().err().is_none_or(|e| e.kind() == ErrorKind::NotFound), "{}: {done:?}", path.display());
 }
 
 /// A session.
