@@ -221,7 +221,7 @@ fn mistakes() {
 #[test]
 fn memory() {
     let place = Place::new("limit-memory").unwrap();
-    let limits = "session_memory_max = \"768 KiB\"\nuser_memory_max = \"900 KiB\"\nliteral_len_max = \"1 MiB\"";
+    let limits = "session_memory_max = \"1 MiB\"\nuser_memory_max = \"1200 KiB\"\nliteral_len_max = \"1 MiB\"";
     let program = started(&place, limits);
     let search = |len: usize| format!("{LOGIN}b SELECT INBOX\r\nc SEARCH SUBJECT {{1000000+}}\r\n{}", "x".repeat(len));
     let said = talk(program.imap(), search(900_000).as_bytes());
