@@ -151,6 +151,9 @@ fn configuration(
     // Tickets keep sessions with the clients; there is no table of them here that strangers could fill.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Configuration)?;
+    // In TLS 1.3 a ticket comes behind the handshake, where programs that read and write one OpenSSL connection from two
+    // threads trip over it (docs/decisions/tls-and-passwords.md).
+    config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 
