@@ -390,7 +390,7 @@ section! {
         mime_parts_max: usize = 10_000, Restart;
         /// Deepest nesting of parts, of which the inner ones are told apart; at most 256.
         mime_nesting_max: usize = 100, Restart;
-        /// Longest header field; the rest of a longer one is not looked at.
+        /// Longest header field; the rest of a longer one is not looked at, but for ENVELOPE.
         header_field_len_max: ByteSize = "1 MiB", Restart;
         /// Longest header of a message that is kept while it is looked at; of a longer one the rest is read from the disk.
         header_len_max: ByteSize = "1 MiB", Restart;
