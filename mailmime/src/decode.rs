@@ -112,6 +112,10 @@ impl TextDecoder {
         let decoded = decode_transfer_encoding(Some(name), self.encoded.get(..cut).unwrap_or_default());
         self.bytes.extend_from_slice(&decoded);
         self.encoded.drain(..cut);
+        if self.transfer == TransferEncoding::Base64 {
+            // Of an unfinished group only its digits are kept: what stands between them may be endless.
+            self.encoded.retain(|&byte| is_base64_digit(byte));
+        }
     }
 
     fn charset_cut(&self) -> usize {
@@ -128,13 +132,17 @@ impl TextDecoder {
     }
 }
 
+fn is_base64_digit(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
+}
+
 /// Behind the last whole group of four digits.
 fn base64_cut(encoded: &[u8]) -> usize {
     let (mut digits, mut cut) = (0, 0);
     for (at, byte) in encoded.iter().enumerate() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => digits = (digits + 1) % 4,
+        match *byte {
             b'=' => digits = 0,
+            byte if is_base64_digit(byte) => digits = (digits + 1) % 4,
             _ => {}
         }
         if digits == 0 {
@@ -215,6 +223,20 @@ mod tests {
             let text = "Content-Type: text/plain; charset=utf-16be";
             prop_assert_eq!(decode(text, &wide, &lens), "Grüße");
         }
+    }
+
+    #[test]
+    fn an_unfinished_group_keeps_nothing_but_its_digits() {
+        let structure = Structure::of(b"Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\n");
+        let mut decoder = TextDecoder::new(structure.content(PartIndex::ROOT));
+        let mut out = String::new();
+        decoder.push(b"Z", false, |text| out.push_str(text));
+        for _ in 0..64 {
+            decoder.push(&[b'!'; 8192], false, |text| out.push_str(text));
+            assert!(decoder.pending_len() <= 3, "{}", decoder.pending_len());
+        }
+        decoder.push(b"\r\nW5k\r\nZQ==", true, |text| out.push_str(text));
+        assert_eq!(out, "ende");
     }
 
     #[test]
