@@ -145,7 +145,7 @@ impl Search {
 
     /// The matching messages; all of them once the search is done.
     pub fn uids(&self) -> UidSet {
-        merge(&self.found_before, &self.found_now)
+        self.found_before.union(&self.found_now)
     }
 
     /// The places of the matching messages in `view`, as a set of sequence numbers.
@@ -161,7 +161,7 @@ impl Search {
 
     /// Begins the next pass. False when there is none, or nothing left for it.
     fn next_pass(&mut self) -> bool {
-        self.found_before = merge(&self.found_before, &std::mem::take(&mut self.found_now));
+        self.found_before = self.found_before.union(&std::mem::take(&mut self.found_now));
         self.candidates = std::mem::take(&mut self.undecided);
         self.at = Some(Cursor::START);
         self.rows.clear();
@@ -295,32 +295,4 @@ pub fn uids_matching(key: &SearchKey, view: &dyn View) -> Result<Option<UidSet>>
         return Ok(None);
     }
     search(key.clone(), view).map(Some)
-}
-
-/// The union of two sets, in time linear in their ranges however they interleave.
-fn merge(a: &UidSet, b: &UidSet) -> UidSet {
-    let mut out = UidSet::new();
-    let (mut a, mut b) = (a.ranges().peekable(), b.ranges().peekable());
-    loop {
-        let take_a = match (a.peek(), b.peek()) {
-            (None, None) => return out,
-            (Some(a), Some(b)) => a.start() <= b.start(),
-            (a, _) => a.is_some(),
-        };
-        let range = if take_a { a.next() } else { b.next() };
-        range.into_iter().for_each(|range| out.insert_range(range));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn merging_keeps_all() {
-        let set = |numbers: &[u32]| -> UidSet { numbers.iter().filter_map(|&n| Uid::new(n)).collect() };
-        let merged = merge(&set(&[1, 2, 3, 9, 20]), &set(&[2, 3, 4, 8, 30]));
-        assert_eq!(merged.to_string(), "1:4,8:9,20,30");
-        assert_eq!(merge(&UidSet::new(), &set(&[7])).to_string(), "7");
-    }
 }
