@@ -170,7 +170,7 @@ impl Session {
             refusal.write(&mut self.lines.output);
         }
         if let End::Internal(error) = end {
-            warn!(user = self.user_for_log(), peer = self.ctx.peer.map(tracing::field::display), %error, "session broken");
+            warn!(user = %self.user_for_log(), peer = self.ctx.peer.map(tracing::field::display), %error, "session broken");
         }
         self.lines.close().await;
         if !matches!(end, End::Quit) && matches!(self.state, State::Transaction(_)) {
@@ -178,7 +178,7 @@ impl Session {
         }
         let Counts { commands, retrieved, tops, deleted } = self.counts;
         info!(
-            user = self.user_for_log(),
+            user = %self.user_for_log(),
             peer = self.ctx.peer.map(tracing::field::display),
             reason = %end,
             seconds = self.began.elapsed().as_secs_f64(),

@@ -327,6 +327,6 @@ impl Session {
     }
 
     fn log_storage_error(&self, doing: &'static str, error: &StorageError) {
-        warn!(user = self.user_for_log(), peer = self.ctx.peer.map(tracing::field::display), %error, doing, "storage error");
+        warn!(user = %self.user_for_log(), peer = self.ctx.peer.map(tracing::field::display), %error, doing, "storage error");
     }
 }
