@@ -11,8 +11,9 @@ use mailindex::engine::{Env, EnvOptions};
 use mailstore::{
     Batch, MailStorage, SaveMeta, Section, ViewAs,
     dbox::BodyLineEnds,
-    mailtypes::{Flags, InternalDate, MailboxName},
+    mailtypes::{Flags, InternalDate, MailboxName, SearchKey},
     sdbox::{SdboxOptions, SdboxStorage},
+    search::search,
 };
 
 /// What Dovecot says to one store and what we read of it.
@@ -71,5 +72,29 @@ fn dovecot_reads_both_alike() {
     // What Dovecot says of a message holds what we read of it.
     for (ours, theirs) in ours.iter().zip(&theirs) {
         assert!(memchr::memmem::find(theirs, ours).is_some(), "{}", String::from_utf8_lossy(theirs));
+    }
+}
+
+#[test]
+fn a_text_over_a_line_end_is_found_however_it_is_stored() {
+    for line_ends in [BodyLineEnds::Lf, BodyLineEnds::CrLf] {
+        let dir = tempfile::tempdir().unwrap();
+        let env = Env::new(Arc::new(RealDisk::new()), EnvOptions::default());
+        let options = SdboxOptions { line_ends, ..SdboxOptions::default() };
+        let storage = SdboxStorage::create(&env, &dir.path().join("mail"), options).unwrap();
+        let inbox = storage.mailbox(&MailboxName::inbox()).unwrap();
+        // The second is longer than one piece, with the line end across the cut.
+        let long = format!("Subject: l\r\n\r\n{}one\r\ntwo", "x".repeat((64 << 10) - 5));
+        for message in ["Subject: s\r\n\r\none\r\ntwo\r\n", &long, "Subject: one\r\n\r\ntwo\r\n"] {
+            let mut save = inbox.begin_save(SaveMeta::default(), None).unwrap();
+            save.write(message.as_bytes()).unwrap();
+            let batch = Batch::new().save(save.finish().unwrap(), Flags::NONE, Vec::new());
+            inbox.submit(batch).unwrap().wait().unwrap();
+        }
+        let view = inbox.view(&ViewAs::default()).unwrap();
+        let found = |text: &str| search(SearchKey::Body(text.to_owned()), &*view).unwrap().to_string();
+        assert_eq!(found("One\r\nTwo"), "1:2");
+        assert_eq!(found("TWO"), "1:3");
+        assert_eq!(found("one\ntwo"), "");
     }
 }

@@ -90,6 +90,10 @@ impl Body for IndexedBody {
         self.cursor = Some(cursor);
         Ok(read)
     }
+
+    fn read_stored_at(&mut self, section: Section, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.read_direct(section, offset, buf)
+    }
 }
 
 impl Cursor {

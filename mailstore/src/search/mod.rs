@@ -26,7 +26,7 @@ use std::time::Instant;
 use mailtypes::{ModSeq, SearchKey, Uid, UidSet};
 
 use self::{
-    body::BodySearch,
+    body::{BodySearch, Scratch},
     judge::{Facts, Hits, judge},
     plan::{Level, Plan},
 };
@@ -70,6 +70,7 @@ struct Bodies {
     /// The row that is next or under way.
     row: usize,
     now: Option<BodySearch>,
+    scratch: Scratch,
 }
 
 /// What is left of a step's budget.
@@ -244,6 +245,7 @@ impl Search {
             Some(matches) => {
                 self.decide(&row, matches);
                 self.bodies.row += 1;
+                self.bodies.scratch = body.into_scratch();
             }
             None => self.bodies.now = Some(body),
         }
@@ -268,7 +270,10 @@ impl Search {
             None => return Err(StorageError::Io(format!("searching message {}: the store has no parts", row.uid))),
         };
         match view.body(row.uid) {
-            Ok(body) => Ok(Some(BodySearch::new(body, &tree, hits))),
+            Ok(body) => {
+                let scratch = std::mem::take(&mut self.bodies.scratch);
+                Ok(Some(BodySearch::new(body, &tree, hits, self.plan.needles(), scratch)))
+            }
             Err(StorageError::Expunged { .. }) => Ok(None),
             Err(error) => Err(error),
         }

@@ -147,6 +147,11 @@ impl FoldedText {
         self.0.find(folded).is_some()
     }
 
+    /// Whether it can be found only where line ends are as they were typed.
+    pub(super) fn has_line_end(&self) -> bool {
+        memchr::memchr2(b'\r', b'\n', self.0.needle()).is_some()
+    }
+
     /// Bytes, folded.
     pub(super) fn len(&self) -> usize {
         self.0.needle().len()

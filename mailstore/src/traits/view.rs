@@ -190,4 +190,9 @@ pub trait Body: Send {
     /// only at the section's end. Reading on where the last call stopped costs nothing extra; going elsewhere may cost
     /// a pass over what lies between.
     fn read_at(&mut self, section: Section, offset: u64, buf: &mut [u8]) -> Result<usize>;
+    /// Reads at `offset` in a section as it is stored, for those to whom line ends are the same either way: LF or CRLF,
+    /// whatever lies there. Fewer bytes than asked for come only at the section's end.
+    fn read_stored_at(&mut self, section: Section, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.read_at(section, offset, buf)
+    }
 }
