@@ -140,6 +140,25 @@ pub const ALLOWED: &[Allowed] = &[
         },
     },
     Allowed {
+        name: "STORE .SILENT of which Dovecot tells nothing",
+        why: "RFC 7162 §3.1.3: the new mod-sequence is told nevertheless, as Dovecot does too but for one time in some hundreds",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            let is_silent = String::from_utf8_lossy(command).to_uppercase().contains("FLAGS.SILENT ");
+            let is_modseq = |line: &String| line.contains(" FETCH MODSEQ some UID ");
+            let told = ours.split_last().map_or(&[][..], |(_, told)| told);
+            is_silent && theirs == ["OK"] && last(ours) == "OK" && told.iter().all(is_modseq)
+        },
+    },
+    Allowed {
+        name: "PREVIEW with an empty list",
+        why: "the grammar of RFC 8970 has no list without a modifier",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            command.ends_with(b"PREVIEW ()") && last(ours) == "BAD" && last(theirs) == "OK"
+        },
+    },
+    Allowed {
         name: "parts that are not encoded as they say",
         why: "Dovecot ends a FETCH of BINARY at the first such message, even if the part in question is sound",
         goes_on: false,
