@@ -97,6 +97,11 @@ pub trait File: Send + Sync + fmt::Debug {
     fn try_lock(&self, kind: LockKind) -> Result<bool>;
     /// Gives the lock back.
     fn unlock(&self) -> Result<()>;
+    /// Tries to take the exclusive lock of the `flock` family, which Dovecot has on `m.<id>` files and which record locks
+    /// know nothing of; `false` when another handle has it. Never waits.
+    fn try_flock(&self) -> Result<bool>;
+    /// Gives that lock back.
+    fn unflock(&self) -> Result<()>;
     /// Sets permission bits and group, best effort for the group (`docs/formats/locking.md`, Permissions).
     fn set_permissions(&self, mode: u32, gid: Option<u32>) -> Result<()>;
     /// Sets the time of last modification, which the next write sets again.

@@ -34,7 +34,7 @@ pub use convenience::{Access, FileSystemExt, TEMP_PREFIX};
 pub use dotlock::{Dotlock, DotlockContent, DotlockOptions};
 pub use error::{FsError, Result};
 pub use file_system::{DirEntry, File, FileHandle, FileKind, FileSystem, LockKind, Metadata, OpenMode, Wake, Watch};
-pub use lock::{CreatedLock, LockGuard, LockPoller, lock_with_timeout};
+pub use lock::{CreatedLock, FlockGuard, LockGuard, LockPoller, lock_with_timeout};
 pub use lock_order::{LockOrder, LockRank, RankGuard};
 pub use map::{Bytes, MapPolicy, ReadOnlyMap, open_bytes};
 pub use real::{RealDisk, RealDiskOptions};

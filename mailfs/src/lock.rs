@@ -94,6 +94,32 @@ impl Drop for LockGuard {
     }
 }
 
+/// A lock of the `flock` family held; unlocks when dropped.
+#[derive(Debug)]
+#[must_use = "the lock is held as long as the guard"]
+pub struct FlockGuard {
+    file: FileHandle,
+}
+
+impl FlockGuard {
+    /// Takes it if nobody has it. It is the handle's: open the file anew for each attempt.
+    pub fn try_take(file: &FileHandle) -> Result<Option<Self>> {
+        Ok(file.try_flock()?.then(|| Self { file: Arc::clone(file) }))
+    }
+
+    /// The locked file.
+    pub fn file(&self) -> &FileHandle {
+        &self.file
+    }
+}
+
+impl Drop for FlockGuard {
+    fn drop(&mut self) {
+        // As with record locks.
+        let _ = self.file.unflock();
+    }
+}
+
 /// The queue before one file's lock: within the process first come, first served, and one at a time asks the kernel.
 ///
 /// Keep one for each file, beside the shared handle.

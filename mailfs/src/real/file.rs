@@ -15,7 +15,10 @@ use nix::{
     fcntl::{FcntlArg, fcntl},
     libc,
 };
-use rustix::{fs::fchown, process::Gid};
+use rustix::{
+    fs::{FlockOperation, fchown, flock},
+    process::Gid,
+};
 
 use super::{metadata_of, retry};
 use crate::{File, FsError, LockKind, Metadata, Result, file_system::MODE_BITS};
@@ -102,6 +105,18 @@ impl File for RealFile {
 
     fn unlock(&self) -> Result<()> {
         self.set_lock(libc::F_UNLCK).map_err(self.failed("unlock"))
+    }
+
+    fn try_flock(&self) -> Result<bool> {
+        match retry(|| Ok(flock(&self.file, FlockOperation::NonBlockingLockExclusive)?)) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(FsError::new("lock", &self.path, e)),
+        }
+    }
+
+    fn unflock(&self) -> Result<()> {
+        retry(|| Ok(flock(&self.file, FlockOperation::NonBlockingUnlock)?)).map_err(self.failed("unlock"))
     }
 
     fn set_permissions(&self, mode: u32, gid: Option<u32>) -> Result<()> {

@@ -24,6 +24,7 @@ impl Drop for SimFile {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.unlock(self.inode, self.handle);
+        state.unflock(self.inode, self.handle);
         state.image.close_handle(self.inode);
     }
 }
@@ -99,6 +100,22 @@ impl File for SimFile {
     fn unlock(&self) -> Result<()> {
         // Unlocking cannot fail for a reason of the disk's, so it is not a call that could.
         self.shared.state().unlock(self.inode, self.handle);
+        Ok(())
+    }
+
+    fn try_flock(&self) -> Result<bool> {
+        let taken = self.shared.call(CallKind::Lock, "lock", &self.path, |state, _| {
+            let holder = *state.flocks.entry(self.inode).or_insert(self.handle);
+            Ok(holder == self.handle)
+        });
+        match taken {
+            Err(e) if e.source.raw_os_error() == Some(Errno::AGAIN.raw_os_error()) => Ok(false),
+            other => other,
+        }
+    }
+
+    fn unflock(&self) -> Result<()> {
+        self.shared.state().unflock(self.inode, self.handle);
         Ok(())
     }
 

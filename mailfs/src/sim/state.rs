@@ -38,6 +38,8 @@ pub(super) struct State {
     pub(super) random: SimRandom,
     pub(super) plan: Plan,
     pub(super) locks: BTreeMap<u64, Vec<(u64, LockKind)>>,
+    /// Which handle has the lock of the `flock` family, by inode.
+    pub(super) flocks: BTreeMap<u64, u64>,
     pub(super) next_id: u64,
     pub(super) watches: BTreeMap<u64, (PathBuf, Wake)>,
     pub(super) processes: BTreeSet<u32>,
@@ -149,6 +151,7 @@ impl State {
             random,
             plan: Plan::default(),
             locks: BTreeMap::new(),
+            flocks: BTreeMap::new(),
             next_id: 0,
             watches: BTreeMap::new(),
             processes: BTreeSet::new(),
@@ -213,6 +216,12 @@ impl State {
             if holders.is_empty() {
                 self.locks.remove(&inode);
             }
+        }
+    }
+
+    pub(super) fn unflock(&mut self, inode: u64, handle: u64) {
+        if self.flocks.get(&inode) == Some(&handle) {
+            self.flocks.remove(&inode);
         }
     }
 

@@ -100,3 +100,23 @@ fn our_lock_is_on_the_whole_file_and_what_it_will_grow_to() {
     let Some((_holder, held)) = Holder::start(&place.path("log"), "a byte") else { return };
     assert!(!held);
 }
+
+#[test]
+fn the_two_families_of_locks_know_nothing_of_each_other() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (fs, root) in [
+        (std::sync::Arc::new(mailfs::RealDisk::new()) as std::sync::Arc<dyn mailfs::FileSystem>, dir.path()),
+        (mailfs::sim::SimDisk::new().as_file_system(), Path::new("/")),
+    ] {
+        let path = root.join("m.1");
+        let first = fs.open(&path, OpenMode::CreateNew { mode: 0o600 }).expect("made");
+        let second = fs.open(&path, OpenMode::ReadWrite).expect("opened");
+        let held = mailfs::FlockGuard::try_take(&first).expect("flock").expect("nobody has it");
+        assert!(second.try_lock(LockKind::Exclusive).expect("lock"));
+        assert!(mailfs::FlockGuard::try_take(&second).expect("flock").is_none());
+        drop(held);
+        assert!(mailfs::FlockGuard::try_take(&second).expect("flock").is_some());
+        drop(second);
+        assert!(mailfs::FlockGuard::try_take(&first).expect("flock").is_some());
+    }
+}

@@ -2,21 +2,18 @@
 
 use std::{
     any::Any,
-    error::Error,
     fmt,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use mailfs::Wake;
-use mailtypes::UidSet;
 
 use super::{
-    Env, Freshness, IndexError, IndexWatch, Result,
+    Env, Freshness, IndexError, IndexWatch, MessageStore, Result,
     cache_file::{CacheSlot, Fills},
     commit::Queue,
     live::Live,
@@ -26,62 +23,9 @@ use super::{
     watch::Bell,
 };
 use crate::{
-    log::Transaction,
     replay::Stop,
-    state::{Deletion, FlagRequest, LogPosition, State},
+    state::{Deletion, LogPosition, State},
 };
-
-/// Why a store did not do what it was asked for.
-pub type StoreError = Box<dyn Error + Send + Sync>;
-
-/// What the engine asks of the mail store, under the log's lock.
-pub trait MessageStore: Send + Sync {
-    /// Removes messages' bodies, after the log says that the messages are gone; in `state` they are still there. One that
-    /// is not there is fine. When it fails, a body stays that nothing refers to.
-    fn remove(&self, state: &State, uids: &UidSet) -> std::result::Result<(), StoreError>;
-
-    /// Takes a lock of the store's own, which is held as long as the log's and taken before it. With a timeout of zero one
-    /// try is made, and [`FsError::is_timeout`](mailfs::FsError::is_timeout) is the answer where somebody else has it.
-    /// `ranked`: the lock order is to be checked.
-    fn lock(&self, _timeout: Duration, _ranked: bool) -> mailfs::Result<Option<Box<dyn fmt::Debug>>> {
-        Ok(None)
-    }
-
-    /// Whether flags are kept in the store too, as in the names of Maildir. Then internal records of flags are carried
-    /// out by [`MessageStore::write_flags`], and bodies are removed *before* the log says that messages are gone: a
-    /// body that is found is a message.
-    fn keeps_flags(&self) -> bool {
-        false
-    }
-
-    /// Writes flags and keywords of messages to the store: what `asked` speaks of as `state` has it. Adds to the
-    /// transaction what is to be recorded along with it: what the store says otherwise than `state` and nothing in
-    /// `asked` speaks of; messages for which that was not possible get
-    /// [`RecordFlags::DIRTY`](crate::state::RecordFlags::DIRTY).
-    fn write_flags(
-        &self,
-        _state: &State,
-        _asked: &[(FlagRequest, UidSet)],
-        _more: &mut Transaction,
-    ) -> std::result::Result<(), StoreError> {
-        Ok(())
-    }
-
-    /// Makes durable what [`MessageStore::write_flags`] and [`MessageStore::remove`] have done. Cheap where they have not.
-    fn sync_names(&self) -> mailfs::Result<()> {
-        Ok(())
-    }
-
-    /// Whether [`MessageStore::sync_names`] has something to do.
-    fn owes_names(&self) -> bool {
-        false
-    }
-
-    /// For [`MailboxIndex::store`].
-    fn as_any(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {
-        None
-    }
-}
 
 /// A mailbox's index: its log, and the state that views see. One per mailbox and [`Env`], shared by all who open it.
 ///

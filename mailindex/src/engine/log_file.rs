@@ -1,6 +1,7 @@
 //! One open log file: handle, identity, header, lock, and whether it owes the disk anything.
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -16,6 +17,9 @@ use crate::log::{LogHeaderError, RawLogHeader};
 
 /// The longest header looked at; later versions may have longer ones than ours, but not by much.
 const HEADER_LEN_MAX: usize = 4096;
+
+/// What the names of the files of an mdbox's map begin with.
+const MAP_PREFIX: &str = "dovecot.map.index";
 
 /// See the module. A rotated log is another `LogFile`.
 #[derive(Debug)]
@@ -113,10 +117,16 @@ impl LogFile {
         Ok(read_header(&self.handle)?.is_ok_and(|header| header == self.header))
     }
 
+    /// Which place its lock has in the order; tells the index by the name of its log.
+    fn rank(&self) -> LockRank {
+        let name = self.path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
+        if name.starts_with(MAP_PREFIX.as_bytes()) { LockRank::MapLog } else { LockRank::MailboxLog }
+    }
+
     /// Waits for the lock; zero tries once. `ranked` enters the lock order of this thread: only for the first of several
     /// logs that are tried at once.
     pub(super) fn lock(&self, fs: &dyn FileSystem, timeout: Duration, ranked: bool) -> Result<LogLock> {
-        let rank = ranked.then(|| LockOrder::enter(LockRank::MailboxLog));
+        let rank = ranked.then(|| LockOrder::enter(self.rank()));
         let lock = self.poller.lock(fs, &self.handle, &self.path, LockKind::Exclusive, timeout);
         match lock {
             Ok(lock) => Ok(LogLock { _held: lock, rank }),

@@ -33,18 +33,20 @@ mod refresh;
 mod registry;
 mod rotate;
 mod snapshot_writer;
+mod store;
 mod watch;
 
 pub use self::{
     cache_file::{CacheReader, CacheValue, CacheValues, CachedValues},
-    commit::{CommitOp, CommitOutcome, CommitPoint, Durability},
+    commit::{CommitOp, CommitOutcome, CommitPoint, Durability, Exclusive},
     completion::{Completer, Completion, completion},
     day_table::host_day_start,
     env::{Background, Env, EnvOptions, Fsync},
     error::{CommitError, CommitStage, Damage, IndexError, OpError, Result},
     feed::{Changes, ChangesSince, FeedPosition},
-    index::{MailboxIndex, MessageStore, StoreError},
+    index::MailboxIndex,
     rebuild::{RebuildMessage, rebuild},
     recover::{Recovered, RecoveryAction, RecoveryReport, recover},
+    store::{LockFor, MessageStore, StoreError, StoreLock},
     watch::{Freshness, IndexWatch},
 };

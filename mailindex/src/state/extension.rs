@@ -99,6 +99,14 @@ impl ExtensionSpec {
     pub const DBOX_HDR: Self = Self::header("dbox-hdr", 24);
     /// The header of an mdbox mailbox.
     pub const MDBOX_HDR: Self = Self::header("mdbox-hdr", 24);
+    /// Where the body of an mdbox message is: number in the map, save date.
+    pub const MDBOX: Self = Self::record("mdbox", 8, 4);
+    /// GUIDs of messages, in mdbox.
+    pub const GUID: Self = Self::record("guid", 16, 1);
+    /// The map of an mdbox: highest file number and count of rebuilds; file, offset and size of each body.
+    pub const MAP: Self = Self { name: "map", hdr_size: 8, record_size: 12, record_align: 4, no_shrink: true };
+    /// How many messages refer to each body of the map.
+    pub const REF: Self = Self::record("ref", 2, 2);
     /// Virtual size + 1 of each mail.
     pub const VSIZE: Self = Self::record("vsize", 4, 4);
     /// The mailbox's virtual size.
@@ -115,6 +123,31 @@ impl ExtensionSpec {
     /// An extension with a field in each record only.
     pub const fn record(name: &'static str, record_size: u16, record_align: u16) -> Self {
         Self { name, hdr_size: 0, record_size, record_align, no_shrink: true }
+    }
+}
+
+/// Header data of `mdbox-hdr` (`docs/formats/index.md`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct MdboxHeader {
+    /// UIDVALIDITY of the map that the messages' numbers are of; 0: not said yet.
+    pub map_uid_validity: u32,
+    /// The mailbox's GUID.
+    pub guid: Guid,
+    /// As in [`DboxHeader::flags`].
+    pub flags: u8,
+}
+
+impl MdboxHeader {
+    /// As stored.
+    pub fn encode(&self) -> [u8; 24] {
+        // The same fields, but for what the first number means.
+        DboxHeader { rebuild_count: self.map_uid_validity, guid: self.guid, flags: self.flags }.encode()
+    }
+
+    /// As [`DboxHeader::decode`].
+    pub fn decode(extension: &Extension) -> Option<Self> {
+        let DboxHeader { rebuild_count, guid, flags } = DboxHeader::decode(extension)?;
+        Some(Self { map_uid_validity: rebuild_count, guid, flags })
     }
 }
 

@@ -26,6 +26,7 @@ pub use diff::{Diff, diff};
 pub(crate) use extension::names;
 pub use extension::{
     DboxHeader, EXT_HDR_SIZE_MAX, EXT_HDR_SIZE_SUM_MAX, EXT_RECORD_SIZE_MAX, EXTENSIONS_MAX, Extension, ExtensionSpec,
+    MdboxHeader,
 };
 pub(crate) use header::BaseHeader;
 pub use header::RawIndexHeader;

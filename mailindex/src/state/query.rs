@@ -6,7 +6,7 @@ use mailtypes::{ModSeq, SeqNum, Uid, UidSet, UidValidity};
 
 use super::{
     ChunkRef, DboxHeader, Deletion, Extension, ExtensionSpec, FlagRequest, Inner, KeywordName, LogPosition,
-    RawIndexHeader, RecordRef, State, names,
+    MdboxHeader, RawIndexHeader, RecordRef, State, names,
 };
 
 impl State {
@@ -247,6 +247,11 @@ impl State {
     /// The `dbox-hdr` of an sdbox mailbox.
     pub fn dbox_header(&self) -> Option<DboxHeader> {
         DboxHeader::decode(self.extension(ExtensionSpec::DBOX_HDR.name)?)
+    }
+
+    /// The `mdbox-hdr` of an mdbox mailbox.
+    pub fn mdbox_header(&self) -> Option<MdboxHeader> {
+        MdboxHeader::decode(self.extension(ExtensionSpec::MDBOX_HDR.name)?)
     }
 
     /// The `file_seq` of the one cache file that [`RecordRef::cache_offset`] speaks of; `None`: no cache.

@@ -59,6 +59,12 @@ impl File for SlowFile {
     fn unlock(&self) -> Result<()> {
         self.file.unlock()
     }
+    fn try_flock(&self) -> Result<bool> {
+        self.file.try_flock()
+    }
+    fn unflock(&self) -> Result<()> {
+        self.file.unflock()
+    }
     fn set_permissions(&self, mode: u32, gid: Option<u32>) -> Result<()> {
         self.file.set_permissions(mode, gid)
     }

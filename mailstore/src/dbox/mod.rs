@@ -22,7 +22,7 @@ pub use dump::{Dump, dump};
 pub use error::DboxError;
 pub use header::{FileHeader, MessageHeader};
 pub use metadata::{Metadata, MetadataKey};
-pub use reader::DboxMessage;
+pub use reader::{DboxMessage, MessagePlace};
 pub use writer::{BodyLineEnds, DboxWriter, WriterOptions, Written};
 
 pub use crate::traits::NulPolicy;

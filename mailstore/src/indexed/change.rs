@@ -12,25 +12,48 @@ use super::{from_commit, lost};
 use crate::traits::Result;
 
 /// Has `prepare` say what is to be appended, and waits until it is in force: what `prepare` told, and the mailbox then.
+/// No message may come or go by it.
 pub(crate) fn change<T, F>(name: &MailboxName, index: &Arc<MailboxIndex>, prepare: F) -> Result<(T, State)>
+where
+    T: Send + 'static,
+    F: FnMut(&mut CommitPoint<'_>) -> T + Send + 'static,
+{
+    carry(name, index, prepare, false)
+}
+
+/// The same for changes by which messages go.
+pub(crate) fn change_messages<T, F>(name: &MailboxName, index: &Arc<MailboxIndex>, prepare: F) -> Result<(T, State)>
+where
+    T: Send + 'static,
+    F: FnMut(&mut CommitPoint<'_>) -> T + Send + 'static,
+{
+    carry(name, index, prepare, true)
+}
+
+fn carry<T, F>(name: &MailboxName, index: &Arc<MailboxIndex>, prepare: F, messages: bool) -> Result<(T, State)>
 where
     T: Send + 'static,
     F: FnMut(&mut CommitPoint<'_>) -> T + Send + 'static,
 {
     let (completer, completion) = completion(index);
     let (name, completer) = (name.clone(), Some(completer));
-    index.enqueue(Box::new(Change { name, prepare, told: None, completer }));
+    index.enqueue(Box::new(Change { name, prepare, messages, told: None, completer }));
     completion.wait().unwrap_or_else(|| Err(lost()))
 }
 
 struct Change<T, F> {
     name: MailboxName,
     prepare: F,
+    messages: bool,
     told: Option<T>,
     completer: Option<engine::Completer<Result<(T, State)>>>,
 }
 
 impl<T: Send, F: FnMut(&mut CommitPoint<'_>) -> T + Send> CommitOp for Change<T, F> {
+    fn touches_messages(&self) -> bool {
+        self.messages
+    }
+
     fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
         self.told = Some((self.prepare)(at));
         Ok(())

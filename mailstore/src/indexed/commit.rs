@@ -126,6 +126,10 @@ impl<B: Backend> CommitOp for BatchOp<B> {
         self.items.iter().filter_map(file).collect()
     }
 
+    fn touches_messages(&self) -> bool {
+        !self.items.iter().all(|item| matches!(item, Item::Flags(_)))
+    }
+
     fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
         let Self { files, items, made, placed, .. } = self;
         made.uid_validity = at.state().uid_validity();

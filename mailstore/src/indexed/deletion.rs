@@ -9,7 +9,7 @@ use mailindex::{
 };
 use mailtypes::MailboxName;
 
-use super::{PREFIX, change, from_index};
+use super::{PREFIX, change::change_messages, from_index};
 use crate::traits::{Result, StorageError};
 
 /// Whether the mailbox whose index lies in a folder is marked as deleted.
@@ -24,6 +24,7 @@ pub(crate) fn is_deleted(env: &Env, dir: &Path, store: Arc<dyn MessageStore>) ->
 
 /// Tells everybody who has the mailbox open that it is deleted, durably.
 pub(crate) fn mark_deleted(env: &Env, name: &MailboxName, dir: &Path, store: Arc<dyn MessageStore>) -> Result<()> {
+    let counted = store.counts_references();
     let index = match MailboxIndex::open(env, dir, PREFIX, store) {
         Ok(index) => index,
         Err(IndexError::Deleted { .. } | IndexError::NotFound { .. }) => return Ok(()),
@@ -33,7 +34,12 @@ pub(crate) fn mark_deleted(env: &Env, name: &MailboxName, dir: &Path, store: Arc
         }
         Err(e) => return Err(from_index(name, &e)),
     };
-    let marked = change(name, &index, |at| {
+    let marked = change_messages(name, &index, move |at| {
+        if counted {
+            // Together with the mark: a crash behind it must not have their references taken away twice.
+            let all = at.state().uids();
+            at.expunge(&all);
+        }
         at.transaction().index_deleted(Origin::External);
         at.require_sync();
     });

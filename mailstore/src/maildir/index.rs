@@ -147,7 +147,7 @@ fn first_transaction(uid_validity: UidValidity) -> Transaction {
 
 /// Sees to it that there is a UID list with UIDVALIDITY and GUID.
 fn ensure_uidlist(files: &Arc<MaildirFiles>, state: &State) -> Result<UidValidity> {
-    let _lock: Option<Box<dyn std::fmt::Debug>> = files.lock(files.shared.env.options().lock_timeout, true)?;
+    let _lock = files.lock_uidlist(files.shared.env.options().lock_timeout, true)?;
     let mut known = files.known();
     files.load(&mut known)?;
     let missing = known.uidlist.is_none();

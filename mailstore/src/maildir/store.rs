@@ -3,14 +3,13 @@
 use std::{
     any::Any,
     collections::BTreeMap,
-    fmt,
     sync::{Arc, PoisonError, Weak, atomic::Ordering},
     time::Duration,
 };
 
-use mailfs::{Dotlock, DotlockContent, DotlockOptions, LockOrder, LockRank};
+use mailfs::{Dotlock, DotlockContent, DotlockOptions, LockOrder, LockRank, RankGuard};
 use mailindex::{
-    engine::{MessageStore, StoreError},
+    engine::{self, LockFor, MessageStore, StoreError, StoreLock},
     log::{FlagChange, KeywordAction, Origin, Transaction},
     state::{FlagRequest, RecordFlags, State},
 };
@@ -41,7 +40,32 @@ pub(super) struct Held {
     shown: Duration,
 }
 
+/// The UID list's lock, as the engine holds it.
+#[derive(Debug)]
+pub(super) struct UidListLock {
+    /// Dropped first.
+    _lock: Arc<Dotlock>,
+    _rank: Option<RankGuard>,
+}
+
+impl StoreLock for UidListLock {}
+
 impl MaildirFiles {
+    /// Takes the UID list's lock; zero tries once.
+    pub(super) fn lock_uidlist(&self, timeout: Duration, ranked: bool) -> mailfs::Result<UidListLock> {
+        let rank = ranked.then(|| LockOrder::enter(LockRank::Uidlist));
+        let options = DotlockOptions {
+            timeout: timeout.min(LOCK_TIMEOUT_MAX),
+            stale: LOCK_STALE,
+            access: self.control_access()?,
+            content: DotlockContent::Owner,
+        };
+        let lock = Arc::new(Dotlock::acquire(self.fs(), &self.uidlist_path(), options)?);
+        let held = Held { lock: Arc::downgrade(&lock), shown: self.fs().monotonic() };
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+        Ok(UidListLock { _lock: lock, _rank: rank })
+    }
+
     /// Shows that the holder of the UID list's lock lives, where that is due; called for each message.
     pub(super) fn show_life(&self) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,18 +202,8 @@ fn mark_dirty(uid: Uid, error: &mailfs::FsError, more: &mut Transaction) {
 }
 
 impl MessageStore for MaildirFiles {
-    fn lock(&self, timeout: Duration, ranked: bool) -> mailfs::Result<Option<Box<dyn fmt::Debug>>> {
-        let rank = ranked.then(|| LockOrder::enter(LockRank::Uidlist));
-        let options = DotlockOptions {
-            timeout: timeout.min(LOCK_TIMEOUT_MAX),
-            stale: LOCK_STALE,
-            access: self.control_access()?,
-            content: DotlockContent::Owner,
-        };
-        let lock = Arc::new(Dotlock::acquire(self.fs(), &self.uidlist_path(), options)?);
-        let held = Held { lock: Arc::downgrade(&lock), shown: self.fs().monotonic() };
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
-        Ok(Some(Box::new((lock, rank))))
+    fn lock(&self, timeout: Duration, ranked: bool, _what_for: LockFor) -> engine::Result<Option<Box<dyn StoreLock>>> {
+        Ok(Some(Box::new(self.lock_uidlist(timeout, ranked)?)))
     }
 
     fn keeps_flags(&self) -> bool {

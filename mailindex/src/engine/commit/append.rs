@@ -7,7 +7,7 @@
 //! 3. When it is dropped without [`Locked::publish`], what others of this process see is what they saw before.
 
 use std::{
-    fmt, mem,
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -18,7 +18,7 @@ use mailtypes::UidSet;
 
 use crate::{
     engine::{
-        Damage, IndexError, MailboxIndex, Result,
+        Damage, IndexError, LockFor, MailboxIndex, Result, StoreLock,
         live::stop_damage,
         log_file::{LogFile, LogLock, Opened},
         recover,
@@ -48,24 +48,29 @@ pub(in crate::engine) struct Locked {
     /// Released after `Drop` has run.
     lock: LogLock,
     /// The store's own; released after the log's.
-    _store_lock: Option<Box<dyn fmt::Debug>>,
+    pub(in crate::engine) store_lock: Option<Box<dyn StoreLock>>,
 }
 
 /// Takes the log's lock, reads to the end, and puts a torn end right.
-pub(in crate::engine) fn lock(index: &Arc<MailboxIndex>, timeout: Duration, ranked: bool) -> Result<Locked> {
+pub(in crate::engine) fn lock(
+    index: &Arc<MailboxIndex>,
+    timeout: Duration,
+    ranked: bool,
+    what_for: LockFor,
+) -> Result<Locked> {
     let fs = &**index.env().fs();
     let start = fs.monotonic();
     index.check_not_deleted()?;
-    let store_lock = index.store.lock(timeout, ranked).map_err(|e| {
-        if e.is_timeout() {
-            return IndexError::LockTimeout { path: index.paths.log.clone(), waited: timeout };
+    let store_lock = index.store.lock(timeout, ranked, what_for).map_err(|e| match e {
+        IndexError::Fs(e) if e.is_timeout() => {
+            IndexError::LockTimeout { path: index.paths.log.clone(), waited: timeout }
         }
-        if e.is_not_found() {
+        IndexError::Fs(e) if e.is_not_found() => {
             // The folder that the lock lies in is gone, and the mailbox with it.
             index.set_deleted();
-            return index.deleted_error();
+            index.deleted_error()
         }
-        e.into()
+        other => other,
     })?;
     for _ in 0..LOCK_TRIES_MAX {
         index.check_not_deleted()?;
@@ -80,7 +85,7 @@ pub(in crate::engine) fn lock(index: &Arc<MailboxIndex>, timeout: Duration, rank
                     let written = state.position().map_or(0, |position| position.offset);
                     let index = Arc::clone(index);
                     let (pieces, removals) = (Vec::new(), Vec::new());
-                    return Ok(Locked { index, log, state, written, pieces, removals, lock, _store_lock: store_lock });
+                    return Ok(Locked { index, log, state, written, pieces, removals, lock, store_lock });
                 }
                 At::OtherFile => continue,
                 At::Damage(damage) => {
@@ -226,13 +231,45 @@ impl Locked {
         if !buffer.is_empty() {
             self.write_piece(&buffer)?;
         }
-        self.remove_bodies();
+        if !self.index.store.counts_references() {
+            self.remove_bodies();
+        }
         Ok(())
     }
 
     /// Has the bodies of these messages of a state removed once it is written that they are gone.
     pub(in crate::engine) fn remove_when_written(&mut self, state: State, uids: UidSet) {
         self.removals.push((state, uids));
+    }
+
+    /// Tells the store which messages went, now that the log says so durably.
+    pub(in crate::engine) fn tell_gone(&mut self) {
+        for (state, uids) in mem::take(&mut self.removals) {
+            let Some(store) = &mut self.store_lock else { continue };
+            if let Err(error) = store.gone(&state, &uids) {
+                let dir = self.index.paths.dir.display();
+                tracing::warn!(%dir, "references of expunged messages {uids} stay counted: {error}");
+            }
+        }
+    }
+
+    /// Whether the store waits to be told which messages went.
+    pub(in crate::engine) fn has_removals(&self) -> bool {
+        !self.removals.is_empty()
+    }
+
+    /// What the store did under its lock is in force.
+    pub(in crate::engine) fn publish_store(&mut self) {
+        if let Some(store) = &mut self.store_lock {
+            store.publish();
+        }
+    }
+
+    /// What the store did under its lock is not in force.
+    pub(in crate::engine) fn take_back_store(&mut self) {
+        if let Some(store) = &mut self.store_lock {
+            store.take_back();
+        }
     }
 
     /// Only now: a Dovecot that finds no body where its index still has the message calls that a lost one, and rebuilds
@@ -285,6 +322,7 @@ impl Locked {
     /// Lets views see `state`, which must be on disk as its operations promised.
     pub(in crate::engine) fn publish(&mut self) -> bool {
         debug_assert!(self.pieces.is_empty(), "published before it was written");
+        self.publish_store();
         let index = &self.index;
         let mut slot = index.slot();
         slot.live.state = self.state.clone();

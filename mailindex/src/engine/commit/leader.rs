@@ -14,15 +14,17 @@ use mailtypes::{Guid, Uid, UidSet};
 use super::{
     BATCH_OPS_MAX, CommitOp, CommitOutcome, CommitPoint, Durability,
     append::{Locked, lock},
+    point::Prepared,
 };
 use crate::{
     engine::{
-        Background, CommitError, CommitStage, Env, Fsync, IndexError, MailboxIndex, OpError, Result, StoreError,
+        Background, CommitError, CommitStage, Env, Fsync, IndexError, LockFor, MailboxIndex, OpError, Result,
+        StoreError,
         cache_file::{self, CacheValues, Wait},
         day_table, rotate,
     },
     log::Transaction,
-    state::State,
+    state::{ExtensionSpec, State},
 };
 
 /// Threads that sync folders side by side.
@@ -127,8 +129,19 @@ pub(in crate::engine) fn with_lock<T>(
     timeout: Duration,
     work: impl FnOnce(&mut Locked) -> Result<T>,
 ) -> Result<T> {
-    let mut locked = lock(index, timeout, true)?;
+    let mut locked = lock(index, timeout, true, LockFor::Flags)?;
     work(&mut locked)
+}
+
+/// Takes the lock for what it is wanted for, and for what stands in the log to be carried out.
+fn lock_for(index: &Arc<MailboxIndex>, timeout: Duration, ranked: bool, what_for: LockFor) -> Result<Locked> {
+    let locked = lock(index, timeout, ranked, what_for)?;
+    let asked = what_for == LockFor::Flags && !locked.state.requested_expunges().is_empty();
+    if asked && index.store.counts_references() {
+        drop(locked);
+        return lock(index, timeout, ranked, LockFor::Messages);
+    }
+    Ok(locked)
 }
 
 /// The stages after the locks: all logs of a round go through each stage together.
@@ -282,8 +295,13 @@ impl Batch {
         }
     }
 
+    fn what_for(&self) -> LockFor {
+        let touches = |entry: &Entry| entry.error.is_none() && entry.op.touches_messages();
+        if self.entries.iter().any(touches) { LockFor::Messages } else { LockFor::Flags }
+    }
+
     fn take_lock(&mut self, timeout: Duration, ranked: bool) {
-        match lock(&self.index, timeout, ranked) {
+        match lock_for(&self.index, timeout, ranked, self.what_for()) {
             Ok(locked) => self.locked = Some(locked),
             Err(e) => self.abort(CommitStage::Lock, e),
         }
@@ -291,7 +309,7 @@ impl Batch {
 
     /// `false` when the log is locked elsewhere and there is still time.
     fn try_lock(&mut self, ranked: bool, timed_out: Option<Duration>) -> bool {
-        match lock(&self.index, Duration::ZERO, ranked) {
+        match lock_for(&self.index, Duration::ZERO, ranked, self.what_for()) {
             Ok(locked) => self.locked = Some(locked),
             Err(IndexError::LockTimeout { path, .. }) => match timed_out {
                 None => return false,
@@ -313,6 +331,9 @@ impl Batch {
             Some(locked) if locked.written() != base || locked.log.is_distrusted() => locked.cut_back(base),
             _ => true,
         };
+        if let Some(locked) = &mut self.locked {
+            if taken_back { locked.take_back_store() } else { locked.publish_store() }
+        }
         for entry in self.entries.iter_mut().rev() {
             if entry.prepared && taken_back {
                 entry.undo();
@@ -339,13 +360,20 @@ impl Batch {
             tracing::warn!(dir = %self.index.dir().display(), "requests of others were not carried out: {e}");
         }
         let syncs = self.index.env().options().fsync;
+        self.needs_sync |= locked.has_removals() && self.index.store.counts_references() && syncs != Fsync::Never;
         for entry in self.entries.iter_mut().filter(|entry| entry.error.is_none()) {
+            if let Some(store) = &mut locked.store_lock {
+                store.mark();
+            }
             match prepare_one(entry, &mut locked, &mut self.dirs, &mut self.files, &mut self.cached) {
                 Ok(()) => {
                     let due = entry.durability == Durability::Synced || syncs == Fsync::Always;
                     self.needs_sync |= due && syncs != Fsync::Never;
                 }
                 Err(e) => {
+                    if let Some(store) = &mut locked.store_lock {
+                        store.back_to_mark();
+                    }
                     entry.undo();
                     entry.fail(CommitStage::Prepare, false, Arc::new(e));
                 }
@@ -358,7 +386,13 @@ impl Batch {
         {
             tracing::warn!(dir = %self.index.dir().display(), "values not cached: {e}");
         }
+        let written = locked.store_lock.as_mut().map(|store| store.write());
         self.locked = Some(locked);
+        match written {
+            None => {}
+            Some(Ok(files)) => self.files.extend(files),
+            Some(Err(e)) => self.abort(CommitStage::Bodies, e),
+        }
     }
 
     fn append(&mut self) {
@@ -373,7 +407,11 @@ impl Batch {
         let Some(locked) = &mut self.locked else { return };
         let appended = locked.written() != self.base;
         self.owes_flush = appended && !self.needs_sync && self.index.env().syncs();
-        let expunges = self.entries.iter().any(|e| e.error.is_none() && !e.expunges.is_empty());
+        let at_once = locked.index.store.counts_references();
+        if at_once {
+            locked.tell_gone();
+        }
+        let expunges = !at_once && self.entries.iter().any(|e| e.error.is_none() && !e.expunges.is_empty());
         let flags = locked.index.store.keeps_flags() && locked.state.has_pending();
         if !expunges && flags {
             // They are in force whether or not the store has them yet.
@@ -417,6 +455,7 @@ impl Batch {
             let durable = self.needs_sync || !self.owes_flush;
             if locked.log.is_distrusted() {
                 // What is in force is on disk, and read from there by another handle.
+                locked.publish_store();
                 drop(locked);
                 if env.syncs() {
                     env.pool().schedule_flush(Arc::clone(&index));
@@ -463,11 +502,15 @@ fn prepare_one(
     entry.prepared = true;
     let state: State = locked.state.clone();
     let dir = locked.index.paths.dir.clone();
-    let mut point = CommitPoint::new(&state, &dir);
+    let at_once = locked.index.store.counts_references();
+    let mut point = CommitPoint::new(&state, &dir, locked.store_lock.as_deref_mut());
     contained(|| entry.op.prepare(&mut point)).and_then(|prepared| prepared)?;
-    let mut transaction = point.transaction;
-    if !point.expunges.is_empty() {
-        transaction.request_expunge(&point.expunges);
+    let Prepared { mut transaction, durability, expunges, dirs: more_dirs, files: more_files, cached: more_cached } =
+        point.finish();
+    if at_once {
+        transaction.expunge_done(with_guids(&state, &expunges));
+    } else if !expunges.is_empty() {
+        transaction.request_expunge(&expunges);
     }
     if let Some(first) = transaction.first_appended() {
         let env = locked.index.env();
@@ -477,20 +520,32 @@ fn prepare_one(
         }
     }
     locked.add(&transaction)?;
-    entry.durability = point.durability;
-    entry.expunges = point.expunges;
-    for dir in point.dirs {
+    if at_once && !expunges.is_empty() {
+        locked.remove_when_written(state, expunges.clone());
+    }
+    entry.durability = durability;
+    entry.expunges = expunges;
+    for dir in more_dirs {
         if !dirs.contains(&dir) {
             dirs.push(dir);
         }
     }
-    for file in point.files {
+    for file in more_files {
         if !files.iter().any(|there| Arc::ptr_eq(there, &file)) {
             files.push(file);
         }
     }
-    cached.extend(point.cached);
+    cached.extend(more_cached);
     Ok(())
+}
+
+/// Messages with their GUIDs, where the index has them.
+fn with_guids<'a>(state: &'a State, uids: &'a UidSet) -> impl Iterator<Item = (Uid, Guid)> + 'a {
+    let field = state.extension_index(ExtensionSpec::GUID.name);
+    uids.iter().map(move |uid| {
+        let guid = field.and_then(|field| state.record_of(uid)?.field(field).first_chunk::<16>().copied());
+        (uid, guid.map_or(Guid::ZERO, Guid))
+    })
 }
 
 /// Puts a log right of which a write or sync failed.
@@ -502,18 +557,23 @@ pub(in crate::engine) fn heal(index: &Arc<MailboxIndex>) -> Result<()> {
 /// Carries out what the log asks for, and nothing else.
 pub(in crate::engine) fn carry_out(index: &Arc<MailboxIndex>) -> Result<State> {
     let timeout = index.env().options().lock_timeout;
-    let (state, changed) = with_lock(index, timeout, |locked| {
-        let before = locked.written();
-        carry_out_requests(locked, Requests::Found)?;
-        if let Err(e) = locked.write() {
-            locked.cut_back(before);
-            return Err(e);
+    let mut locked = lock(index, timeout, true, LockFor::Messages)?;
+    let before = locked.written();
+    carry_out_requests(&mut locked, Requests::Found)?;
+    if let Err(e) = locked.write() {
+        locked.cut_back(before);
+        return Err(e);
+    }
+    if locked.has_removals() {
+        if index.env().syncs() {
+            locked.log.handle.sync_data().inspect_err(|_| locked.log.distrust())?;
         }
-        if locked.written() != before && locked.log.set_dirty() {
-            index.env().pool().schedule_flush(Arc::clone(index));
-        }
-        Ok((locked.state.clone(), locked.publish()))
-    })?;
+        locked.tell_gone();
+    } else if locked.written() != before && locked.log.set_dirty() {
+        index.env().pool().schedule_flush(Arc::clone(index));
+    }
+    let (state, changed) = (locked.state.clone(), locked.publish());
+    drop(locked);
     index.announce(changed);
     Ok(state)
 }
@@ -535,7 +595,8 @@ fn carry_out_requests(locked: &mut Locked, requests: Requests) -> Result<()> {
     }
     let mut transaction = Transaction::new();
     let requested = locked.state.requested_expunges();
-    if !requested.is_empty() && requests == Requests::Found && locked.index.env().syncs() {
+    let at_once = locked.index.store.counts_references();
+    if !requested.is_empty() && requests == Requests::Found && !at_once && locked.index.env().syncs() {
         // Else a power cut might take the request and not the removal: a message without a body.
         locked.log.handle.sync_data().inspect_err(|_| locked.log.distrust())?;
     }
@@ -543,7 +604,7 @@ fn carry_out_requests(locked: &mut Locked, requests: Requests) -> Result<()> {
         return carry_out_in_store(locked, requests, &requested, transaction);
     }
     if !requested.is_empty() {
-        transaction.expunge_done(requested.iter().map(|uid| (uid, Guid::ZERO)));
+        transaction.expunge_done(with_guids(&locked.state, &requested));
     }
     transaction.move_tail();
     let before = locked.state.clone();

@@ -14,6 +14,7 @@
 //! 4. An operation that fails or panics in `prepare` is undone and leaves no record; the others go on.
 
 mod append;
+mod exclusive;
 mod leader;
 mod point;
 mod queue;
@@ -22,11 +23,14 @@ use std::sync::Arc;
 
 use mailfs::FileHandle;
 
-pub use self::point::{CommitPoint, Durability};
 pub(super) use self::{
     append::Locked,
     leader::{carry_out, drive_many, heal, with_lock},
     queue::{Next, Parker, Queue},
+};
+pub use self::{
+    exclusive::Exclusive,
+    point::{CommitPoint, Durability},
 };
 use super::{CommitError, MailboxIndex, OpError};
 use crate::state::State;
@@ -39,6 +43,11 @@ pub trait CommitOp: Send {
     /// Files whose data must be durable before anything refers to them. Synced together, without a lock.
     fn files_to_sync(&self) -> Vec<FileHandle> {
         Vec::new()
+    }
+
+    /// Whether messages may come or go by it, so that the store's own lock is needed.
+    fn touches_messages(&self) -> bool {
+        true
     }
 
     /// Says what is to be appended, under the log's lock: moves files to their names, adds records, names the folders to

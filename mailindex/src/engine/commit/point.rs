@@ -1,6 +1,7 @@
 //! What an operation sees and says while it is prepared.
 
 use std::{
+    any::Any,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -9,7 +10,7 @@ use mailfs::FileHandle;
 use mailtypes::{Uid, UidSet};
 
 use crate::{
-    engine::{IndexError, OpError, cache_file::CacheValues},
+    engine::{IndexError, OpError, StoreLock, cache_file::CacheValues},
     log::Transaction,
     state::State,
 };
@@ -29,7 +30,18 @@ pub enum Durability {
 pub struct CommitPoint<'a> {
     state: &'a State,
     dir: &'a Path,
+    store_lock: Option<&'a mut dyn StoreLock>,
     next_uid: Option<Uid>,
+    transaction: Transaction,
+    durability: Durability,
+    dirs: Vec<PathBuf>,
+    files: Vec<FileHandle>,
+    expunges: UidSet,
+    cached: Vec<(Uid, CacheValues)>,
+}
+
+/// What an operation has said.
+pub(super) struct Prepared {
     pub(super) transaction: Transaction,
     pub(super) durability: Durability,
     pub(super) dirs: Vec<PathBuf>,
@@ -39,11 +51,12 @@ pub struct CommitPoint<'a> {
 }
 
 impl<'a> CommitPoint<'a> {
-    pub(super) fn new(state: &'a State, dir: &'a Path) -> Self {
+    pub(super) fn new(state: &'a State, dir: &'a Path, store_lock: Option<&'a mut dyn StoreLock>) -> Self {
         let next_uid = Some(state.next_uid()).filter(|uid| *uid <= Uid::MAX_ON_DISK);
         Self {
             state,
             dir,
+            store_lock,
             next_uid,
             transaction: Transaction::default(),
             durability: Durability::default(),
@@ -54,6 +67,11 @@ impl<'a> CommitPoint<'a> {
         }
     }
 
+    pub(super) fn finish(self) -> Prepared {
+        let Self { transaction, durability, dirs, files, expunges, cached, .. } = self;
+        Prepared { transaction, durability, dirs, files, expunges, cached }
+    }
+
     /// The mailbox at the log's end, with what earlier operations of the batch added.
     pub fn state(&self) -> &'a State {
         self.state
@@ -62,6 +80,12 @@ impl<'a> CommitPoint<'a> {
     /// Where the index lies: tells one mailbox from another.
     pub fn dir(&self) -> &'a Path {
         self.dir
+    }
+
+    /// What [`MessageStore::lock`](crate::engine::MessageStore::lock) gave, if it is of this type.
+    pub fn store_lock<T: StoreLock>(&mut self) -> Option<&mut T> {
+        let lock: &mut dyn Any = self.store_lock.as_deref_mut()?;
+        lock.downcast_mut()
     }
 
     /// The UID for the next message that this operation appends; the record is the operation's to add.

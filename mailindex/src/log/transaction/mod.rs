@@ -88,6 +88,7 @@ pub struct Transaction {
     header_after: Vec<(u16, Vec<u8>)>,
     attributes: Vec<AttributeUpdate>,
     appends: Vec<(Uid, RecordFlags)>,
+    appends_origin: Origin,
     flags: Vec<FlagRecord>,
     keywords: Vec<KeywordChange>,
     modseqs: Vec<(Uid, ModSeq)>,
@@ -114,6 +115,12 @@ impl Transaction {
     /// A new message (external: its body is in the store). UIDs must ascend from call to call.
     pub fn append(&mut self, uid: Uid, flags: impl Into<RecordFlags>) {
         self.appends.push((uid, flags.into()));
+    }
+
+    /// Whether the new messages are external, as they are unless this says otherwise. The map of an mdbox has internal ones
+    /// alone.
+    pub fn append_as(&mut self, origin: Origin) {
+        self.appends_origin = origin;
     }
 
     /// The base header's `uid_validity`, `next_uid`, day table …: `data` at `offset` of `docs/formats/index.md`,

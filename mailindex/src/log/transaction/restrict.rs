@@ -66,6 +66,7 @@ impl Transaction {
             increments: e.increments.iter().filter(|(uid, _)| range.contains(uid)).copied().collect(),
         });
         Self {
+            appends_origin: self.appends_origin,
             appends: self.appends.iter().filter(|(uid, _)| range.contains(uid)).copied().collect(),
             flags: flags.collect(),
             keywords: keywords.filter(|change| !change.uids.is_empty()).collect(),

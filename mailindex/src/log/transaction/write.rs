@@ -197,7 +197,7 @@ impl RecordWriter<'_> {
                 unused: [0; 3],
             });
             let appends: Vec<_> = appends.collect();
-            self.put(RecordType::Append, Origin::External, appends.as_bytes())?;
+            self.put(RecordType::Append, transaction.appends_origin, appends.as_bytes())?;
         }
         for record in &transaction.flags {
             self.flag_update(record)?;
