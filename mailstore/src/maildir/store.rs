@@ -335,7 +335,7 @@ mod tests {
         let shared = Arc::new(Shared::new(&env, root, MaildirOptions::default()));
         let files = MaildirFiles::new(&shared, &dirs);
         let changed = || env.fs().metadata(&root.join("dovecot-uidlist.lock")).unwrap().map(|lock| lock.modified);
-        let lock = files.lock(Duration::ZERO, false).unwrap();
+        let lock = files.lock_uidlist(Duration::ZERO, false).unwrap();
         let taken = changed().unwrap();
         let after = |wait: u64| {
             env.fs().sleep(Duration::from_secs(wait));
