@@ -29,7 +29,7 @@ pub mod store;
 pub mod thread;
 pub mod traits;
 
-pub use mailbox_list::{RecoveredMailbox, RecoveryReport};
+pub use mailbox_list::{ListLayout, ListOptions, RecoveredMailbox, RecoveryReport};
 pub use mailfs;
 pub use mailindex;
 pub use mailmime;

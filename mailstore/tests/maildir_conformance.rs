@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc};
 
 use mailindex::engine::Env;
 use mailstore::{
-    MailStorage,
+    ListLayout, ListOptions, MailStorage,
     maildir::{MaildirOptions, MaildirPlaces, MaildirStorage},
 };
 
@@ -46,4 +46,15 @@ fn behaves_like_the_model() {
 fn with_its_indexes_apart() {
     on_disk::on_a_simulated_disk(create_apart);
     on_disk::behaves_like_the_model(create_apart);
+}
+
+#[test]
+fn with_names_in_the_list_index() {
+    let create = |env: &Env, root: &Path| {
+        let list = ListOptions { layout: Some(ListLayout::Index), ..ListOptions::default() };
+        create_in(env, root, &MaildirPlaces { list, ..MaildirPlaces::default() })
+    };
+    on_disk::on_the_real_disk(create);
+    on_disk::on_a_simulated_disk(create);
+    on_disk::behaves_like_the_model(create);
 }

@@ -19,7 +19,7 @@ use beside_dovecot::{Kind, compare};
 use dovecot::Imap;
 use dovecot_shown::{one, shown_by_us};
 use mailstore::{
-    Batch, FlagAction, FlagChange, MailStorage, SaveMeta, ViewAs,
+    Batch, FlagAction, FlagChange, ListLayout, ListOptions, MailStorage, SaveMeta, ViewAs,
     maildir::{MaildirOptions, MaildirPlaces, MaildirStorage},
 };
 use mailtypes::{Flag, Flags, Keyword};
@@ -31,6 +31,24 @@ const MAILDIR: Kind = Kind {
         Arc::new(MaildirStorage::create(env, root, &MaildirPlaces::default(), MaildirOptions::default()).unwrap())
     },
 };
+
+const BY_GUID: Kind = Kind {
+    location: |root| format!("maildir:{}:LAYOUT=index", root.display()),
+    open: |env, root| {
+        let list = ListOptions { layout: Some(ListLayout::Index), ..ListOptions::default() };
+        let places = MaildirPlaces { list, ..MaildirPlaces::default() };
+        Arc::new(MaildirStorage::create(env, root, &places, MaildirOptions::default()).unwrap())
+    },
+};
+
+#[test]
+fn with_names_in_the_list_index() {
+    if dovecot::is_installed() {
+        beside_dovecot::dovecot_reads_what_we_write(&BY_GUID);
+        beside_dovecot::we_read_what_dovecot_writes(&BY_GUID);
+        beside_dovecot::turn_about(&BY_GUID, 60, 20_240_109, None);
+    }
+}
 
 #[test]
 fn dovecot_reads_what_we_write() {

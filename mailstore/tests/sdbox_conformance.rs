@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc};
 
 use mailindex::engine::Env;
 use mailstore::{
-    MailStorage,
+    ListLayout, ListOptions, MailStorage,
     sdbox::{SdboxOptions, SdboxStorage},
 };
 
@@ -21,6 +21,19 @@ fn create(env: &Env, root: &Path) -> Arc<dyn MailStorage> {
 fn create_apart(env: &Env, root: &Path) -> Arc<dyn MailStorage> {
     let (index, control) = (Some(root.with_extension("index")), Some(root.with_extension("control")));
     Arc::new(SdboxStorage::create(env, root, SdboxOptions { index, control, ..SdboxOptions::default() }).unwrap())
+}
+
+/// Names in the list index.
+fn create_by_guid(env: &Env, root: &Path) -> Arc<dyn MailStorage> {
+    let list = ListOptions { layout: Some(ListLayout::Index), ..ListOptions::default() };
+    Arc::new(SdboxStorage::create(env, root, SdboxOptions { list, ..SdboxOptions::default() }).unwrap())
+}
+
+/// And indexes apart.
+fn create_by_guid_apart(env: &Env, root: &Path) -> Arc<dyn MailStorage> {
+    let list = ListOptions { layout: Some(ListLayout::Index), ..ListOptions::default() };
+    let (index, control) = (Some(root.with_extension("index")), Some(root.with_extension("control")));
+    Arc::new(SdboxStorage::create(env, root, SdboxOptions { index, control, list, ..SdboxOptions::default() }).unwrap())
 }
 
 #[test]
@@ -42,4 +55,13 @@ fn behaves_like_the_model() {
 fn with_its_indexes_apart() {
     on_disk::on_a_simulated_disk(create_apart);
     on_disk::behaves_like_the_model(create_apart);
+}
+
+#[test]
+fn with_names_in_the_list_index() {
+    on_disk::on_the_real_disk(create_by_guid);
+    on_disk::on_a_simulated_disk(create_by_guid);
+    on_disk::behaves_like_the_model(create_by_guid);
+    on_disk::on_a_simulated_disk(create_by_guid_apart);
+    on_disk::behaves_like_the_model(create_by_guid_apart);
 }

@@ -10,7 +10,10 @@ mod sample_mail;
 use std::sync::Arc;
 
 use beside_dovecot::Kind;
-use mailstore::sdbox::{SdboxOptions, SdboxStorage};
+use mailstore::{
+    ListLayout, ListOptions,
+    sdbox::{SdboxOptions, SdboxStorage},
+};
 
 const TOGETHER: Kind = Kind {
     location: |root| format!("sdbox:{}", root.display()),
@@ -28,6 +31,23 @@ const APART: Kind = Kind {
         Arc::new(SdboxStorage::create(env, root, options).unwrap())
     },
 };
+
+const BY_GUID: Kind = Kind {
+    location: |root| format!("sdbox:{}:LAYOUT=index", root.display()),
+    open: |env, root| {
+        let list = ListOptions { layout: Some(ListLayout::Index), ..ListOptions::default() };
+        Arc::new(SdboxStorage::create(env, root, SdboxOptions { list, ..SdboxOptions::default() }).unwrap())
+    },
+};
+
+#[test]
+fn with_names_in_the_list_index() {
+    if dovecot::is_installed() {
+        beside_dovecot::dovecot_reads_what_we_write(&BY_GUID);
+        beside_dovecot::we_read_what_dovecot_writes(&BY_GUID);
+        beside_dovecot::turn_about(&BY_GUID, 100, 20_240_107, None);
+    }
+}
 
 #[test]
 fn dovecot_reads_what_we_write() {

@@ -20,8 +20,13 @@ use crate::{
 };
 
 /// Extensions whose header data is worth keeping. (The others' can be computed, or are what is being rebuilt.)
-const KEPT_HEADERS: [ExtensionSpec; 3] =
-    [ExtensionSpec::DBOX_HDR, ExtensionSpec::MDBOX_HDR, ExtensionSpec::HDR_POP3_UIDL];
+const KEPT_HEADERS: [ExtensionSpec; 4] = [
+    ExtensionSpec::DBOX_HDR,
+    ExtensionSpec::MDBOX_HDR,
+    ExtensionSpec::HDR_POP3_UIDL,
+    // The mailbox's name, for a list that is lost; as long as it is.
+    ExtensionSpec { name: "box-name", hdr_size: 0, record_size: 0, record_align: 0, no_shrink: true },
+];
 
 /// A message that the store has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,9 +104,10 @@ fn keep_headers(transaction: &mut Transaction, state: &State) {
         transaction.header_update_before(RawIndexHeader::UID_VALIDITY, &uid_validity.value().to_le_bytes());
     }
     for spec in &KEPT_HEADERS {
-        if let Some(extension) = state.extension(spec.name) {
-            transaction.ext_intro(spec, Origin::External);
-            transaction.ext_header(spec, 0, extension.hdr(), Origin::External);
+        if let Some(extension) = state.extension(spec.name).filter(|extension| extension.hdr_size() > 0) {
+            let spec = ExtensionSpec { hdr_size: spec.hdr_size.max(extension.hdr_size()), ..*spec };
+            transaction.ext_intro(&spec, Origin::External);
+            transaction.ext_header(&spec, 0, extension.hdr(), Origin::External);
         }
     }
     if state.has_modseqs() {

@@ -14,7 +14,7 @@ use mailfs::{CreatedLock, FileSystem, FileSystemExt, LockOrder, LockRank, RankGu
 use mailtypes::{MailboxName, UidSet};
 
 use super::{
-    Format, Layout, MailboxDirs, Rights, Shape, mark_stale,
+    Format, Layout, MailboxDirs, Rights, Shape, by_guid, mark_stale,
     trash::{clear_leftover, has_levels, move_to_trash, strip_to_trash},
     walk::{Found, flat_names, walk, walk_noted},
 };
@@ -58,7 +58,7 @@ fn change(format: &dyn Format, how: impl FnOnce() -> Result<()>) -> Result<()> {
 
 /// The mailboxes that match. INBOX is there always: it is made as soon as somebody opens it.
 pub(crate) fn list(format: &dyn Format, pattern: &ListPattern) -> Result<Vec<MailboxInfo>> {
-    let mut found = walk_noted(format)?;
+    let mut found = if format.layout().is_by_guid() { by_guid::walk(format)? } else { walk_noted(format)? };
     let inbox = MailboxName::inbox();
     match found.first_mut().filter(|first| first.name.is_inbox()) {
         Some(first) => first.selectable = true,
@@ -72,6 +72,9 @@ pub(crate) fn list(format: &dyn Format, pattern: &ListPattern) -> Result<Vec<Mai
 /// Where the files of a mailbox lie that is to be opened. INBOX is made if it is not there yet.
 pub(crate) fn find(format: &dyn Format, name: &MailboxName) -> Result<MailboxDirs> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
+    if layout.is_by_guid() {
+        return by_guid::find(format, name);
+    }
     let dirs = layout.dirs(name)?;
     if layout.is_mailbox(fs, name)? {
         return Ok(dirs);
@@ -91,6 +94,9 @@ pub(crate) fn find(format: &dyn Format, name: &MailboxName) -> Result<MailboxDir
 
 /// Makes a mailbox.
 pub(crate) fn create(format: &dyn Format, name: &MailboxName) -> Result<()> {
+    if format.layout().is_by_guid() {
+        return by_guid::create(format, name);
+    }
     format.layout().check_new(name)?;
     change(format, || create_locked(format, name))
 }
@@ -111,7 +117,7 @@ fn create_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
     let rights = Rights::of(fs, &layout.mailboxes())?;
     for beside in dirs.beside_mail() {
         // Of a mailbox that had this name once.
-        clear_leftover(fs, layout, root_of(layout, beside), beside)?;
+        clear_leftover(fs, layout, layout.root_of(beside), beside)?;
         rights.create_dirs(fs, beside)?;
     }
     let aside = make_aside(format, &dirs, rights)?;
@@ -124,15 +130,6 @@ fn create_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
         Err(e) if e.is_already_exists() => Err(StorageError::AlreadyExists(name.clone())),
         other => Ok(other?),
     }
-}
-
-/// The root that a folder of control or index files lies below.
-fn root_of<'a>(layout: &'a Layout, dir: &Path) -> &'a Path {
-    layout
-        .roots()
-        .filter(|root| dir.starts_with(root))
-        .max_by_key(|root| root.as_os_str().len())
-        .unwrap_or(layout.root())
 }
 
 /// Makes an empty mailbox where no list shows it; control and index files that do not lie with the messages where they
@@ -193,6 +190,9 @@ pub(crate) fn delete(format: &dyn Format, name: &MailboxName) -> Result<()> {
     if name.is_inbox() {
         return Err(StorageError::NotPossible("INBOX can't be deleted"));
     }
+    if format.layout().is_by_guid() {
+        return by_guid::delete(format, name);
+    }
     change(format, || delete_locked(format, name))
 }
 
@@ -211,7 +211,7 @@ fn delete_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
     }
     // A level without children may go; RFC 9051 §6.3.4 refuses only one with children.
     if remove_empty(fs, &level)? {
-        Ok(())
+        remove_empty_above(fs, layout, name)
     } else {
         Err(StorageError::NotPossible("Mailbox has children, delete them first"))
     }
@@ -232,10 +232,22 @@ pub(super) fn remove_mailbox(format: &dyn Format, name: &MailboxName, dirs: &Mai
         move_to_trash(fs, layout, layout.root(), &dirs.mail)?;
     }
     for beside in dirs.beside_mail() {
-        clear_leftover(fs, layout, root_of(layout, beside), beside)?;
+        clear_leftover(fs, layout, layout.root_of(beside), beside)?;
     }
     if layout.shape() == Shape::Dbox {
         remove_empty(fs, &layout.level_dir(name)?)?;
+    }
+    remove_empty_above(fs, layout, name)
+}
+
+/// Removes those levels above a name that lead nowhere, where the store is to have none.
+fn remove_empty_above(fs: &dyn FileSystem, layout: &Layout, name: &MailboxName) -> Result<()> {
+    let mut above = name.parent().filter(|_| layout.removes_empty_levels() && layout.has_tree());
+    while let Some(level) = above {
+        if !remove_empty(fs, &layout.level_dir(&level)?)? {
+            break;
+        }
+        above = level.parent();
     }
     Ok(())
 }
@@ -282,6 +294,9 @@ pub(crate) fn rename(
     if to.is_below(from) {
         return Err(StorageError::NotPossible("A mailbox can't be renamed to a place below itself"));
     }
+    if format.layout().is_by_guid() {
+        return by_guid::rename(format, from, to);
+    }
     change(format, || match format.layout().shape() {
         Shape::Dbox | Shape::MaildirFs => rename_tree(format, from, to),
         Shape::MaildirPlusPlus => rename_flat(format, from, to),
@@ -320,7 +335,8 @@ fn rename_tree(format: &dyn Format, from: &MailboxName, to: &MailboxName) -> Res
     for root in beside_root(layout) {
         move_beside(fs, layout, root, from, to, rights)?;
     }
-    move_dir(fs, &old, &new, rights)
+    move_dir(fs, &old, &new, rights)?;
+    remove_empty_above(fs, layout, from)
 }
 
 /// Each folder has a name of its own. The one that the client named comes last: as long as it has its old name, the

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Format, walk::walk};
+use super::{Format, by_guid, walk::walk};
 use crate::{
     indexed::indexed_of,
     traits::{MailStorage, Mailbox, Result, StorageError},
@@ -18,6 +18,9 @@ pub(crate) fn follow(
     format: &dyn Format,
     mailbox: &dyn Mailbox,
 ) -> Result<Option<Arc<dyn Mailbox>>> {
+    if format.layout().is_by_guid() {
+        return by_guid::follow(storage, format, mailbox);
+    }
     let Some(old) = indexed_of(mailbox) else { return Ok(None) };
     let (fs, layout) = (&**format.env().fs(), format.layout());
     for found in walk(fs, layout)?.into_iter().filter(|found| found.selectable) {

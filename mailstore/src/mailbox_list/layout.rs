@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use mailfs::{FileSystem, FileSystemExt};
-use mailtypes::{InvalidMailboxName, MailboxName, mutf7};
+use mailtypes::{Guid, InvalidMailboxName, MailboxName};
 
+use super::naming::Naming;
 use crate::traits::{Result, StorageError};
+
+/// The folder of all mailboxes of a dbox.
+const MAILBOXES_DIR: &str = "mailboxes";
 
 /// The folder that makes a level a dbox mailbox.
 const MAILS_DIR: &str = "dbox-Mails";
@@ -30,6 +34,40 @@ pub(crate) enum Shape {
     MaildirFs,
 }
 
+/// Where a store keeps the names of its mailboxes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ListLayout {
+    /// As names of folders: in a tree, or as Maildir++ has them.
+    #[default]
+    Folders,
+    /// In the list index alone; folders are named by the mailboxes' GUIDs. Dovecot's `LAYOUT=index`.
+    Index,
+}
+
+/// What can be said of a store's list besides where it is, whatever the format: words of Dovecot's `mail_location`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ListOptions {
+    /// Where names are. If not given: as it is found, and as folders where a store is made.
+    pub layout: Option<ListLayout>,
+    /// Names are written in UTF-8, not in modified UTF-7. Dovecot's `UTF-8`.
+    pub utf8: bool,
+    /// Characters that the layout cannot hold are written as this one and two hex digits. That of Dovecot's `listescape`.
+    pub escape: Option<char>,
+    /// The folder between a level and the messages of its mailbox, where there is none otherwise or `dbox-Mails`. Dovecot's
+    /// `DIRNAME=`.
+    pub mails_dir: Option<String>,
+    /// The folder of all mailboxes, where there is none otherwise or `mailboxes`. Dovecot's `MAILBOXDIR=`.
+    pub mailboxes_dir: Option<String>,
+    /// The file of subscriptions, below the control folder. Dovecot's `SUBSCRIPTIONS=`.
+    pub subscriptions: Option<String>,
+    /// Where the messages of INBOX are, if not with the others. Dovecot's `INBOX=`.
+    pub inbox: Option<PathBuf>,
+    /// Levels above a deleted mailbox go with it when nothing else lies below them. Dovecot's `NO-NOSELECT`.
+    pub no_empty_levels: bool,
+    /// Where what need not outlive the machine lies: the list's lock. Dovecot's `VOLATILEDIR=`.
+    pub volatile: Option<PathBuf>,
+}
+
 /// Paths of one store.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
@@ -37,6 +75,8 @@ pub(crate) struct Layout {
     root: PathBuf,
     control: PathBuf,
     index: PathBuf,
+    options: ListOptions,
+    naming: Naming,
 }
 
 /// Where the files of one mailbox lie. With neither separate control nor separate index path the three are the same.
@@ -61,9 +101,63 @@ impl MailboxDirs {
 
 impl Layout {
     /// Control and index files go below the root unless they have one of their own.
+    #[cfg(test)]
     pub(crate) fn shaped(shape: Shape, root: &Path, control: Option<&Path>, index: Option<&Path>) -> Self {
+        Self::new(shape, root, control, index, ListOptions::default())
+    }
+
+    /// Control and index files go below the root unless they have one of their own.
+    pub(crate) fn new(
+        shape: Shape,
+        root: &Path,
+        control: Option<&Path>,
+        index: Option<&Path>,
+        options: ListOptions,
+    ) -> Self {
         let or_root = |path: Option<&Path>| path.unwrap_or(root).to_owned();
-        Self { shape, root: root.to_owned(), control: or_root(control), index: or_root(index) }
+        let shape = match shape {
+            Shape::MaildirPlusPlus if options.layout == Some(ListLayout::Index) => Shape::MaildirFs,
+            other => other,
+        };
+        let separator = if shape == Shape::MaildirPlusPlus { '.' } else { '/' };
+        let naming = Naming::new(options.utf8, options.escape, separator);
+        Self { shape, root: root.to_owned(), control: or_root(control), index: or_root(index), options, naming }
+    }
+
+    /// Whether names are in the list index, and folders are named by GUIDs.
+    pub(crate) fn is_by_guid(&self) -> bool {
+        self.options.layout == Some(ListLayout::Index)
+    }
+
+    /// The levels of a name as they are written. Fails for a name that the layout cannot hold.
+    pub(super) fn written_levels(&self, name: &MailboxName) -> Result<Vec<Vec<u8>>> {
+        self.check(name)?;
+        let written = |(at, level): (usize, &str)| self.naming.level(level, at == 0, |_| false).into_bytes();
+        Ok(name.levels().enumerate().map(written).collect())
+    }
+
+    /// The name with these levels on disk.
+    pub(super) fn name_of_levels(&self, levels: &[&[u8]]) -> Option<MailboxName> {
+        let levels: Option<Vec<&str>> = levels.iter().map(|level| std::str::from_utf8(level).ok()).collect();
+        let levels = levels.filter(|levels| levels.iter().all(|level| !level.contains('/')))?;
+        self.naming.name_of(&levels.join("/"), |_| false)
+    }
+
+    /// Where the files of a mailbox lie that is found by its GUID.
+    pub(super) fn dirs_of(&self, guid: Guid) -> MailboxDirs {
+        let name = guid.to_string();
+        self.dirs_with(|root| self.below(root).join(&name))
+    }
+
+    /// The folders of a mailbox, each as a function of the root that it lies below.
+    pub(super) fn dirs_with(&self, level: impl Fn(&Path) -> PathBuf) -> MailboxDirs {
+        let mail = level(&self.root);
+        let control = match self.shape {
+            Shape::Dbox => mail.clone(),
+            Shape::MaildirPlusPlus | Shape::MaildirFs => level(&self.control),
+        };
+        let index = level(&self.index);
+        MailboxDirs { mail, control, index }
     }
 
     /// How it is laid out.
@@ -98,10 +192,22 @@ impl Layout {
         self.below(&self.root)
     }
 
+    /// The same below one of the roots.
+    pub(super) fn mailboxes_in(&self, root: &Path) -> PathBuf {
+        self.below(root)
+    }
+
+    /// The root that a folder of messages, control or index files lies below.
+    pub(super) fn root_of(&self, dir: &Path) -> &Path {
+        let roots = self.roots().filter(|root| dir.starts_with(root));
+        roots.max_by_key(|root| root.as_os_str().len()).unwrap_or(&self.root)
+    }
+
     fn below(&self, root: &Path) -> PathBuf {
-        match self.shape {
-            Shape::Dbox => root.join("mailboxes"),
-            Shape::MaildirPlusPlus | Shape::MaildirFs => root.to_owned(),
+        match (&self.options.mailboxes_dir, self.shape) {
+            (Some(dir), _) => root.join(dir),
+            (None, Shape::Dbox) => root.join(MAILBOXES_DIR),
+            (None, Shape::MaildirPlusPlus | Shape::MaildirFs) => root.to_owned(),
         }
     }
 
@@ -113,12 +219,13 @@ impl Layout {
 
     /// The folder of a level below one of the roots.
     pub(crate) fn level_in(&self, root: &Path, name: &MailboxName) -> PathBuf {
-        let encoded = mutf7::encode(name.as_str());
+        let is_reserved = |level: &str| self.is_reserved(level);
+        let encoded = self.naming.storage_name(name, self.naming.separator(), is_reserved);
         match self.shape {
             Shape::Dbox => self.below(root).join(encoded),
             // INBOX has a name of its own only where the messages are not.
             Shape::MaildirPlusPlus | Shape::MaildirFs if name.is_inbox() && root == self.root => root.to_owned(),
-            Shape::MaildirPlusPlus => root.join(format!(".{}", encoded.replace('/', "."))),
+            Shape::MaildirPlusPlus => root.join(format!(".{encoded}")),
             Shape::MaildirFs => root.join(encoded),
         }
     }
@@ -126,7 +233,7 @@ impl Layout {
     /// The folder of messages below that of their level.
     fn mails_in(&self, level: PathBuf) -> PathBuf {
         match self.shape {
-            Shape::Dbox => level.join(MAILS_DIR),
+            Shape::Dbox => level.join(self.mails_name()),
             Shape::MaildirPlusPlus | Shape::MaildirFs => level,
         }
     }
@@ -134,7 +241,7 @@ impl Layout {
     /// Where a mailbox's files lie.
     pub(crate) fn dirs(&self, name: &MailboxName) -> Result<MailboxDirs> {
         self.check(name)?;
-        let mail = self.mails_in(self.level_in(&self.root, name));
+        let mail = self.mails_of(name);
         let level = |root: &Path| if *root == self.root { mail.clone() } else { self.level_in(root, name) };
         let control = match self.shape {
             // A dbox mailbox has no control files.
@@ -147,7 +254,25 @@ impl Layout {
 
     /// The folder that holds a mailbox's messages.
     pub(crate) fn mails_dir(&self, name: &MailboxName) -> Result<PathBuf> {
-        Ok(self.mails_in(self.level_dir(name)?))
+        self.check(name)?;
+        Ok(self.mails_of(name))
+    }
+
+    fn mails_of(&self, name: &MailboxName) -> PathBuf {
+        match &self.options.inbox {
+            Some(inbox) if name.is_inbox() => inbox.clone(),
+            _ => self.mails_in(self.level_in(&self.root, name)),
+        }
+    }
+
+    /// Whether INBOX lies elsewhere than its name says.
+    pub(super) fn has_inbox_apart(&self) -> bool {
+        self.options.inbox.is_some()
+    }
+
+    /// Whether levels that lead nowhere go.
+    pub(super) fn removes_empty_levels(&self) -> bool {
+        self.options.no_empty_levels
     }
 
     /// Whether a folder of messages is there, so that the name can be selected.
@@ -162,9 +287,9 @@ impl Layout {
     }
 
     /// The name that makes a folder a mailbox; it comes last and goes first.
-    pub(crate) fn marker(&self) -> &'static str {
+    pub(crate) fn marker(&self) -> &str {
         match self.shape {
-            Shape::Dbox => MAILS_DIR,
+            Shape::Dbox => self.mails_name(),
             Shape::MaildirPlusPlus | Shape::MaildirFs => CUR_DIR,
         }
     }
@@ -176,25 +301,44 @@ impl Layout {
 
     /// Whether the layout can hold this name at all.
     fn check(&self, name: &MailboxName) -> Result<()> {
-        let clash = |level: &str| match self.shape {
-            Shape::Dbox => level == MAILS_DIR,
-            Shape::MaildirPlusPlus => level.contains('.'),
-            Shape::MaildirFs => self.is_own(level) || level.starts_with(OWN_FILE_PREFIX),
-        };
+        if self.is_by_guid() {
+            return Ok(());
+        }
         let is_trash = self.shape == Shape::MaildirFs && name.levels().next() == Some(self.trash_name());
-        if is_trash || name.levels().any(clash) {
+        let is_two = |level: &str| self.shape == Shape::MaildirPlusPlus && level.contains('.');
+        let clash = |level: &str| self.is_reserved(level) || is_two(level);
+        if is_trash || !self.naming.escapes() && name.levels().any(clash) {
             return Err(impossible(name));
         }
-        if self.shape == Shape::MaildirPlusPlus && mutf7::encode(name.as_str()).len() >= MailboxName::LEVEL_LEN_MAX {
+        let encoded = self.naming.storage_name(name, self.naming.separator(), |level| self.is_reserved(level));
+        let is_too_long = match self.shape {
+            Shape::MaildirPlusPlus => encoded.len() >= MailboxName::LEVEL_LEN_MAX,
+            Shape::Dbox | Shape::MaildirFs => encoded.split('/').any(|level| level.len() > MailboxName::LEVEL_LEN_MAX),
+        };
+        if is_too_long {
             let (name, source) = (name.to_string(), InvalidMailboxName::TooLong);
             return Err(StorageError::InvalidName { name, source });
         }
         Ok(())
     }
 
+    /// Whether the layout needs what is called so for itself.
+    fn is_reserved(&self, level: &str) -> bool {
+        match self.shape {
+            _ if self.is_by_guid() => false,
+            Shape::Dbox => level == self.mails_name(),
+            Shape::MaildirPlusPlus => false,
+            Shape::MaildirFs => self.is_own(level) || level.starts_with(OWN_FILE_PREFIX),
+        }
+    }
+
+    fn mails_name(&self) -> &str {
+        self.options.mails_dir.as_deref().unwrap_or(MAILS_DIR)
+    }
+
     /// Whether a mailbox may be given this name: one that Dovecot would not open again must not be made.
     pub(crate) fn check_new(&self, name: &MailboxName) -> Result<()> {
-        if name.as_str().starts_with('~') {
+        if name.as_str().starts_with('~') && !self.naming.escapes() && !self.is_by_guid() {
             return Err(impossible(name));
         }
         self.check(name)
@@ -220,7 +364,7 @@ impl Layout {
     /// Whether a folder in a mailbox's folder holds messages.
     pub(crate) fn is_mail_dir(&self, name: &str) -> bool {
         match self.shape {
-            Shape::Dbox => name == MAILS_DIR,
+            Shape::Dbox => name == self.mails_name(),
             Shape::MaildirPlusPlus | Shape::MaildirFs => MAILDIR_DIRS.contains(&name),
         }
     }
@@ -232,37 +376,43 @@ impl Layout {
 
     /// What is locked while the list changes.
     pub(crate) fn list_lock(&self) -> PathBuf {
-        self.index.join("mailboxes.lock")
+        self.options.volatile.as_deref().unwrap_or(&self.index).join("mailboxes.lock")
     }
 
     /// The subscriptions.
     pub(crate) fn subscriptions(&self) -> PathBuf {
-        self.control.join("subscriptions")
+        self.control.join(self.options.subscriptions.as_deref().unwrap_or("subscriptions"))
     }
 
     /// Between the levels of a name in lists on disk.
     pub(crate) fn storage_separator(&self) -> char {
-        match self.shape {
-            Shape::MaildirPlusPlus => '.',
-            Shape::Dbox | Shape::MaildirFs => '/',
-        }
+        self.naming.separator()
+    }
+
+    /// A name as it stands in lists on disk, with `/` between its levels.
+    pub(super) fn storage_name(&self, name: &MailboxName) -> String {
+        self.naming.storage_name(name, '/', |level| self.is_reserved(level))
+    }
+
+    /// How names are written.
+    pub(super) fn naming(&self) -> Naming {
+        self.naming
+    }
+
+    /// The name with these levels on disk, `/` between them; `None` where no name leads to it, such as `inbox`.
+    pub(super) fn name_of(&self, storage_name: &str) -> Option<MailboxName> {
+        self.naming.name_of(storage_name, |level| self.is_reserved(level))
     }
 
     /// The name of the Maildir++ folder with this name on disk; `None` for what is no folder of a mailbox.
     pub(super) fn name_of_flat(&self, entry: &str) -> Option<MailboxName> {
-        let name = name_of(&entry.strip_prefix('.')?.replace('.', "/"))?;
+        let name = self.name_of(&entry.strip_prefix('.')?.replace('.', "/"))?;
         (!name.is_inbox() && self.check(&name).is_ok()).then_some(name)
     }
 }
 
 fn impossible(name: &MailboxName) -> StorageError {
     StorageError::InvalidName { name: name.to_string(), source: InvalidMailboxName::Climbs }
-}
-
-/// The name with these levels on disk, `/` between them; `None` where no name leads to it, such as `inbox`.
-pub(super) fn name_of(storage_name: &str) -> Option<MailboxName> {
-    let decoded = mutf7::decode(storage_name.as_bytes()).ok()?;
-    MailboxName::new(&decoded).ok().filter(|name| name.as_str() == decoded)
 }
 
 #[cfg(test)]

@@ -25,11 +25,13 @@
 //!    in its log, so that everybody who has it open learns of it; then it disappears by one rename; then its files go.
 //! 4. Whoever changes the list marks Dovecot's own cache of it as stale.
 
+mod by_guid;
 mod change;
 mod follow;
 mod format;
 mod layout;
 mod list_index;
+mod naming;
 mod noted;
 #[cfg(test)]
 mod power_cut;
@@ -47,6 +49,7 @@ use change::{create, delete, list, rename};
 use follow::follow;
 pub(crate) use format::Format;
 pub(crate) use layout::{Layout, MailboxDirs, Shape};
+pub use layout::{ListLayout, ListOptions};
 pub(crate) use list_index::mark_stale;
 pub(crate) use recover::recover;
 pub use recover::{RecoveredMailbox, RecoveryReport};

@@ -5,7 +5,7 @@ use mailindex::engine;
 use mailtypes::MailboxName;
 
 use super::{
-    Format, Shape,
+    Format, Shape, by_guid,
     change::{ListLock, remove_mailbox},
     trash::clean,
     walk::walk,
@@ -36,26 +36,35 @@ pub struct RecoveredMailbox {
     pub rebuilt: Option<usize>,
     /// Its deletion, which somebody had begun, was finished.
     pub deleted: bool,
+    /// No name led to it any more, and it is in the list again.
+    pub listed: bool,
     /// Why it could not be put right.
     pub failed: Option<StorageError>,
 }
 
 impl RecoveredMailbox {
-    fn new(name: MailboxName) -> Self {
-        Self { name, reports: Vec::new(), rebuilt: None, deleted: false, failed: None }
+    pub(super) fn new(name: MailboxName) -> Self {
+        Self { name, reports: Vec::new(), rebuilt: None, deleted: false, listed: false, failed: None }
     }
 
     fn is_worth_telling(&self) -> bool {
-        !self.reports.is_empty() || self.rebuilt.is_some() || self.deleted || self.failed.is_some()
+        !self.reports.is_empty() || self.rebuilt.is_some() || self.deleted || self.listed || self.failed.is_some()
     }
 }
 
 /// Looks over everything, the list locked. What fails about one mailbox stands in the report and costs no other.
 pub(crate) fn recover(format: &dyn Format) -> Result<RecoveryReport> {
-    let _lock = ListLock::take(format)?;
     let (fs, layout) = (&**format.env().fs(), format.layout());
     let mut report = RecoveryReport::default();
-    for found in walk(fs, layout)? {
+    let (_lock, found) = match layout.is_by_guid() {
+        // Each change is one transaction of the list index, whose lock does not go together with the other.
+        true => {
+            by_guid::adopt(format, &mut report.repaired)?;
+            (None, by_guid::walk(format)?)
+        }
+        false => (Some(ListLock::take(format)?), walk(fs, layout)?),
+    };
+    for found in found {
         let mut mailbox = RecoveredMailbox::new(found.name);
         let outcome = if found.selectable {
             report.mailboxes += 1;
@@ -79,9 +88,15 @@ pub(crate) fn recover(format: &dyn Format) -> Result<RecoveryReport> {
 }
 
 fn recover_mailbox(format: &dyn Format, mailbox: &mut RecoveredMailbox) -> Result<u64> {
-    let dirs = format.layout().dirs(&mailbox.name)?;
+    let by_guid = format.layout().is_by_guid();
+    let dirs = match by_guid {
+        true => by_guid::find(format, &mailbox.name)?,
+        false => format.layout().dirs(&mailbox.name)?,
+    };
     let removed = format.recover(&dirs, mailbox)?;
-    if mailbox.deleted {
+    if mailbox.deleted && by_guid {
+        by_guid::finish_deletion(format, &mailbox.name)?;
+    } else if mailbox.deleted {
         remove_mailbox(format, &mailbox.name, &dirs)?;
     }
     Ok(removed)
@@ -90,7 +105,7 @@ fn recover_mailbox(format: &dyn Format, mailbox: &mut RecoveredMailbox) -> Resul
 /// A mailbox whose folder has levels below it goes piece by piece; the first was that which made it a mailbox.
 fn finish_deletion(format: &dyn Format, mailbox: &mut RecoveredMailbox) -> Result<()> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
-    if layout.shape() != Shape::MaildirFs {
+    if layout.shape() != Shape::MaildirFs || layout.is_by_guid() {
         return Ok(());
     }
     let dirs = layout.dirs(&mailbox.name)?;

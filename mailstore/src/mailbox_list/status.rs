@@ -17,7 +17,7 @@ use mailfs::FileSystem;
 use mailtypes::MailboxName;
 
 use super::{
-    Format, MailboxDirs, Shape,
+    Format, MailboxDirs, Shape, by_guid,
     noted::{Mark, Noted, is_at_rest},
 };
 use crate::{
@@ -60,7 +60,10 @@ type Statuses = Noted<Stamp, Status>;
 pub(crate) fn status(storage: &dyn MailStorage, format: &dyn Format, name: &MailboxName) -> Result<Status> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
     let noted = format.env().companion::<Statuses>();
-    let dirs = layout.dirs(name)?;
+    let dirs = match layout.is_by_guid() {
+        true => by_guid::find(format, name)?,
+        false => layout.dirs(name)?,
+    };
     let checked = fs.now();
     let before = Stamp::look(fs, layout.shape(), &dirs)?;
     if let Some(stamp) = &before

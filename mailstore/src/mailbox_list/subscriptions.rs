@@ -3,9 +3,9 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use mailfs::{Dotlock, DotlockContent, DotlockOptions, FileSystem, FileSystemExt};
-use mailtypes::{MailboxName, mutf7};
+use mailtypes::MailboxName;
 
-use super::{Layout, Rights, layout::name_of};
+use super::{Layout, Rights};
 use crate::traits::{Result, StorageError};
 
 /// Largest file read.
@@ -25,10 +25,7 @@ const HEADER_V2: &[u8] = b"V\t2\n\n";
 pub(crate) struct Subscriptions {
     fs: Arc<dyn FileSystem>,
     path: PathBuf,
-    /// Its folder.
-    control: PathBuf,
-    /// Between levels in version 1.
-    separator: char,
+    layout: Layout,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,12 +45,12 @@ struct Content {
 
 impl Subscriptions {
     pub(crate) fn new(fs: &Arc<dyn FileSystem>, layout: &Layout) -> Self {
-        Self {
-            fs: Arc::clone(fs),
-            path: layout.subscriptions(),
-            control: layout.control().to_owned(),
-            separator: layout.storage_separator(),
-        }
+        Self { fs: Arc::clone(fs), path: layout.subscriptions(), layout: layout.clone() }
+    }
+
+    /// Between levels in version 1.
+    fn separator(&self) -> char {
+        self.layout.storage_separator()
     }
 
     /// The names in order of subscribing. Lines that are no mailbox name are passed over.
@@ -67,7 +64,7 @@ impl Subscriptions {
         let options = DotlockOptions {
             timeout: LOCK_TIMEOUT,
             stale: LOCK_STALE,
-            access: Rights::of(&*self.fs, &self.control)?.file_access(),
+            access: Rights::of(&*self.fs, self.layout.control())?.file_access(),
             content: DotlockContent::Replacement,
         };
         let lock = Dotlock::acquire(&self.fs, &self.path, options)?;
@@ -87,22 +84,24 @@ impl Subscriptions {
     }
 
     fn name_in(&self, version: Version, line: &[u8]) -> Option<MailboxName> {
-        if self.separator != '/' && line.contains(&b'/') {
+        let separator = self.separator();
+        if separator != '/' && line.contains(&b'/') {
             return None;
         }
         let levels = match version {
-            Version::One => String::from_utf8(line.to_vec()).ok()?.replace(self.separator, "/"),
+            Version::One => String::from_utf8(line.to_vec()).ok()?.replace(separator, "/"),
             Version::Two => String::from_utf8(unescape(line)).ok()?,
         };
         // No level may look as if it were two to those who see this separator.
-        let is_split = |name: &MailboxName| self.separator == '/' || !name.as_str().contains(self.separator);
-        name_of(&levels).filter(is_split)
+        let escapes = self.layout.naming().escapes();
+        let is_split = |name: &MailboxName| separator == '/' || escapes || !name.as_str().contains(separator);
+        self.layout.name_of(&levels).filter(is_split)
     }
 
     fn line_of(&self, version: Version, name: &MailboxName) -> Vec<u8> {
-        let levels = mutf7::encode(name.as_str());
+        let levels = self.layout.storage_name(name);
         match version {
-            Version::One => levels.replace('/', self.separator.encode_utf8(&mut [0; 4])).into_bytes(),
+            Version::One => levels.replace('/', self.separator().encode_utf8(&mut [0; 4])).into_bytes(),
             Version::Two => escape(levels.as_bytes()),
         }
     }

@@ -108,8 +108,19 @@ pub(super) fn clean(fs: &dyn FileSystem, layout: &Layout) -> Result<u64> {
     for root in layout.roots() {
         removed += fs.remove_tree(&root.join(layout.trash_name()), NAME_COUNT_MAX)?;
     }
-    let workshop = layout.workshop();
-    let entries = match fs.read_dir(&workshop) {
+    if layout.is_by_guid() {
+        // Index and control files are made aside too, for nobody knows yet where they will belong.
+        for root in layout.roots() {
+            removed += clean_workshop(fs, root)?;
+        }
+        return Ok(removed);
+    }
+    Ok(removed + clean_workshop(fs, &layout.workshop())?)
+}
+
+fn clean_workshop(fs: &dyn FileSystem, workshop: &Path) -> Result<u64> {
+    let mut removed = 0;
+    let entries = match fs.read_dir(workshop) {
         Err(e) if e.is_not_found() => return Ok(removed),
         other => other?,
     };

@@ -12,7 +12,6 @@ use mailtypes::MailboxName;
 
 use super::{
     Format, Layout, Shape,
-    layout::name_of,
     noted::{Mark, Noted, is_at_rest},
 };
 use crate::traits::{Result, StorageError};
@@ -47,7 +46,7 @@ fn walk_with(fs: &dyn FileSystem, layout: &Layout, folders: Option<&Folders>) ->
         Shape::Dbox | Shape::MaildirFs => walk_tree(fs, layout, folders)?,
         Shape::MaildirPlusPlus => walk_flat(fs, layout)?,
     };
-    if layout.shape() != Shape::Dbox {
+    if layout.shape() != Shape::Dbox || layout.has_inbox_apart() {
         put_inbox(&mut found, layout.is_mailbox(fs, &MailboxName::inbox())?);
     }
     found.sort_by(|a, b| (!a.name.is_inbox(), &a.name).cmp(&(!b.name.is_inbox(), &b.name)));
@@ -172,7 +171,7 @@ fn walk_tree(fs: &dyn FileSystem, layout: &Layout, folders: Option<&Folders>) ->
             }
         }
         if level.depth > 0
-            && let Some(name) = name_of(&level.storage_name)
+            && let Some(name) = layout.name_of(&level.storage_name)
         {
             found.push(Found { name, selectable, has_children });
         }
@@ -183,7 +182,7 @@ fn walk_tree(fs: &dyn FileSystem, layout: &Layout, folders: Option<&Folders>) ->
 fn child(layout: &Layout, level: &Level, name: &str, dir: PathBuf, identity: Option<(u64, u64)>) -> Option<Level> {
     let separator = if level.depth == 0 { "" } else { "/" };
     let storage_name = format!("{}{separator}{name}", level.storage_name);
-    layout.level_dir(&name_of(&storage_name)?).ok()?;
+    layout.level_dir(&layout.name_of(&storage_name)?).ok()?;
     let above = level.above.iter().copied().chain(identity).collect();
     Some(Level { storage_name, dir, depth: level.depth + 1, above })
 }

@@ -14,7 +14,8 @@ use super::{MaildirOptions, Shared, index, recover};
 use crate::{
     indexed::IndexedMailbox,
     mailbox_list::{
-        self, Format, Layout, Listed, MailboxDirs, RecoveredMailbox, RecoveryReport, Rights, Shape, Subscriptions,
+        self, Format, Layout, ListOptions, Listed, MailboxDirs, RecoveredMailbox, RecoveryReport, Rights, Shape,
+        Subscriptions,
     },
     traits::{Result, StorageError},
 };
@@ -43,6 +44,8 @@ pub struct MaildirPlaces {
     pub index: Option<PathBuf>,
     /// What clients see between the levels of a name.
     pub separator: MaildirSeparator,
+    /// The list of mailboxes.
+    pub list: ListOptions,
 }
 
 /// What clients see between the levels of a name. Dovecot's `separator` of a namespace; others than these would make
@@ -101,7 +104,8 @@ impl MaildirStorage {
             MaildirLayout::PlusPlus => Shape::MaildirPlusPlus,
             MaildirLayout::Fs => Shape::MaildirFs,
         };
-        let layout = Layout::shaped(shape, root, places.control.as_deref(), places.index.as_deref());
+        let (control, index) = (places.control.as_deref(), places.index.as_deref());
+        let layout = Layout::new(shape, root, control, index, places.list.clone());
         let store = Maildirs {
             shared: Arc::new(Shared::new(env, layout.control(), options)),
             subscriptions: Subscriptions::new(env.fs(), &layout),

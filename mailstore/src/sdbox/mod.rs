@@ -29,6 +29,7 @@ use mailindex::engine::Env;
 
 pub use self::storage::SdboxStorage;
 use crate::dbox::{BodyLineEnds, NulPolicy};
+use crate::mailbox_list::ListOptions;
 pub use crate::mailbox_list::{RecoveredMailbox, RecoveryReport};
 
 /// How a store is to be written.
@@ -47,6 +48,8 @@ pub struct SdboxOptions {
     pub index: Option<PathBuf>,
     /// Where subscriptions and `dovecot-uidvalidity` lie; in the store's folder if not given. Dovecot's `CONTROL=`.
     pub control: Option<PathBuf>,
+    /// The list of mailboxes.
+    pub list: ListOptions,
 }
 
 /// What all mailboxes of a store share.

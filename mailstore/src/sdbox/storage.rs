@@ -61,7 +61,8 @@ impl SdboxStorage {
     }
 
     fn at(env: &Env, root: &Path, options: SdboxOptions) -> Self {
-        let layout = Layout::shaped(Shape::Dbox, root, options.control.as_deref(), options.index.as_deref());
+        let (control, index) = (options.control.as_deref(), options.index.as_deref());
+        let layout = Layout::new(Shape::Dbox, root, control, index, options.list.clone());
         let subscriptions = Subscriptions::new(env.fs(), &layout);
         let shared = Arc::new(Shared {
             env: env.clone(),

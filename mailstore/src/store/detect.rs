@@ -4,8 +4,9 @@ use std::{fmt, io::ErrorKind, path::Path};
 
 use mailfs::{DirEntry, FileKind, FileSystem, FileSystemExt};
 
-use super::Format;
+use super::{Format, StoreOptions};
 use crate::{
+    mailbox_list::ListLayout,
     maildir::MaildirLayout,
     traits::{Result, StorageError},
 };
@@ -22,13 +23,19 @@ const DEPTH_MAX: usize = 8;
 pub struct Detected {
     /// What it is.
     pub format: Format,
+    /// Where the names of its mailboxes are.
+    pub list: ListLayout,
     /// What was there that says so.
     pub why: String,
 }
 
 impl fmt::Display for Detected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.format, self.why)
+        let layout = match self.list {
+            ListLayout::Folders => "",
+            ListLayout::Index => ", layout index",
+        };
+        write!(f, "{}{layout}: {}", self.format, self.why)
     }
 }
 
@@ -45,30 +52,47 @@ pub fn detect(fs: &dyn FileSystem, path: &Path) -> Result<Detected> {
 }
 
 /// Whether a store of the format asked for lies there; the format of what is there, if none is asked for.
-pub(super) fn detect_as(fs: &dyn FileSystem, path: &Path, asked: Option<Format>) -> Result<Format> {
-    let Some(asked) = asked else { return Ok(detect(fs, path)?.format) };
+pub(super) fn detect_as(fs: &dyn FileSystem, path: &Path, options: &StoreOptions) -> Result<Detected> {
+    let list = options.list.layout;
+    let Some(asked) = options.format else { return check_list(path, detect(fs, path)?, list) };
     match found(fs, path)? {
-        Found::Store(there) => check_same(path, &there, asked),
+        Found::Store(there) => check_list(path, check_same(path, there, asked)?, list),
         // Whoever says which is believed.
-        Found::Mixed(_) if matches!(asked, Format::Maildir(_)) => Ok(asked),
-        _ => detect(fs, path).map(|there| there.format),
+        Found::Mixed(why) if matches!(asked, Format::Maildir(_)) => {
+            Ok(Detected { format: asked, list: ListLayout::Folders, why })
+        }
+        _ => detect(fs, path),
     }
 }
 
 /// The format of a store that is there, or that can be made there.
-pub(super) fn detect_or_free(fs: &dyn FileSystem, path: &Path, asked: Option<Format>) -> Result<Format> {
+pub(super) fn detect_or_free(fs: &dyn FileSystem, path: &Path, options: &StoreOptions) -> Result<(Format, ListLayout)> {
     match found(fs, path)? {
-        Found::Nothing | Found::Empty => Ok(asked.unwrap_or_default()),
-        _ => detect_as(fs, path, asked),
+        Found::Nothing | Found::Empty => {
+            Ok((options.format.unwrap_or_default(), options.list.layout.unwrap_or_default()))
+        }
+        _ => detect_as(fs, path, options).map(|there| (there.format, there.list)),
     }
 }
 
-fn check_same(path: &Path, there: &Detected, asked: Format) -> Result<Format> {
+fn check_same(path: &Path, there: Detected, asked: Format) -> Result<Detected> {
     let is_open = there.why == INBOX_ONLY && matches!(asked, Format::Maildir(_));
     if there.format == asked || is_open {
-        return Ok(asked);
+        return Ok(Detected { format: asked, ..there });
     }
     Err(not_a_store(path, &format!("{asked} is asked for, and it is {there}")))
+}
+
+/// Names that are looked for in the other place are none.
+fn check_list(path: &Path, there: Detected, asked: Option<ListLayout>) -> Result<Detected> {
+    match asked {
+        Some(asked) if asked != there.list && there.why != NO_MAILBOXES && there.why != INBOX_ONLY => {
+            let asked = if asked == ListLayout::Index { "names in the list index" } else { "names of folders" };
+            Err(not_a_store(path, &format!("{asked} are asked for, and it is {there}")))
+        }
+        Some(list) => Ok(Detected { list, ..there }),
+        None => Ok(there),
+    }
 }
 
 enum Found {
@@ -82,9 +106,16 @@ enum Found {
 
 impl Found {
     fn store(format: Format, why: impl Into<String>) -> Self {
-        Self::Store(Detected { format, why: why.into() })
+        Self::Store(Detected { format, list: ListLayout::Folders, why: why.into() })
+    }
+
+    fn by_guid(format: Format, why: impl Into<String>) -> Self {
+        Self::Store(Detected { format, list: ListLayout::Index, why: why.into() })
     }
 }
+
+/// A dbox store that is as good in one layout as in the other.
+const NO_MAILBOXES: &str = "there is an empty folder \"mailboxes\" and no \"storage\"";
 
 /// A Maildir that is as good in one layout as in the other.
 const INBOX_ONLY: &str = "there are \"cur\" and \"new\", and no other mailbox that would tell the layout";
@@ -149,14 +180,30 @@ fn dbox_layout(fs: &dyn FileSystem, path: &Path) -> Result<Found> {
         }
         other => other?,
     };
-    for level in levels {
-        let by_guid =
-            level.name.len() == 32 && level.name.to_str().is_some_and(|n| n.bytes().all(|b| b.is_ascii_hexdigit()));
-        if by_guid && fs.exists(&mailboxes.join(&level.name).join("dovecot.index.log"))? {
-            return Ok(Found::Other("it is a store with LAYOUT=index, which is not supported yet"));
+    let mut is_empty = true;
+    for level in levels.iter().filter(|level| level.kind == FileKind::Dir) {
+        is_empty = false;
+        if is_by_guid(fs, &mailboxes, level) {
+            let why = format!("there is a mailbox in \"mailboxes/{}\", a GUID", level.name.to_string_lossy());
+            return Ok(Found::by_guid(Format::Sdbox, why));
         }
     }
-    Ok(Found::store(Format::Sdbox, "there is a folder \"mailboxes\" and no \"storage\""))
+    let why = if is_empty { NO_MAILBOXES } else { "there is a folder \"mailboxes\" and no \"storage\"" };
+    Ok(Found::store(Format::Sdbox, why))
+}
+
+fn is_guid(name: &str) -> bool {
+    name.len() == 32 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether a folder is named by a GUID and holds a mailbox.
+fn is_by_guid(fs: &dyn FileSystem, mailboxes: &Path, level: &DirEntry) -> bool {
+    if !level.name.to_str().is_some_and(is_guid) {
+        return false;
+    }
+    // A level of another layout has folders in it.
+    let entries = fs.read_dir(&mailboxes.join(&level.name));
+    entries.is_ok_and(|entries| entries.iter().all(|entry| entry.kind != FileKind::Dir))
 }
 
 /// Maildir++ has folders with a dot, layout `fs` folders without; a mailbox of layout `fs` may begin with a dot, but lacks
@@ -175,6 +222,9 @@ fn maildir_layout(fs: &dyn FileSystem, path: &Path, entries: &[DirEntry]) -> Res
             if slot.is_none() && (is_marked || evident(fs.is_dir(&dir.join("cur")))?) {
                 *slot = Some(name.to_owned());
             }
+        } else if is_guid(name) && evident(fs.is_dir(&dir.join("cur")))? && !entries.iter().any(|e| e.name == "cur") {
+            let why = format!("there is a mailbox in {name:?}, a GUID, and none in the folder itself");
+            return Ok(Found::by_guid(Format::Maildir(MaildirLayout::Fs), why));
         } else if plain.is_none() && leads_to_maildir(fs, &dir)? {
             plain = Some(name.to_owned());
         }
@@ -278,9 +328,24 @@ mod tests {
     fn who_asks_for_a_format_gets_it_or_is_told() {
         let as_format = |dirs: &[&str], files: &[&str], asked| {
             let root = made(dirs, files);
-            detect_or_free(&RealDisk::new(), root.path(), Some(asked))
+            let options = StoreOptions { format: Some(asked), ..StoreOptions::default() };
+            detect_or_free(&RealDisk::new(), root.path(), &options).map(|(format, _)| format)
         };
         assert_eq!(as_format(&[], &[], TREE).unwrap(), TREE);
+        let guid = "1051ab0cf874026b343a0000c17ffdbc";
+        for (dirs, list) in [
+            (vec![format!("mailboxes/{guid}")], ListLayout::Index),
+            (vec![format!("mailboxes/{guid}/dbox-Mails")], ListLayout::Folders),
+            (vec![format!("{guid}/cur"), format!("{guid}/new")], ListLayout::Index),
+            (
+                vec!["cur".to_owned(), "new".to_owned(), format!("{guid}/cur"), format!("{guid}/new")],
+                ListLayout::Folders,
+            ),
+        ] {
+            let dirs: Vec<&str> = dirs.iter().map(String::as_str).collect();
+            let root = made(&dirs, &[]);
+            assert_eq!(detect(&RealDisk::new(), root.path()).unwrap().list, list, "{dirs:?}");
+        }
         assert_eq!(as_format(&["cur", "new"], &[], TREE).unwrap(), TREE);
         let mixed = (&["cur", "new", ".a/cur", "b/cur", "b/new"], &[".a/maildirfolder"]);
         assert_eq!(as_format(mixed.0, mixed.1, TREE).unwrap(), TREE);

@@ -8,10 +8,10 @@ use std::{
 
 use mailindex::engine::Env;
 
-use super::detect::{detect_as, detect_or_free};
+use super::detect::{Detected, detect_as, detect_or_free};
 use crate::{
     dbox::BodyLineEnds,
-    mailbox_list::RecoveryReport,
+    mailbox_list::{ListLayout, ListOptions, RecoveryReport},
     maildir::{MaildirLayout, MaildirOptions, MaildirPlaces, MaildirSeparator, MaildirStorage},
     sdbox::{SdboxOptions, SdboxStorage},
     traits::{MailStorage, NulPolicy, Result},
@@ -50,6 +50,8 @@ pub struct StoreOptions {
     pub control: Option<PathBuf>,
     /// What clients see between the levels of a Maildir's names.
     pub separator: MaildirSeparator,
+    /// The list of mailboxes, and how their names are written.
+    pub list: ListOptions,
     /// Where attachments lie that Dovecot has detached from the messages of an sdbox (its `mail_attachment_dir`).
     pub attachments: Option<PathBuf>,
     /// Line ends of new messages' bodies in sdbox.
@@ -61,7 +63,11 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    fn sdbox(&self) -> SdboxOptions {
+    fn list(&self, layout: ListLayout) -> ListOptions {
+        ListOptions { layout: Some(layout), ..self.list.clone() }
+    }
+
+    fn sdbox(&self, list: ListLayout) -> SdboxOptions {
         SdboxOptions {
             line_ends: self.line_ends,
             nuls: self.nuls,
@@ -69,12 +75,14 @@ impl StoreOptions {
             attachments: self.attachments.clone(),
             index: self.index.clone(),
             control: self.control.clone(),
+            list: self.list(list),
         }
     }
 
-    fn maildir(&self, layout: MaildirLayout) -> (MaildirPlaces, MaildirOptions) {
+    fn maildir(&self, layout: MaildirLayout, list: ListLayout) -> (MaildirPlaces, MaildirOptions) {
         let Self { index, control, separator, .. } = self;
-        let places = MaildirPlaces { layout, control: control.clone(), index: index.clone(), separator: *separator };
+        let (control, index, list) = (control.clone(), index.clone(), self.list(list));
+        let places = MaildirPlaces { layout, control, index, separator: *separator, list };
         (places, MaildirOptions { nuls: self.nuls, limits: self.limits.clone() })
     }
 }
@@ -82,10 +90,11 @@ impl StoreOptions {
 /// Opens the store at a path. Fails with [`StorageError::NotAStore`](crate::StorageError::NotAStore), which says what was
 /// found, where there is none, or none of the format asked for.
 pub fn open_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<Arc<dyn MailStorage>> {
-    Ok(match detect_as(&**env.fs(), path, options.format)? {
-        Format::Sdbox => Arc::new(SdboxStorage::open(env, path, options.sdbox())?),
+    let Detected { format, list, .. } = detect_as(&**env.fs(), path, options)?;
+    Ok(match format {
+        Format::Sdbox => Arc::new(SdboxStorage::open(env, path, options.sdbox(list))?),
         Format::Maildir(layout) => {
-            let (places, options) = options.maildir(layout);
+            let (places, options) = options.maildir(layout, list);
             Arc::new(MaildirStorage::open(env, path, &places, options)?)
         }
     })
@@ -93,10 +102,11 @@ pub fn open_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<Ar
 
 /// Makes a store with an empty INBOX, or opens the one that is there.
 pub fn create_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<Arc<dyn MailStorage>> {
-    Ok(match detect_or_free(&**env.fs(), path, options.format)? {
-        Format::Sdbox => Arc::new(SdboxStorage::create(env, path, options.sdbox())?),
+    let (format, list) = detect_or_free(&**env.fs(), path, options)?;
+    Ok(match format {
+        Format::Sdbox => Arc::new(SdboxStorage::create(env, path, options.sdbox(list))?),
         Format::Maildir(layout) => {
-            let (places, options) = options.maildir(layout);
+            let (places, options) = options.maildir(layout, list);
             Arc::new(MaildirStorage::create(env, path, &places, options)?)
         }
     })
@@ -105,10 +115,11 @@ pub fn create_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<
 /// Looks over a store after a crash; to be called before anybody else opens it. See [`SdboxStorage::recover`] and
 /// [`MaildirStorage::recover`].
 pub fn recover_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<RecoveryReport> {
-    match detect_as(&**env.fs(), path, options.format)? {
-        Format::Sdbox => SdboxStorage::open(env, path, options.sdbox())?.recover(),
+    let Detected { format, list, .. } = detect_as(&**env.fs(), path, options)?;
+    match format {
+        Format::Sdbox => SdboxStorage::open(env, path, options.sdbox(list))?.recover(),
         Format::Maildir(layout) => {
-            let (places, options) = options.maildir(layout);
+            let (places, options) = options.maildir(layout, list);
             MaildirStorage::open(env, path, &places, options)?.recover()
         }
     }

@@ -3,21 +3,16 @@
 //! Culver reads folders and keeps no list index. A Dovecot beside it does, and believes it until the mark in its header
 //! says that the tree must be scanned again. Without the mark it would not see mailboxes that come and go here.
 
-use std::{error::Error, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use mailfs::{LockOrder, LockRank};
 use mailindex::{
-    engine::{
-        CommitError, CommitOp, CommitOutcome, CommitPoint, Completer, Env, IndexError, MailboxIndex, MessageStore,
-        OpError, completion,
-    },
+    engine::{CommitError, CommitOp, CommitOutcome, CommitPoint, Completer, Env, IndexError, OpError, completion},
     log::Origin,
-    state::{ExtensionSpec, State},
+    state::ExtensionSpec,
 };
-use mailtypes::UidSet;
 
-/// What the list index's files are called.
-const PREFIX: &str = "dovecot.list.index";
+use super::open_list;
 
 /// The extension whose header begins with the mark; its other bytes and its records stay as they are.
 const LIST: ExtensionSpec =
@@ -39,22 +34,13 @@ pub(crate) fn mark_stale(env: &Env, root: &Path) {
 fn try_mark(env: &Env, root: &Path) -> Result<(), IndexError> {
     // The first rank: a debug build sees to it that no lock is held here.
     let _first = LockOrder::enter(LockRank::ListLog);
-    let index = MailboxIndex::open(env, root, PREFIX, Arc::new(Names))?;
+    let index = open_list(env, root)?;
     let (completer, completion) = completion(&index);
     index.enqueue(Box::new(Mark { completer: Some(completer) }));
     if let Some(Err(error)) = completion.wait() {
         tracing::warn!(root = %root.display(), "Dovecot's list index was not marked as stale: {error}");
     }
     Ok(())
-}
-
-/// The records of a list index stand for names: there are no bodies to remove.
-struct Names;
-
-impl MessageStore for Names {
-    fn remove(&self, _: &State, _: &UidSet) -> Result<(), Box<dyn Error + Send + Sync>> {
-        Ok(())
-    }
 }
 
 struct Mark {

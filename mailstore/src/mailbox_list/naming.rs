@@ -1,0 +1,143 @@
+//! How the levels of names are written on disk (`docs/formats/list.md`, Names).
+
+use mailtypes::{MailboxName, mutf7};
+
+/// How a store writes names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Naming {
+    /// As they are, not in modified UTF-7.
+    utf8: bool,
+    /// What a character that the layout cannot hold is written with, before its two hex digits.
+    escape: Option<char>,
+    /// Between levels.
+    separator: char,
+}
+
+impl Naming {
+    pub(super) fn new(utf8: bool, escape: Option<char>, separator: char) -> Self {
+        Self { utf8, escape, separator }
+    }
+
+    /// Whether there is a way to write what the layout cannot hold.
+    pub(super) fn escapes(&self) -> bool {
+        self.escape.is_some()
+    }
+
+    /// Between the levels of a name in lists on disk.
+    pub(super) fn separator(&self) -> char {
+        self.separator
+    }
+
+    /// One level of a name as it is written; `first`: it is the outermost.
+    pub(super) fn level(&self, level: &str, first: bool, is_reserved: impl Fn(&str) -> bool) -> String {
+        let escaped = self.escape.map(|escape| self.escaped(level, first, escape, is_reserved(level)));
+        let level = escaped.as_deref().unwrap_or(level);
+        if self.utf8 { level.to_owned() } else { mutf7::encode(level) }
+    }
+
+    fn escaped(&self, level: &str, first: bool, escape: char, is_reserved: bool) -> String {
+        let mut out = String::with_capacity(level.len());
+        for (at, c) in level.chars().enumerate() {
+            let begins = at == 0 && (is_reserved || first && c == '~');
+            // What has more than one byte is never in the way.
+            if c.is_ascii() && (begins || c == escape || c == self.separator) {
+                out.push_str(&format!("{escape}{:02x}", c as u32));
+            } else {
+                out.push(c);
+            }
+        }
+        out
+    }
+
+    /// The level that is written so; `None` for what is written as nobody writes it, which no name leads to.
+    pub(super) fn read_level(&self, written: &str) -> Option<String> {
+        let level = if self.utf8 { written.to_owned() } else { mutf7::decode(written.as_bytes()).ok()? };
+        Some(match self.escape {
+            Some(escape) => unescaped(&level, escape),
+            None => level,
+        })
+    }
+
+    /// The name with these levels on disk, `/` between them; `None` where no name leads to it, such as `inbox`.
+    pub(super) fn name_of(&self, storage_name: &str, is_reserved: impl Fn(&str) -> bool) -> Option<MailboxName> {
+        let mut levels = Vec::new();
+        for written in storage_name.split('/') {
+            levels.push(self.read_level(written)?);
+        }
+        let decoded = levels.join("/");
+        let name = MailboxName::new(&decoded).ok().filter(|name| name.as_str() == decoded)?;
+        // There is one way to write each name.
+        (self.storage_name(&name, '/', is_reserved) == storage_name).then_some(name)
+    }
+
+    /// A name as it is written, with `separator` between its levels.
+    pub(super) fn storage_name(&self, name: &MailboxName, separator: char, reserved: impl Fn(&str) -> bool) -> String {
+        let mut out = String::new();
+        for (at, level) in name.levels().enumerate() {
+            if at > 0 {
+                out.push(separator);
+            }
+            out.push_str(&self.level(level, at == 0, &reserved));
+        }
+        out
+    }
+}
+
+/// What stands behind an escape character becomes what it stands for, but for what no level can hold.
+fn unescaped(level: &str, escape: char) -> String {
+    let mut out = String::with_capacity(level.len());
+    let mut rest = level;
+    while let Some(at) = rest.find(escape) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let after = from.get(escape.len_utf8()..).unwrap_or_default();
+        let code = after.get(..2).filter(|digits| digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
+        let byte = code.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.filter(|byte| matches!(byte, 0x20..=0x7e) && *byte != b'/') {
+            Some(byte) => {
+                out.push(char::from(byte));
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                out.push(escape);
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn none(_: &str) -> bool {
+        false
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_escaped() {
+        let naming = Naming::new(false, Some('\\'), '.');
+        for (level, written) in
+            [("a.b", "a\\2eb"), ("~x", "\\7ex"), ("x~", "x~"), ("a\\b", "a\\5cb"), ("ü.", "&APw-\\2e"), ("b", "b")]
+        {
+            assert_eq!(naming.level(level, true, none), written);
+            assert_eq!(naming.read_level(written).as_deref(), Some(level));
+        }
+        assert_eq!(naming.level("~x", false, none), "~x");
+        assert_eq!(naming.level("cur", false, |level| level == "cur"), "\\63ur");
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_written_only() {
+        let naming = Naming::new(false, Some('\\'), '/');
+        let name = |written: &str| naming.name_of(written, none).map(|name| name.to_string());
+        assert_eq!(name("a/b").as_deref(), Some("a/b"));
+        assert_eq!(name("\\61").as_deref(), None, "an a is written as it is");
+        assert_eq!(name("a\\2fb").as_deref(), None, "no level holds the separator");
+        assert_eq!(name("inbox"), None);
+        assert_eq!(Naming::new(true, None, '/').name_of("ü/日", none).map(|n| n.to_string()).as_deref(), Some("ü/日"));
+        assert_eq!(Naming::new(false, None, '/').name_of("ü", none), None);
+    }
+}
