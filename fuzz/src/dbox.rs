@@ -6,7 +6,7 @@ use mailfs::{FileHandle, FileSystem, FileSystemExt, OpenMode, sim::SimDisk};
 use mailmime::Structure;
 use mailstore::dbox::{
     BodyLineEnds, DboxMessage, DboxWriter, FileHeader, MessageHeader, Metadata, MetadataKey, NulPolicy, WriterOptions,
-    dump,
+    dump, verify,
 };
 
 use crate::cuts::{Choices, ways};
@@ -33,6 +33,9 @@ pub fn dbox_file(data: &[u8]) {
     assert_eq!(data.get(start..start + whole.len()), Some(&*whole), "the body is the file's bytes");
     if let Ok(metadata) = message.metadata() {
         check_metadata(&metadata);
+    }
+    if let Ok(verified) = verify(message) {
+        assert_eq!(verified.stored_len, whole.len() as u64, "all of the body was looked at");
     }
 }
 
@@ -120,9 +123,9 @@ fn write(chunks: &[&[u8]], line_ends: BodyLineEnds, nuls: NulPolicy) -> Option<(
         writer.write(chunk).ok()?;
     }
     let written = writer
-        .finish(|virtual_size| {
+        .finish(|body| {
             let mut metadata = Metadata::default();
-            metadata.push(MetadataKey::VIRTUAL_SIZE, format!("{virtual_size:x}").as_bytes());
+            metadata.push(MetadataKey::VIRTUAL_SIZE, format!("{:x}", body.virtual_size).as_bytes());
             metadata
         })
         .expect("a disk in memory does not fail");

@@ -13,6 +13,7 @@
 
 mod auth;
 mod cache;
+mod compressed;
 mod cuts;
 mod dbox;
 mod imap_command;
@@ -32,6 +33,7 @@ mod transaction;
 
 pub use auth::{passwd_file, sasl};
 pub use cache::{cache_file, cache_values};
+pub use compressed::compressed_body;
 pub use dbox::{dbox_file, dbox_write};
 pub use imap_command::imap_command;
 pub use imap_response::imap_response;
@@ -51,9 +53,10 @@ pub use transaction::transaction;
 pub type Body = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Body); 24] = [
+pub const TARGETS: [(&str, Body); 25] = [
     ("cache_file", cache_file),
     ("cache_values", cache_values),
+    ("compressed_body", compressed_body),
     ("dbox_file", dbox_file),
     ("dbox_write", dbox_write),
     ("imap_command", imap_command),

@@ -11,6 +11,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub mod compressed;
 pub mod copy;
 pub mod dbox;
 pub mod export;

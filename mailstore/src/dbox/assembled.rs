@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use mailfs::{FileHandle, FileSystem, OpenMode};
 
-use super::{Attachment, DboxError, DboxMessage};
+use super::{Attachment, DboxError, PlainBody};
 
 /// Longest line of base64 that is made again.
 const LINE_LEN_MAX: u32 = 64 << 10;
@@ -20,6 +20,8 @@ const COUNT_MAX: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Assembled {
     len: u64,
+    /// Bytes of the part of it that lies in the message's file.
+    body_len: u64,
     parts: Vec<Part>,
 }
 
@@ -76,10 +78,11 @@ impl Assembled {
         folder: &Path,
         list: &[Attachment],
         suffix: &str,
-        message: &DboxMessage,
+        body: &PlainBody,
     ) -> Result<Self, DboxError> {
+        let body_len = body.len()?;
         if list.len() > COUNT_MAX {
-            return Err(DboxError::damaged(message.body_len(), "more attachments than one message can have"));
+            return Err(DboxError::damaged(body_len, "more attachments than one message can have"));
         }
         let mut outside = 0u64;
         let mut parts = Vec::with_capacity(list.len());
@@ -93,16 +96,16 @@ impl Assembled {
             if lines.map_or(Some(there), |lines| lines.encoded_len(there)) != Some(attachment.len) {
                 return Err(damaged("an attachment's file is not as long as it was"));
             }
-            if attachment.start - outside.min(attachment.start) > message.body_len() {
+            if attachment.start - outside.min(attachment.start) > body_len {
                 return Err(damaged("an attachment lies behind the end of the message"));
             }
             let (start, len) = (attachment.start, attachment.len);
             parts.push(Part { start, len, outside_before: outside, file, lines });
             outside = outside.checked_add(len).ok_or_else(|| damaged("attachments longer than any message"))?;
         }
-        let len = message.body_len().checked_add(outside);
+        let len = body_len.checked_add(outside);
         let len = len.ok_or_else(|| DboxError::damaged(0, "a message longer than any"))?;
-        Ok(Self { len, parts })
+        Ok(Self { len, body_len, parts })
     }
 
     /// Bytes of the whole message as stored.
@@ -111,12 +114,12 @@ impl Assembled {
     }
 
     /// Reads from `offset`; fewer bytes than asked for only at the end.
-    pub(crate) fn read(&self, message: &DboxMessage, offset: u64, buf: &mut [u8]) -> Result<usize, DboxError> {
+    pub(crate) fn read(&self, body: &PlainBody, offset: u64, buf: &mut [u8]) -> Result<usize, DboxError> {
         let mut filled = 0;
         while filled < buf.len() {
             let at = offset + filled as u64;
             let rest = buf.get_mut(filled..).unwrap_or_default();
-            let read = self.read_piece(message, at, rest)?;
+            let read = self.read_piece(body, at, rest)?;
             if read == 0 {
                 break;
             }
@@ -126,15 +129,15 @@ impl Assembled {
     }
 
     /// Reads out of one file.
-    fn read_piece(&self, message: &DboxMessage, at: u64, buf: &mut [u8]) -> Result<usize, DboxError> {
+    fn read_piece(&self, body: &PlainBody, at: u64, buf: &mut [u8]) -> Result<usize, DboxError> {
         let next = self.parts.partition_point(|part| part.start + part.len <= at);
         let (outside, until) = match self.parts.get(next) {
             Some(part) if part.start <= at => return part.read(at - part.start, buf),
             Some(part) => (part.outside_before, part.start),
-            None => (self.len - message.body_len(), self.len),
+            None => (self.len - self.body_len, self.len),
         };
         let want = usize::try_from(until.saturating_sub(at)).unwrap_or(usize::MAX).min(buf.len());
-        message.read_body(at.saturating_sub(outside), buf.get_mut(..want).unwrap_or_default())
+        body.read(at.saturating_sub(outside), buf.get_mut(..want).unwrap_or_default())
     }
 }
 
@@ -201,19 +204,19 @@ mod tests {
     use mailfs::RealDisk;
 
     use super::*;
-    use crate::dbox::{DboxWriter, Metadata, WriterOptions};
+    use crate::dbox::{DboxMessage, DboxWriter, Metadata, Told, WriterOptions};
 
     fn attachment(start: u64, len: u64, line: Option<u32>, path: &str) -> Attachment {
         Attachment { start, len, base64_line_len: line, base64_crlf: false, path: path.as_bytes().to_vec() }
     }
 
-    fn message(dir: &Path, body: &[u8]) -> DboxMessage {
+    fn message(dir: &Path, body: &[u8]) -> PlainBody {
         let fs = RealDisk::new();
         let file = fs.open(&dir.join("u.1"), OpenMode::CreateNew { mode: 0o600 }).unwrap();
         let mut writer = DboxWriter::new(file, 1, WriterOptions::default());
         writer.write(body).unwrap();
         writer.finish(|_| Metadata::default()).unwrap();
-        DboxMessage::open(&fs, &dir.join("u.1")).unwrap()
+        PlainBody::of(DboxMessage::open(&fs, &dir.join("u.1")).unwrap(), |_| Ok(Told::default())).unwrap()
     }
 
     fn base64(bytes: &[u8], line: usize) -> Vec<u8> {

@@ -174,6 +174,7 @@ fn explain(key: MetadataKey, metadata: &Metadata) -> String {
     match key {
         MetadataKey::RECEIVED => metadata.received().map_or_else(String::new, |t| format!(" (received {t})")),
         MetadataKey::VIRTUAL_SIZE => metadata.virtual_size().map_or_else(String::new, |n| format!(" ({n} with CRLF)")),
+        MetadataKey::CHECKSUM => " (checksum of the body, by Culver)".to_owned(),
         MetadataKey::PHYSICAL_SIZE => metadata.physical_size().map_or_else(String::new, |n| format!(" ({n} with LF)")),
         _ => String::new(),
     }

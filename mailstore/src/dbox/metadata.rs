@@ -28,6 +28,8 @@ impl MetadataKey {
     pub const POP3_ORDER: Self = Self(b'O');
     /// Detached attachments.
     pub const ATTACHMENTS: Self = Self(b'X');
+    /// Checksum of the body, which Culver writes and Dovecot passes over.
+    pub const CHECKSUM: Self = Self(b'c');
 }
 
 /// Metadata lines, known and unknown, in their order.

@@ -9,20 +9,28 @@
 
 mod assembled;
 mod attachments;
+mod checksum;
 mod dump;
 mod error;
 mod header;
 mod metadata;
+mod plain_body;
 mod reader;
+mod saved_metadata;
+mod stored;
 mod writer;
 
 pub(crate) use assembled::{Assembled, attachment_path};
 pub use attachments::Attachment;
+pub use checksum::{Verified, verify};
 pub use dump::{Dump, dump};
 pub use error::DboxError;
 pub use header::{FileHeader, MessageHeader};
 pub use metadata::{Metadata, MetadataKey};
+pub(crate) use plain_body::{PlainBody, Told};
 pub use reader::{DboxMessage, MessagePlace};
-pub use writer::{BodyLineEnds, DboxWriter, WriterOptions, Written};
+pub(crate) use saved_metadata::SavedAs;
+pub(crate) use stored::{AttachmentFiles, DboxStored};
+pub use writer::{BodyLineEnds, DboxWriter, WriterOptions, Written, WrittenBody};
 
 pub use crate::traits::NulPolicy;

@@ -113,6 +113,16 @@ impl DboxMessage {
         self.changed
     }
 
+    /// Where in the file the body begins.
+    pub fn body_offset(&self) -> u64 {
+        self.body_offset
+    }
+
+    /// Where in the file the separator before the metadata should be.
+    pub fn metadata_offset(&self) -> u64 {
+        self.body_end().unwrap_or(self.end)
+    }
+
     fn body_end(&self) -> Option<u64> {
         self.body_offset.checked_add(self.header.body_len)
     }
@@ -147,7 +157,7 @@ impl DboxMessage {
 
     /// Reads the metadata behind the body.
     pub fn metadata(&self) -> Result<Metadata, DboxError> {
-        let at = self.body_end().unwrap_or(self.end);
+        let at = self.metadata_offset();
         let there = self.end.saturating_sub(at);
         if there > (Metadata::LEN_MAX + MAGIC_POST.len()) as u64 {
             return Err(DboxError::damaged(at, "the metadata is longer than any can be"));

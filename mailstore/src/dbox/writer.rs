@@ -2,8 +2,8 @@
 
 use mailfs::FileHandle;
 
-use super::{DboxError, FileHeader, MessageHeader, Metadata};
-pub use crate::indexed::{BodyLineEnds, WriterOptions, Written};
+use super::{DboxError, FileHeader, MessageHeader, Metadata, SavedAs};
+pub use crate::indexed::{BodyLineEnds, WriterOptions, Written, WrittenBody};
 use crate::indexed::{BodyWriteError, BodyWriter, Closing};
 
 /// Writes one message into a new file that nobody else knows of yet: file header, a message header with size 0, the
@@ -43,13 +43,19 @@ impl DboxWriter {
         self.body.held_len()
     }
 
-    /// The message is whole: `metadata` is given its virtual size and makes the lines.
-    pub fn finish(self, metadata: impl FnOnce(u64) -> Metadata) -> Result<Written, DboxError> {
+    /// The message is whole, and gets the metadata of one that was taken in.
+    pub(crate) fn finish_saved(self, saved: &SavedAs<'_>) -> Result<Written, DboxError> {
+        let compression = self.body.compression();
+        self.finish(|body| Metadata::of_saved(body, compression, saved))
+    }
+
+    /// The message is whole: `metadata` is told what was written and makes the lines.
+    pub fn finish(self, metadata: impl FnOnce(&WrittenBody) -> Metadata) -> Result<Written, DboxError> {
         let offset = self.header_offset;
-        let written = self.body.finish(|body_len, virtual_size| {
+        let written = self.body.finish(|body| {
             let (mut header, mut tail) = (Vec::with_capacity(MessageHeader::LEN), Vec::new());
-            MessageHeader::new(body_len).write(&mut header);
-            metadata(virtual_size).write(&mut tail);
+            MessageHeader::new(body.stored_len).write(&mut header);
+            metadata(body).write(&mut tail);
             Closing { patch: Some((offset, header)), tail }
         })?;
         Ok(written)
@@ -73,10 +79,10 @@ mod tests {
         for piece in pieces {
             writer.write(piece)?;
         }
-        let written = writer.finish(|virtual_size| {
+        let written = writer.finish(|body| {
             let mut metadata = Metadata::default();
             metadata.push(MetadataKey::RECEIVED, b"6b0277ab");
-            metadata.push(MetadataKey::VIRTUAL_SIZE, format!("{virtual_size:x}").as_bytes());
+            metadata.push(MetadataKey::VIRTUAL_SIZE, format!("{:x}", body.virtual_size).as_bytes());
             metadata.push(MetadataKey::GUID, b"b1a2ac0aab77026b59260000c17ffdbc");
             metadata
         })?;

@@ -38,7 +38,7 @@ impl IndexedBody {
     /// Opens a message.
     pub(super) fn open(files: &dyn MessageFiles, state: &State, uid: Uid) -> Result<Self> {
         let message = files.open(state, uid)?;
-        message.check_plain()?;
+        message.prepare()?;
         let mut body = Self { message, size: 0, cursor: None, buffer: Vec::new() };
         body.size = match body.message.virtual_size()? {
             Some(size) if size >= body.message.stored_len() => size,

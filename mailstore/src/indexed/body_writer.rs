@@ -1,9 +1,12 @@
 //! Writing a message's body into a new file while it arrives, and parsing it on its way.
 
+use std::{io, path::Path, sync::Arc};
+
 use mailfs::{FileHandle, FsError};
 use mailmime::{Limits, Scanner, Structure};
 
 use crate::{
+    compressed::{BodyCompression, CodecError, Compression, Encoder, PlainText, StoredBytes},
     preview::preview,
     traits::{NulPolicy, StorageError},
 };
@@ -29,6 +32,8 @@ pub enum BodyLineEnds {
 pub struct WriterOptions {
     /// Line ends of the body.
     pub line_ends: BodyLineEnds,
+    /// Whether the body is compressed.
+    pub compression: BodyCompression,
     /// NUL bytes.
     pub nuls: NulPolicy,
     /// What parsing may hold in memory.
@@ -64,12 +69,37 @@ pub(crate) struct BodyWriter {
     file: FileHandle,
     options: WriterOptions,
     scanner: Scanner,
+    /// What a compressed body goes through.
+    encoder: Option<Encoder>,
     /// Not yet written; lies at `flushed_len` of the file.
     buffer: Vec<u8>,
     flushed_len: u64,
     body_offset: u64,
+    /// Bytes of the body before it is compressed.
+    plain_len: u64,
+    checksum: crc32fast::Hasher,
     last: Option<u8>,
     cr_pending: bool,
+}
+
+/// What is known of a body that was written whole.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct WrittenBody {
+    /// Bytes as stored.
+    pub stored_len: u64,
+    /// Bytes as plain text, line ends as stored.
+    pub plain_len: u64,
+    /// Bytes as plain text with CRLF line ends.
+    pub virtual_size: u64,
+    /// CRC-32 (IEEE 802.3) of the bytes as stored.
+    pub crc32: u32,
+}
+
+impl WrittenBody {
+    /// The plain length of a body that is stored compressed.
+    pub fn compressed_from(&self, options: BodyCompression) -> Option<u64> {
+        (options != BodyCompression::None).then_some(self.plain_len)
+    }
 }
 
 /// What is written when the sizes are known.
@@ -88,6 +118,8 @@ pub struct Written {
     pub file: FileHandle,
     /// Bytes of the body as stored.
     pub body_len: u64,
+    /// Bytes of the body as plain text, line ends as stored.
+    pub plain_len: u64,
     /// Bytes with CRLF line ends.
     pub virtual_size: u64,
     /// What parsing found.
@@ -101,7 +133,24 @@ impl BodyWriter {
     pub(crate) fn new(file: FileHandle, head: Vec<u8>, options: WriterOptions) -> Self {
         let scanner = Scanner::new(options.limits.clone());
         let body_offset = head.len() as u64;
-        Self { file, options, scanner, buffer: head, flushed_len: 0, body_offset, last: None, cr_pending: false }
+        Self {
+            file,
+            scanner,
+            encoder: Encoder::of(options.compression),
+            options,
+            buffer: head,
+            flushed_len: 0,
+            body_offset,
+            plain_len: 0,
+            checksum: crc32fast::Hasher::new(),
+            last: None,
+            cr_pending: false,
+        }
+    }
+
+    /// How it writes.
+    pub(crate) fn compression(&self) -> BodyCompression {
+        self.options.compression
     }
 
     /// The next bytes of the message, with LF or CRLF line ends, cut anywhere.
@@ -165,6 +214,21 @@ impl BodyWriter {
 
     fn store(&mut self, bytes: &[u8]) -> Result<(), BodyWriteError> {
         self.scanner.write(bytes);
+        self.plain_len += bytes.len() as u64;
+        let Some(encoder) = &mut self.encoder else { return self.put(bytes) };
+        encoder.write(bytes).map_err(cannot_compress)?;
+        match encoder.gathered() {
+            Some(gathered) if gathered.len() >= BUFFER_LEN => {
+                let gathered = std::mem::take(gathered);
+                self.put(&gathered)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The next bytes of the body as they are to lie in the file.
+    fn put(&mut self, bytes: &[u8]) -> Result<(), BodyWriteError> {
+        self.checksum.update(bytes);
         if self.buffer.len() + bytes.len() <= BUFFER_LEN {
             self.buffer.extend_from_slice(bytes);
             return Ok(());
@@ -181,7 +245,8 @@ impl BodyWriter {
 
     /// About how many bytes of memory it holds.
     pub(crate) fn held_len(&self) -> usize {
-        self.buffer.capacity() + self.scanner.held_len()
+        let encoder = self.encoder.as_ref().map_or(0, Encoder::held_len);
+        self.buffer.capacity() + encoder + self.scanner.held_len()
     }
 
     fn flush(&mut self) -> Result<(), BodyWriteError> {
@@ -191,15 +256,23 @@ impl BodyWriter {
         Ok(())
     }
 
-    /// The message is whole: `close` is given its sizes as stored and with CRLF line ends.
-    pub(crate) fn finish(mut self, close: impl FnOnce(u64, u64) -> Closing) -> Result<Written, BodyWriteError> {
+    /// The message is whole: `close` is told what was written.
+    pub(crate) fn finish(mut self, close: impl FnOnce(&WrittenBody) -> Closing) -> Result<Written, BodyWriteError> {
         if std::mem::take(&mut self.cr_pending) {
             self.store(b"\r")?;
         }
-        let body_len = self.flushed_len + self.buffer.len() as u64 - self.body_offset;
+        if let Some(encoder) = self.encoder.take() {
+            let rest = encoder.finish().map_err(cannot_compress)?;
+            self.put(&rest)?;
+        }
         let structure = self.scanner.finish();
-        let virtual_size = structure.virtual_len();
-        let Closing { patch, tail } = close(body_len, virtual_size);
+        let body = WrittenBody {
+            stored_len: self.flushed_len + self.buffer.len() as u64 - self.body_offset,
+            plain_len: self.plain_len,
+            virtual_size: structure.virtual_len(),
+            crc32: self.checksum.finalize(),
+        };
+        let Closing { patch, tail } = close(&body);
         self.buffer.extend_from_slice(&tail);
         let unwritten = self.flushed_len == 0;
         if let Some((offset, bytes)) = patch.as_ref().filter(|_| unwritten) {
@@ -212,17 +285,49 @@ impl BodyWriter {
         if let Some((offset, bytes)) = patch.filter(|_| !unwritten) {
             self.file.write_at(&bytes, offset)?;
         }
-        let wants_preview = self.options.preview;
-        let preview = wants_preview.then(|| preview_of(&self.file, self.body_offset, body_len, &structure)).flatten();
-        Ok(Written { file: self.file, body_len, virtual_size, structure, preview })
+        let in_file = InFile { file: Arc::clone(&self.file), offset: self.body_offset, len: body.stored_len };
+        let preview = if self.options.preview { in_file.preview(&structure) } else { None };
+        let WrittenBody { stored_len: body_len, plain_len, virtual_size, .. } = body;
+        Ok(Written { file: self.file, body_len, plain_len, virtual_size, structure, preview })
     }
 }
 
-/// The first words, read from the file; what cannot be read has none yet.
-fn preview_of(file: &FileHandle, body_offset: u64, body_len: u64, structure: &Structure) -> Option<String> {
-    let read = |offset: u64, buf: &mut [u8]| {
-        let left = usize::try_from(body_len.saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
-        Ok(file.read_at(buf.get_mut(..left).unwrap_or_default(), body_offset + offset)?)
-    };
-    preview(structure, read).ok()
+fn cannot_compress(error: io::Error) -> BodyWriteError {
+    BodyWriteError::Fs(FsError::new("compress the body of", "a new message", error))
+}
+
+/// A body where it was written.
+#[derive(Debug)]
+struct InFile {
+    file: FileHandle,
+    offset: u64,
+    len: u64,
+}
+
+impl StoredBytes for InFile {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn file_offset(&self) -> u64 {
+        self.offset
+    }
+
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize, CodecError> {
+        let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
+        Ok(self.file.read_at(buf.get_mut(..left).unwrap_or_default(), self.offset + offset)?)
+    }
+}
+
+impl InFile {
+    /// The first words, read from the file; what cannot be read has none yet.
+    fn preview(self, structure: &Structure) -> Option<String> {
+        let mut start = [0; Compression::MAGIC_LEN];
+        let read = self.read(0, &mut start).ok()?;
+        let Some(compression) = Compression::of(start.get(..read).unwrap_or_default()) else {
+            return preview(structure, |offset, buf| self.read(offset, buf).map_err(|e| e.at(Path::new("")))).ok();
+        };
+        let mut text = PlainText::new(Arc::new(self), compression, None);
+        preview(structure, |offset, buf| text.read(offset, buf).map_err(|e| e.at(Path::new("")))).ok()
+    }
 }

@@ -32,7 +32,7 @@ use std::time::SystemTime;
 use mailindex::state::State;
 use mailtypes::{Guid, Uid};
 
-pub use self::body_writer::{BodyLineEnds, WriterOptions, Written};
+pub use self::body_writer::{BodyLineEnds, WriterOptions, Written, WrittenBody};
 use self::flags::{Applied, apply, effective};
 pub(crate) use self::{
     backend::{AnyBackend, Backend, CopyFrom, First, Staged},
@@ -99,7 +99,7 @@ pub(crate) struct Known {
 
 /// A message's file, open.
 pub(crate) trait StoredMessage: Send {
-    /// Bytes as stored.
+    /// Bytes of the plain text, line ends as stored.
     fn stored_len(&self) -> u64;
     /// Reads from `offset`; fewer bytes than asked for only at the end.
     fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize>;
@@ -115,8 +115,9 @@ pub(crate) trait StoredMessage: Send {
     fn saved_uidl(&self) -> Result<Option<Vec<u8>>> {
         Ok(None)
     }
-    /// Fails if the body is not all there, or not as plain text.
-    fn check_plain(&self) -> Result<()> {
+    /// To be called before [`StoredMessage::stored_len`], and before all of the text is read: finds out where all of it
+    /// lies and how long it is. Fails if it is not all there, or cannot be read as plain text.
+    fn prepare(&self) -> Result<()> {
         Ok(())
     }
 }

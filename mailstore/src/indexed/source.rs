@@ -121,7 +121,7 @@ impl<'a> Source<'a> {
     fn parse(&mut self) -> Result<Structure> {
         let limits = self.limits.clone();
         let message = self.message()?;
-        message.check_plain()?;
+        message.prepare()?;
         let mut scanner = Scanner::new(limits);
         let mut buffer = vec![0; READ_LEN.min(usize::try_from(message.stored_len()).unwrap_or(READ_LEN))];
         let mut offset = 0;

@@ -19,11 +19,18 @@ use super::files::Mark;
 /// Messages of which the size is remembered; of more all is counted again.
 const SIZES_MAX: usize = 1 << 18;
 
+/// How long a message is, line ends as stored and all CRLF.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Counted {
+    pub(super) plain_len: u64,
+    pub(super) virtual_size: u64,
+}
+
 /// What was counted, and of which content.
 #[derive(Clone, Copy, Debug)]
 struct Size {
     of: Mark,
-    size: u64,
+    counted: Counted,
     /// The name says otherwise.
     wrong: bool,
 }
@@ -41,17 +48,17 @@ impl Measured {
     }
 
     /// The size of a message's file, if it was counted and is the same file still.
-    pub(super) fn get(&self, uid: Uid, of: Mark) -> Option<u64> {
-        self.sizes().get(&uid).filter(|known| known.of == of).map(|known| known.size)
+    pub(super) fn get(&self, uid: Uid, of: Mark) -> Option<Counted> {
+        self.sizes().get(&uid).filter(|known| known.of == of).map(|known| known.counted)
     }
 
     /// Remembers a size; `wrong`: the name says otherwise.
-    pub(super) fn note(&self, uid: Uid, of: Mark, size: u64, wrong: bool) {
+    pub(super) fn note(&self, uid: Uid, of: Mark, counted: Counted, wrong: bool) {
         let mut sizes = self.sizes();
         if sizes.len() >= SIZES_MAX {
             sizes.clear();
         }
-        sizes.insert(uid, Size { of, size, wrong });
+        sizes.insert(uid, Size { of, counted, wrong });
         self.any_wrong.fetch_or(wrong, Ordering::AcqRel);
     }
 
@@ -60,7 +67,7 @@ impl Measured {
         if !self.any_wrong.load(Ordering::Acquire) {
             return None;
         }
-        self.sizes().get(&uid).filter(|known| known.wrong).map(|known| known.size)
+        self.sizes().get(&uid).filter(|known| known.wrong).map(|known| known.counted.virtual_size)
     }
 
     pub(super) fn forget(&self) {

@@ -1,6 +1,7 @@
 //! One message's file, open.
 
 use std::{
+    cell::{Cell, RefCell},
     path::{Path, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -12,11 +13,12 @@ use mailtypes::{Guid, Uid};
 
 use super::{
     files::{MaildirFiles, Mark, guid_of_text},
-    measured::{BareLineEnds, Measured},
+    measured::{BareLineEnds, Counted, Measured},
     table::Entry,
     watch::FolderWatch,
 };
 use crate::{
+    compressed::{CodecError, Compression, PlainText, StoredBytes, is_encrypted},
     indexed::{Indexed, Known, MessageFiles, StoredMessage},
     traits::{FileIdentity, Freshness, Result, StorageError, Wake, Watch},
 };
@@ -27,70 +29,24 @@ const FIRST_READ_LEN: usize = 16 << 10;
 /// Read at once while a longer message is counted.
 const COUNT_READ_LEN: usize = 128 << 10;
 
-/// How compressed files begin, which Dovecot's plugins write.
-const COMPRESSED: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"];
-
-struct MaildirMessage {
+/// A message's file, whose beginning was read.
+#[derive(Debug)]
+struct MessageFile {
     file: FileHandle,
-    path: PathBuf,
     len: u64,
-    uid: Uid,
-    mark: Mark,
-    /// Bytes with CRLF line ends, as the name tells.
-    told: Option<u64>,
-    measured: Arc<Measured>,
-    modified: SystemTime,
-    changed: SystemTime,
     start: Vec<u8>,
 }
 
-fn read_message(files: &MaildirFiles, uid: Uid, path: &Path) -> mailfs::Result<MaildirMessage> {
-    let file = files.fs().open(path, OpenMode::Read)?;
-    let there = file.metadata()?;
-    let mut start = vec![0; usize::try_from(there.len).unwrap_or(usize::MAX).min(FIRST_READ_LEN)];
-    let read = file.read_at(&mut start, 0)?;
-    start.truncate(read);
-    Ok(MaildirMessage {
-        file,
-        path: path.to_owned(),
-        len: there.len,
-        uid,
-        mark: Mark::of(&there),
-        told: None,
-        measured: Arc::clone(&files.measured),
-        modified: there.modified,
-        changed: there.changed,
-        start,
-    })
-}
-
-impl MaildirMessage {
-    fn is_plain(&self) -> bool {
-        !COMPRESSED.iter().any(|magic| self.start.starts_with(magic))
-    }
-
-    /// Bytes with CRLF line ends, by the file's content.
-    fn count(&self) -> Result<u64> {
-        let mut bare = BareLineEnds::default();
-        bare.add(&self.start);
-        let mut offset = self.start.len() as u64;
-        let mut buffer = Vec::new();
-        while offset < self.len {
-            buffer.resize(COUNT_READ_LEN, 0);
-            let read = self.read(offset, &mut buffer)?;
-            bare.add(buffer.get(..read).unwrap_or_default());
-            offset += read as u64;
-        }
-        Ok(self.len + bare.count)
-    }
-}
-
-impl StoredMessage for MaildirMessage {
-    fn stored_len(&self) -> u64 {
+impl StoredBytes for MessageFile {
+    fn len(&self) -> u64 {
         self.len
     }
 
-    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+    fn file_offset(&self) -> u64 {
+        0
+    }
+
+    fn read(&self, offset: u64, buf: &mut [u8]) -> std::result::Result<usize, CodecError> {
         let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
         let want = left.min(buf.len());
         let buf = buf.get_mut(..want).unwrap_or_default();
@@ -101,28 +57,125 @@ impl StoredMessage for MaildirMessage {
         }
         let read = self.file.read_at(buf, offset)?;
         if read < want {
-            let what = "the file was cut while it was read".to_owned();
-            return Err(StorageError::Corrupt { path: self.path.clone(), offset: offset + read as u64, what });
+            return Err(CodecError::Damaged {
+                offset: offset + read as u64,
+                what: "the file was cut while it was read",
+            });
         }
         Ok(read)
     }
+}
 
-    fn virtual_size(&self) -> Result<Option<u64>> {
-        if !self.is_plain() {
-            return Ok(None);
+struct MaildirMessage {
+    file: Arc<MessageFile>,
+    /// What the file becomes, if it is compressed.
+    text: Option<RefCell<PlainText>>,
+    path: PathBuf,
+    uid: Uid,
+    mark: Mark,
+    /// Bytes with CRLF line ends, as the name tells.
+    told: Option<u64>,
+    measured: Arc<Measured>,
+    counted: Cell<Option<Counted>>,
+    modified: SystemTime,
+    changed: SystemTime,
+}
+
+fn read_message(files: &MaildirFiles, uid: Uid, path: &Path) -> mailfs::Result<MaildirMessage> {
+    let file = files.fs().open(path, OpenMode::Read)?;
+    let there = file.metadata()?;
+    let mut start = vec![0; usize::try_from(there.len).unwrap_or(usize::MAX).min(FIRST_READ_LEN)];
+    let read = file.read_at(&mut start, 0)?;
+    start.truncate(read);
+    let compression = Compression::of(&start);
+    let file = Arc::new(MessageFile { file, len: there.len, start });
+    let text = compression.map(|compression| {
+        let stored: Arc<dyn StoredBytes> = Arc::clone(&file) as _;
+        // The size in the name is anybody's word: the text is counted.
+        RefCell::new(PlainText::new(stored, compression, None))
+    });
+    Ok(MaildirMessage {
+        file,
+        text,
+        path: path.to_owned(),
+        uid,
+        mark: Mark::of(&there),
+        told: None,
+        measured: Arc::clone(&files.measured),
+        counted: Cell::default(),
+        modified: there.modified,
+        changed: there.changed,
+    })
+}
+
+impl MaildirMessage {
+    /// How long the message is by the file's content.
+    fn counted(&self) -> Result<Counted> {
+        if let Some(counted) = self.counted.get().or_else(|| self.measured.get(self.uid, self.mark)) {
+            self.counted.set(Some(counted));
+            return Ok(counted);
         }
-        if let Some(size) = self.measured.get(self.uid, self.mark) {
-            return Ok(Some(size));
-        }
-        let size = self.count()?;
+        let counted = self.count()?;
+        let size = counted.virtual_size;
         let wrong = self.told.is_some_and(|told| told != size);
         if wrong {
             tracing::warn!(path = %self.path.display(), size, "the size in the file name is wrong");
         }
-        if wrong || self.len > self.start.len() as u64 {
-            self.measured.note(self.uid, self.mark, size, wrong);
+        if wrong || self.text.is_some() || self.file.len > self.file.start.len() as u64 {
+            self.measured.note(self.uid, self.mark, counted, wrong);
         }
-        Ok(Some(size))
+        self.counted.set(Some(counted));
+        Ok(counted)
+    }
+
+    fn count(&self) -> Result<Counted> {
+        let mut bare = BareLineEnds::default();
+        let mut plain_len = 0;
+        if self.text.is_none() {
+            bare.add(&self.file.start);
+            plain_len = self.file.start.len() as u64;
+        }
+        let mut buffer = Vec::new();
+        while self.text.is_some() || plain_len < self.file.len {
+            buffer.resize(COUNT_READ_LEN, 0);
+            let read = self.read(plain_len, &mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            bare.add(buffer.get(..read).unwrap_or_default());
+            plain_len += read as u64;
+        }
+        Ok(Counted { plain_len, virtual_size: plain_len + bare.count })
+    }
+
+    fn check_readable(&self) -> Result<()> {
+        if is_encrypted(&self.file.start) {
+            return Err(StorageError::Unsupported(format!("encrypted message {}", self.path.display())));
+        }
+        Ok(())
+    }
+}
+
+impl StoredMessage for MaildirMessage {
+    fn stored_len(&self) -> u64 {
+        match (&self.text, self.counted.get()) {
+            (Some(_), Some(counted)) => counted.plain_len,
+            _ => self.file.len,
+        }
+    }
+
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.check_readable()?;
+        let read = match &self.text {
+            Some(text) => text.borrow_mut().read(offset, buf),
+            None => self.file.read(offset, buf),
+        };
+        read.map_err(|e| e.at(&self.path))
+    }
+
+    fn virtual_size(&self) -> Result<Option<u64>> {
+        self.check_readable()?;
+        Ok(Some(self.counted()?.virtual_size))
     }
 
     fn received(&self) -> Result<Option<u32>> {
@@ -139,9 +192,10 @@ impl StoredMessage for MaildirMessage {
         Ok(None)
     }
 
-    fn check_plain(&self) -> Result<()> {
-        if !self.is_plain() {
-            return Err(StorageError::Unsupported(format!("compressed message {}", self.path.display())));
+    fn prepare(&self) -> Result<()> {
+        self.check_readable()?;
+        if self.text.is_some() {
+            self.counted()?;
         }
         Ok(())
     }

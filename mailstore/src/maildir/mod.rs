@@ -35,7 +35,7 @@ use std::{
 use mailindex::engine::{Env, Fsync};
 
 pub use self::storage::{MaildirLayout, MaildirPlaces, MaildirSeparator, MaildirStorage};
-use crate::traits::NulPolicy;
+use crate::{compressed::BodyCompression, traits::NulPolicy};
 
 /// How a store is to be written.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +44,8 @@ pub struct MaildirOptions {
     pub nuls: NulPolicy,
     /// What parsing a message may hold in memory.
     pub limits: mailmime::Limits,
+    /// Whether new messages are compressed; all kinds are read.
+    pub compression: BodyCompression,
 }
 
 /// What all mailboxes of a store share.

@@ -66,6 +66,7 @@ impl MaildirSave {
             nuls: meta.nuls.unwrap_or(shared.options.nuls),
             limits: shared.options.limits.clone(),
             preview,
+            compression: shared.options.compression,
             ..WriterOptions::default()
         };
         Ok(Self {
@@ -92,12 +93,12 @@ impl Save for MaildirSave {
 
     fn finish(self: Box<Self>) -> Result<Saved> {
         let Self { writer, temp, path, received, guid, now, open, sync } = *self;
-        let written = writer.finish(|_, _| Closing::default())?;
+        let written = writer.finish(|_| Closing::default())?;
         let received = received.map_or(now, |unix| u32::try_from(unix.max(0)).unwrap_or(u32::MAX));
         // After the last write, which would set it again.
         written.file.set_modified(UNIX_EPOCH + Duration::from_secs(received.into()))?;
         let base = path.file_name().map(|name| name.as_bytes()).unwrap_or_default();
-        let sizes = format!(",S={},W={}", written.body_len, written.virtual_size);
+        let sizes = format!(",S={},W={}", written.plain_len, written.virtual_size);
         let waiting = InTmp { base: [base, sizes.as_bytes()].concat(), guid, temp };
         let unsynced = Unsynced::keep_or_sync(written.file, &open, sync)?;
         Ok(Saved(Box::new(Staged {

@@ -28,15 +28,20 @@ use mailfs::FileSystem;
 use mailindex::engine::Env;
 
 pub use self::storage::SdboxStorage;
-use crate::dbox::{BodyLineEnds, NulPolicy};
-use crate::mailbox_list::ListOptions;
 pub use crate::mailbox_list::{RecoveredMailbox, RecoveryReport};
+use crate::{
+    compressed::BodyCompression,
+    dbox::{BodyLineEnds, NulPolicy},
+    mailbox_list::ListOptions,
+};
 
 /// How a store is to be written.
 #[derive(Clone, Debug, Default)]
 pub struct SdboxOptions {
     /// Line ends of new messages' bodies; both kinds are read.
     pub line_ends: BodyLineEnds,
+    /// Whether new messages' bodies are compressed; all kinds are read.
+    pub compression: BodyCompression,
     /// What to do with messages that hold NUL bytes, where [`SaveMeta::nuls`](crate::SaveMeta::nuls) does not say.
     pub nuls: NulPolicy,
     /// What parsing a message may hold in memory.

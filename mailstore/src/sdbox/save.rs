@@ -7,7 +7,7 @@ use mailtypes::Guid;
 
 use super::files::Mails;
 use crate::{
-    dbox::{DboxWriter, Metadata, MetadataKey, WriterOptions},
+    dbox::{DboxWriter, SavedAs, WriterOptions},
     indexed::{Staged, TempFile, Unsynced, new_guid, unix_now},
     traits::{Result, Save, SaveMeta, Saved},
 };
@@ -33,6 +33,7 @@ impl SdboxSave {
         let sync = shared.env.options().fsync != Fsync::Never;
         let options = WriterOptions {
             line_ends: shared.options.line_ends,
+            compression: shared.options.compression,
             nuls: meta.nuls.unwrap_or(shared.options.nuls),
             limits: shared.options.limits.clone(),
             preview,
@@ -59,13 +60,8 @@ impl Save for SdboxSave {
 
     fn finish(self: Box<Self>) -> Result<Saved> {
         let Self { writer, temp, received, guid, open, sync } = *self;
-        let written = writer.finish(|virtual_size| {
-            let mut metadata = Metadata::default();
-            metadata.push(MetadataKey::RECEIVED, format!("{received:x}").as_bytes());
-            metadata.push(MetadataKey::VIRTUAL_SIZE, format!("{virtual_size:x}").as_bytes());
-            metadata.push(MetadataKey::GUID, guid.to_string().as_bytes());
-            metadata
-        });
+        let saved = SavedAs { received, guid, mailbox: None };
+        let written = writer.finish_saved(&saved);
         let written = written.map_err(|e| e.at(temp.path()))?;
         let unsynced = Unsynced::keep_or_sync(written.file, &open, sync)?;
         Ok(Saved(Box::new(Staged {

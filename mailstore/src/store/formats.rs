@@ -10,6 +10,7 @@ use mailindex::engine::Env;
 
 use super::detect::{Detected, detect_as, detect_or_free};
 use crate::{
+    compressed::BodyCompression,
     dbox::BodyLineEnds,
     mailbox_list::{ListLayout, ListOptions, RecoveryReport},
     maildir::{MaildirLayout, MaildirOptions, MaildirPlaces, MaildirSeparator, MaildirStorage},
@@ -56,6 +57,8 @@ pub struct StoreOptions {
     pub attachments: Option<PathBuf>,
     /// Line ends of new messages' bodies in sdbox.
     pub line_ends: BodyLineEnds,
+    /// Whether new messages' bodies are compressed; all kinds are read.
+    pub compression: BodyCompression,
     /// What to do with messages that hold NUL bytes, where [`SaveMeta::nuls`](crate::SaveMeta::nuls) does not say.
     pub nuls: NulPolicy,
     /// What parsing a message may hold in memory.
@@ -70,6 +73,7 @@ impl StoreOptions {
     fn sdbox(&self, list: ListLayout) -> SdboxOptions {
         SdboxOptions {
             line_ends: self.line_ends,
+            compression: self.compression,
             nuls: self.nuls,
             limits: self.limits.clone(),
             attachments: self.attachments.clone(),
@@ -83,7 +87,7 @@ impl StoreOptions {
         let Self { index, control, separator, .. } = self;
         let (control, index, list) = (control.clone(), index.clone(), self.list(list));
         let places = MaildirPlaces { layout, control, index, separator: *separator, list };
-        (places, MaildirOptions { nuls: self.nuls, limits: self.limits.clone() })
+        (places, MaildirOptions { nuls: self.nuls, limits: self.limits.clone(), compression: self.compression })
     }
 }
 

@@ -13,7 +13,9 @@ use culver_runtime::{PasswordFile, PasswordFileError, Scheme, StorageProvider, U
 use mailfs::{FileSystemExt as _, RealDisk};
 use mailindex::engine::{Env, EnvOptions, Fsync};
 use mailstore::{
-    Format, MailStorage, StorageError, StoreOptions, create_storage,
+    Format, MailStorage, StorageError, StoreOptions,
+    compressed::{BodyCompression, ZstdLevel},
+    create_storage,
     dbox::BodyLineEnds,
     maildir::{MaildirLayout, MaildirSeparator},
     mailmime, recover_storage,
@@ -166,6 +168,13 @@ fn store_options(config: &Config) -> StoreOptions {
         line_ends: match *storage.line_ends {
             LineEnds::Lf => BodyLineEnds::Lf,
             LineEnds::CrLf => BodyLineEnds::CrLf,
+        },
+        compression: match *storage.compression {
+            tables::BodyCompression::None => BodyCompression::None,
+            tables::BodyCompression::Zstd => {
+                let level = i32::try_from(*storage.compression_level).ok().and_then(ZstdLevel::new);
+                BodyCompression::Zstd(level.unwrap_or_default())
+            }
         },
         attachments: storage.attachments.as_ref().map(|folder| config.path(folder)),
         limits: mime_limits(&config.limits),

@@ -8,7 +8,10 @@ use std::{
 };
 
 use culver_runtime::Scheme;
-use mailstore::mailtypes::{Keyword, MailboxName};
+use mailstore::{
+    compressed::ZstdLevel,
+    mailtypes::{Keyword, MailboxName},
+};
 use tracing_subscriber::EnvFilter;
 
 use super::{
@@ -184,6 +187,12 @@ impl Check<'_> {
                     Wrong::new(format!("{} threads", **setting)).meant(format!("at least 1, at most {THREADS_MAX}"));
                 self.error(setting.place.as_ref(), &Storage::full_name(name), wrong);
             }
+        }
+        let level = i32::try_from(*storage.compression_level).ok().and_then(ZstdLevel::new);
+        if level.is_none() {
+            let wrong = Wrong::new(format!("level {}", *storage.compression_level));
+            let wrong = wrong.meant(format!("from {} to {}", ZstdLevel::MIN, ZstdLevel::MAX));
+            self.error(storage.compression_level.place.as_ref(), &Storage::full_name("compression_level"), wrong);
         }
     }
 

@@ -113,6 +113,16 @@ choice! {
 }
 
 choice! {
+    /// How the bodies of new messages are compressed.
+    BodyCompression {
+        /// Not at all.
+        None = "none",
+        /// By zstd.
+        Zstd = "zstd",
+    }
+}
+
+choice! {
     /// A version of TLS.
     TlsVersion {
         /// RFC 5246.
@@ -207,6 +217,11 @@ section! {
         flag_flush_interval: Time = "1 s", Restart;
         /// Line ends of new messages' files in sdbox. Both kinds are read. `crlf` makes reading faster and files larger.
         line_ends: LineEnds = "lf", Restart;
+        /// Whether the bodies of new messages are compressed, as Dovecot's `zlib_save` does. All that Dovecot writes are read
+        /// (gz, bz2, lz4, zstd, xz). A Dovecot beside it needs its plugin: `mail_plugins = $mail_plugins zlib`.
+        compression: BodyCompression = "none", Restart;
+        /// How hard zstd tries, from 1 to 19.
+        compression_level: usize = 3, Restart;
         /// Whether all stores are looked over at the start for what a crash left.
         check_at_start: bool = true, Restart;
         /// Threads that do storage work. 0: four for each core, at least 8 and at most 64.

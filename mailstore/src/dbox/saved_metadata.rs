@@ -1,0 +1,34 @@
+//! The metadata of a message that is taken in, in Dovecot's order (`docs/formats/dbox.md`, Metadata).
+
+use mailtypes::Guid;
+
+use super::{Metadata, MetadataKey, WrittenBody};
+use crate::compressed::BodyCompression;
+
+/// What is known of a message beside its body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SavedAs<'a> {
+    /// When it arrived, Unix seconds.
+    pub(crate) received: u32,
+    pub(crate) guid: Guid,
+    /// The mailbox it is saved to, as its folder is called (mdbox).
+    pub(crate) mailbox: Option<&'a [u8]>,
+}
+
+impl Metadata {
+    /// Of a message whose body was written so.
+    pub(crate) fn of_saved(body: &WrittenBody, compression: BodyCompression, saved: &SavedAs<'_>) -> Self {
+        let mut metadata = Self::default();
+        if let Some(plain_len) = body.compressed_from(compression) {
+            metadata.push(MetadataKey::PHYSICAL_SIZE, format!("{plain_len:x}").as_bytes());
+        }
+        metadata.push(MetadataKey::RECEIVED, format!("{:x}", saved.received).as_bytes());
+        metadata.push(MetadataKey::VIRTUAL_SIZE, format!("{:x}", body.virtual_size).as_bytes());
+        metadata.push(MetadataKey::GUID, saved.guid.to_string().as_bytes());
+        if let Some(mailbox) = saved.mailbox {
+            metadata.push(MetadataKey::ORIGINAL_MAILBOX, mailbox);
+        }
+        metadata.push_checksum(body.crc32);
+        metadata
+    }
+}
