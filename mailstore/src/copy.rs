@@ -85,6 +85,7 @@ fn meta_of(row: &Row, options: &CopyOptions) -> SaveMeta {
         guid: row.guid.filter(|guid| options.keep_guids && !guid.is_zero()),
         // One store took it: the other must, or the mailbox cannot be moved.
         nuls: Some(NulPolicy::Keep),
+        ..SaveMeta::default()
     }
 }
 

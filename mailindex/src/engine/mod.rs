@@ -31,6 +31,7 @@ mod rebuild;
 mod recover;
 mod refresh;
 mod registry;
+mod restamp;
 mod rotate;
 mod snapshot_writer;
 mod store;

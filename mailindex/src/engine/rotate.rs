@@ -25,6 +25,7 @@ use super::{
 use crate::{
     log::{RawLogHeader, Transaction},
     replay::{Limits, Replay, Stop},
+    state::State,
 };
 
 /// Offset of `log2_rotate_time` in the base header.
@@ -138,7 +139,8 @@ pub(super) fn rotate_if_due(locked: &mut Locked) -> bool {
     if !is_due(locked) {
         return false;
     }
-    match rotate_now(locked) {
+    let state = locked.state.clone();
+    match rotate_as(locked, &state) {
         Ok(rotated) => rotated,
         Err(e) => {
             tracing::warn!(path = %locked.log.path.display(), "not rotated: {e}");
@@ -164,7 +166,8 @@ pub(super) fn is_long_enough(env: &Env, log: &LogFile, end: u32) -> bool {
     len >= options.rotate_len_max || len >= options.rotate_len_min && age >= options.rotate_age_min.as_secs()
 }
 
-fn rotate_now(locked: &mut Locked) -> Result<bool> {
+/// Rotates; the new log begins with what `state` says, which may count other mod-sequences than the old one's end.
+pub(super) fn rotate_as(locked: &mut Locked, state: &State) -> Result<bool> {
     let (index, old) = (Arc::clone(&locked.index), Arc::clone(&locked.log));
     let env = index.env();
     let mut stamp = Transaction::new();
@@ -175,12 +178,12 @@ fn rotate_now(locked: &mut Locked) -> Result<bool> {
         return Ok(false);
     }
     let unwritable = |what: String| super::IndexError::Unwritable { dir: index.paths.dir.clone(), what };
-    let pieces = stamp.encode(&locked.state).map_err(|e| unwritable(e.to_string()))?;
+    let pieces = stamp.encode(state).map_err(|e| unwritable(e.to_string()))?;
     let first: Vec<u8> = pieces.into_iter().flat_map(|piece| piece.bytes).collect();
-    let modseq = locked.state.highest_modseq().value();
+    let modseq = state.highest_modseq().value();
     let Some(rotated) = rotate(env, &index.paths, &old, locked.written(), modseq, &first)? else { return Ok(false) };
     // From here on the new log is the log, whatever happens.
-    let mut replay = Replay::new(locked.state.clone(), Limits::default());
+    let mut replay = Replay::new(state.clone(), Limits::default());
     let entered = replay.enter(&rotated.log.header).map_err(|e| e.to_string());
     let applied = entered.map(|()| replay.apply(&first));
     match applied {

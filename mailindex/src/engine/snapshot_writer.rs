@@ -130,6 +130,24 @@ fn put_in_place(locked: &mut Locked, temp: &Path, state: &State, mark: SnapshotM
     Ok(true)
 }
 
+/// Writes the snapshot of a log that has just begun, which nobody but the lock's holder has seen.
+pub(super) fn write_first(locked: &Locked) -> Result<()> {
+    let index = Arc::clone(&locked.index);
+    let (env, paths) = (index.env(), &index.paths);
+    let unwritable = |e: SnapshotTooLarge| IndexError::Unwritable { dir: paths.dir.clone(), what: e.to_string() };
+    let bytes = encode(&locked.state, &SnapshotStamp::default()).map_err(unwritable)?;
+    let temp = paths.temp("index", env.random());
+    let written = write_temp(env, paths, &temp, &bytes).and_then(|()| replace(env, paths, &temp));
+    if written.is_err() {
+        // It may have its name already; what stays has one that recovery clears.
+        let _ = env.fs().unlink(&temp);
+    }
+    written?;
+    let mark = locked.state.position().map(|at| SnapshotMark { at, len: bytes.len() as u64 });
+    index.slot().live.snapshot = mark;
+    Ok(())
+}
+
 /// Puts a finished snapshot in place of the present one, which becomes the backup.
 pub(super) fn replace(env: &Env, paths: &Paths, temp: &Path) -> Result<()> {
     let fs = &**env.fs();

@@ -158,11 +158,18 @@ pub struct DboxHeader {
     pub rebuild_count: u32,
     /// The mailbox's GUID.
     pub guid: Guid,
-    /// 1: some mail has a POP3 UIDL of its own, 2: a POP3 order.
+    /// [`Self::HAS_POP3_UIDLS`], [`Self::HAS_POP3_ORDERS`].
     pub flags: u8,
 }
 
 impl DboxHeader {
+    /// Flag: some mail has a POP3 UIDL of its own; without it Dovecot does not look.
+    pub const HAS_POP3_UIDLS: u8 = 1;
+    /// Flag: some mail has a POP3 order.
+    pub const HAS_POP3_ORDERS: u8 = 2;
+    /// Offset of the flags, for extension header updates.
+    pub const FLAGS: u32 = 20;
+
     /// As stored.
     pub fn encode(&self) -> [u8; 24] {
         let mut bytes = [0; 24];

@@ -15,6 +15,7 @@ mod extension;
 mod header;
 mod inner;
 mod keywords;
+mod modseqs;
 mod pending;
 mod query;
 mod record;

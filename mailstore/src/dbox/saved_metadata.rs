@@ -3,7 +3,7 @@
 use mailtypes::Guid;
 
 use super::{Metadata, MetadataKey, WrittenBody};
-use crate::compressed::BodyCompression;
+use crate::{compressed::BodyCompression, traits::Pop3Identity};
 
 /// What is known of a message beside its body.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,8 @@ pub(crate) struct SavedAs<'a> {
     pub(crate) guid: Guid,
     /// The mailbox it is saved to, as its folder is called (mdbox).
     pub(crate) mailbox: Option<&'a [u8]>,
+    /// What it was to POP3 clients of another store.
+    pub(crate) pop3: &'a Pop3Identity,
 }
 
 impl Metadata {
@@ -27,6 +29,12 @@ impl Metadata {
         metadata.push(MetadataKey::GUID, saved.guid.to_string().as_bytes());
         if let Some(mailbox) = saved.mailbox {
             metadata.push(MetadataKey::ORIGINAL_MAILBOX, mailbox);
+        }
+        if let Some(uidl) = &saved.pop3.uidl {
+            metadata.push(MetadataKey::POP3_UIDL, uidl);
+        }
+        if let Some(order) = saved.pop3.order {
+            metadata.push(MetadataKey::POP3_ORDER, order.to_string().as_bytes());
         }
         metadata.push_checksum(body.crc32);
         metadata

@@ -155,6 +155,11 @@ impl StoredMessage for DboxStored {
         Ok(saved.filter(|id| !id.is_empty()).map(<[u8]>::to_vec))
     }
 
+    fn saved_pop3_order(&self) -> Result<Option<u32>> {
+        let saved = self.metadata()?.value(MetadataKey::POP3_ORDER);
+        Ok(saved.and_then(|order| std::str::from_utf8(order).ok()?.parse().ok()))
+    }
+
     fn prepare(&self) -> Result<()> {
         if self.whole.get().is_none() {
             // Asked for once in a message's life at most; two at once would come to the same.

@@ -143,7 +143,8 @@ impl<'a> Run<'a> {
         if len > self.options.message_len_max {
             return Err(StorageError::Limit { name: "message_len_max", limit: self.options.message_len_max });
         }
-        let meta = SaveMeta { internal_date: message.date, guid: Some(guid), nuls: Some(NulPolicy::Keep) };
+        let (internal_date, nuls) = (message.date, Some(NulPolicy::Keep));
+        let meta = SaveMeta { internal_date, guid: Some(guid), nuls, ..SaveMeta::default() };
         let target = self.target(&message.mailbox)?;
         let mut save = target.mailbox.begin_save(meta, Some(len))?;
         message.content.read(&mut |piece| save.write(piece))?;

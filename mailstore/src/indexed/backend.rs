@@ -21,7 +21,7 @@ use mailmime::Structure;
 use mailtypes::{Flags, Keyword, Uid};
 
 use super::{IndexedMailbox, MessageFiles, Unsynced, commit};
-use crate::traits::{Batch, Result, Save, SaveMeta, SavedMessage, Ticket};
+use crate::traits::{Batch, Kept, Result, Save, SaveMeta, SavedMessage, Ticket};
 
 /// See the module. One is shared by the handles of one opening.
 pub(crate) trait Backend: MessageFiles + Sized + 'static {
@@ -79,6 +79,8 @@ pub(crate) trait Backend: MessageFiles + Sized + 'static {
 pub(crate) struct First<'a> {
     pub(crate) flags: Flags,
     pub(crate) keywords: &'a [Keyword],
+    /// What it keeps of its place in another store. [`CommitPoint::next_uid`] gives its UID first.
+    pub(crate) kept: Option<Kept>,
 }
 
 /// Where copies come from.

@@ -17,9 +17,12 @@ use super::{
 use crate::{
     copy::{CopyOptions, stage_copies},
     traits::{
-        Batch, BatchItem, Committed, CopySource, FlagChange, Mailbox, Result, Saved, StorageError, Ticket, ViewAs,
+        Batch, BatchItem, Committed, CopySource, FlagChange, Kept, Mailbox, Result, Saved, StorageError, Ticket, ViewAs,
     },
 };
+
+/// Why a message cannot keep its UID.
+const NOT_FREE: &str = "A UID that a message was to keep is not free";
 
 /// A change, ready for the lock.
 enum Item<B: Backend> {
@@ -27,6 +30,7 @@ enum Item<B: Backend> {
         message: Box<Staged<B::Waiting>>,
         flags: Flags,
         keywords: Vec<Keyword>,
+        kept: Option<Kept>,
         /// Its UID in another kind of store, from where it had to be moved byte by byte.
         copy_of: Option<Uid>,
     },
@@ -50,8 +54,8 @@ pub(super) fn submit<B: Backend>(files: Arc<B>, mailbox: &IndexedMailbox, batch:
     let mut items = Vec::with_capacity(batch.items.len());
     for item in batch.items {
         match item {
-            BatchItem::Save { message, flags, keywords } => {
-                items.push(Item::Save { message: own_message(message)?, flags, keywords, copy_of: None });
+            BatchItem::Save { message, flags, keywords, kept } => {
+                items.push(Item::Save { message: own_message(message)?, flags, keywords, kept, copy_of: None });
             }
             BatchItem::Copy(source) => copies(&files, mailbox, &source, &mut items)?,
             BatchItem::Flags(change) => items.push(Item::Flags(change)),
@@ -88,8 +92,8 @@ fn copies<B: Backend>(
     let view = source.mailbox.view(&ViewAs::default())?;
     let (batch, sources) = stage_copies(&*view, uids, mailbox as &dyn Mailbox, &CopyOptions { keep_guids: true })?;
     for (item, uid) in batch.items.into_iter().zip(sources) {
-        if let BatchItem::Save { message, flags, keywords } = item {
-            items.push(Item::Save { message: own_message(message)?, flags, keywords, copy_of: Some(uid) });
+        if let BatchItem::Save { message, flags, keywords, kept } = item {
+            items.push(Item::Save { message: own_message(message)?, flags, keywords, kept, copy_of: Some(uid) });
         }
     }
     Ok(())
@@ -139,8 +143,8 @@ impl<B: Backend> CommitOp for BatchOp<B> {
         }
         for item in items {
             match item {
-                Item::Save { message, flags, keywords, copy_of } => {
-                    let uid = save(&**files, at, placed, message, First { flags: *flags, keywords })?;
+                Item::Save { message, flags, keywords, kept, copy_of } => {
+                    let uid = save(&**files, at, placed, message, First { flags: *flags, keywords, kept: *kept })?;
                     match copy_of {
                         Some(source) => made.copied.push((*source, uid)),
                         None => made.saved.push(uid),
@@ -197,12 +201,17 @@ fn save<B: Backend>(
     message: &mut Staged<B::Waiting>,
     with: First<'_>,
 ) -> std::result::Result<Uid, OpError> {
+    if let Some(kept) = with.kept {
+        at.raise_next_uid(kept.uid);
+    }
     let uid = files.place(at, placed, message, with)?;
+    if with.kept.is_some_and(|kept| kept.uid != uid) {
+        return Err(OpError::refused(StorageError::NotPossible(NOT_FREE)));
+    }
     append(at, uid, with);
-    at.cache(
-        uid,
-        values_of_saved(&message.structure, message.preview.as_deref(), message.received, unix_now(&**files.fs())),
-    );
+    let save_date = with.kept.and_then(|kept| u32::try_from(kept.save_date?).ok());
+    let saved = save_date.unwrap_or_else(|| unix_now(&**files.fs()));
+    at.cache(uid, values_of_saved(&message.structure, message.preview.as_deref(), message.received, saved));
     Ok(uid)
 }
 
@@ -224,7 +233,7 @@ fn copy<B: Backend>(
             continue;
         }
         let (flags, keywords) = effective(&state, &record, if here { &made.applied } else { &[] });
-        let with = First { flags, keywords: &keywords };
+        let with = First { flags, keywords: &keywords, kept: None };
         if let Some(copied) = files.copy(at, placed, &copy_from, uid, with)? {
             append(at, copied, with);
             made.copied.push((uid, copied));

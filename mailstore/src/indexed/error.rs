@@ -26,6 +26,10 @@ pub(crate) fn from_commit(name: &MailboxName, error: &CommitError) -> StorageErr
     let cause = match &*error.source {
         OpError::Index(e) => from_index(name, e),
         OpError::Fs(e) => from_fs(e),
+        OpError::Refused(e) if e.is::<StorageError>() => match e.downcast_ref() {
+            Some(StorageError::Io(_)) | None => StorageError::Io(error.to_string()),
+            Some(own) => StorageError::clone(own),
+        },
         other => StorageError::Io(other.to_string()),
     };
     match cause {

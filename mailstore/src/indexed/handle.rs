@@ -6,7 +6,7 @@ use mailtypes::{Guid, MailboxName, UidValidity};
 
 use super::{Indexed, fill::PREVIEW_FIELD};
 use crate::traits::{
-    Batch, ChangesSince, Mailbox, Position, Result, Save, SaveMeta, Status, Ticket, View, ViewAs, Wake, Watch,
+    Batch, ChangesSince, Mailbox, Position, Result, Save, SaveMeta, Stamp, Status, Ticket, View, ViewAs, Wake, Watch,
 };
 
 /// See the module.
@@ -69,6 +69,10 @@ impl Mailbox for IndexedMailbox {
 
     fn watch(&self, wake: Wake) -> Result<Box<dyn Watch>> {
         self.indexed.watch(wake)
+    }
+
+    fn stamp(&self, stamp: &Stamp) -> Result<()> {
+        self.indexed.stamp(stamp)
     }
 
     fn as_any(&self) -> &dyn Any {

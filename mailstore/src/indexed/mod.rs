@@ -25,6 +25,7 @@ mod mailbox;
 mod saving;
 mod scan;
 mod source;
+mod stamp;
 mod view;
 
 use std::time::SystemTime;
@@ -65,6 +66,16 @@ pub(crate) trait MessageFiles: Send + Sync {
     /// [`View::saved_uidl`](crate::View::saved_uidl).
     fn saved_uidl(&self, state: &State, uid: Uid) -> Result<Option<Vec<u8>>> {
         self.open(state, uid)?.saved_uidl()
+    }
+
+    /// [`View::saved_pop3_order`](crate::View::saved_pop3_order).
+    fn saved_pop3_order(&self, state: &State, uid: Uid) -> Result<Option<u32>> {
+        self.open(state, uid)?.saved_pop3_order()
+    }
+
+    /// Has the files tell of the next UID, where they do, what the index says. Called without a lock.
+    fn note_next_uid(&self, _mailbox: &Indexed) -> Result<()> {
+        Ok(())
     }
 
     /// [`View::file_identity`](crate::View::file_identity).
@@ -113,6 +124,10 @@ pub(crate) trait StoredMessage: Send {
     fn guid(&self) -> Result<Option<Guid>>;
     /// The POP3 unique id that was saved with it.
     fn saved_uidl(&self) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+    /// The place in a maildrop that was saved with it.
+    fn saved_pop3_order(&self) -> Result<Option<u32>> {
         Ok(None)
     }
     /// To be called before [`StoredMessage::stored_len`], and before all of the text is read: finds out where all of it

@@ -52,6 +52,13 @@ impl TempFile {
         self.named = true;
         Ok(())
     }
+
+    /// Gives the file its name for good in the place of another file.
+    pub(crate) fn replace(&mut self, to: &Path) -> mailfs::Result<()> {
+        self.fs.rename(&self.path, to)?;
+        self.named = true;
+        Ok(())
+    }
 }
 
 impl Drop for TempFile {

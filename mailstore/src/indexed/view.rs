@@ -257,6 +257,12 @@ impl View for IndexedView {
         saved
     }
 
+    fn saved_pop3_order(&self, uid: Uid) -> Result<Option<u32>> {
+        let saved = self.mailbox.files.saved_pop3_order(&self.state, uid);
+        self.check_place()?;
+        saved
+    }
+
     fn file_identity(&self, uid: Uid) -> Option<FileIdentity> {
         self.mailbox.files.file_identity(uid)
     }

@@ -14,12 +14,13 @@ use mailfs::{CreatedLock, FileSystem, FileSystemExt, LockOrder, LockRank, RankGu
 use mailtypes::{MailboxName, UidSet};
 
 use super::{
-    Format, Layout, MailboxDirs, Rights, Shape, by_guid, mark_stale,
+    Format, Layout, MailboxDirs, Rights, Shape, by_guid, mark_stale, note_uid_validity,
     trash::{clear_leftover, has_levels, move_to_trash, strip_to_trash},
     walk::{Found, flat_names, walk, walk_noted},
 };
 use crate::traits::{
-    Batch, BatchItem, CopySource, ListPattern, MailStorage, Mailbox, MailboxInfo, Result, StorageError, ViewAs,
+    Batch, BatchItem, CopySource, ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, Result,
+    StorageError, ViewAs,
 };
 
 /// How long somebody else's change of the list is waited for.
@@ -98,10 +99,27 @@ pub(crate) fn create(format: &dyn Format, name: &MailboxName) -> Result<()> {
         return by_guid::create(format, name);
     }
     format.layout().check_new(name)?;
-    change(format, || create_locked(format, name))
+    change(format, || create_locked(format, name, None))
 }
 
-fn create_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
+/// Makes an empty mailbox with an identity of another store's, in the place of what has its name.
+pub(crate) fn replace(format: &dyn Format, name: &MailboxName, identity: &MailboxIdentity) -> Result<()> {
+    if format.layout().is_by_guid() {
+        return by_guid::replace(format, name, identity);
+    }
+    format.layout().check_new(name)?;
+    change(format, || {
+        let (fs, layout) = (&**format.env().fs(), format.layout());
+        if layout.is_mailbox(fs, name)? {
+            delete_mailbox(format, name)?;
+        }
+        // Mailboxes to come must not be taken for this one.
+        note_uid_validity(fs, layout.control(), identity.uid_validity)?;
+        create_locked(format, name, Some(identity))
+    })
+}
+
+fn create_locked(format: &dyn Format, name: &MailboxName, identity: Option<&MailboxIdentity>) -> Result<()> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
     let dirs = layout.dirs(name)?;
     if layout.is_mailbox(fs, name)? {
@@ -120,7 +138,7 @@ fn create_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
         clear_leftover(fs, layout, layout.root_of(beside), beside)?;
         rights.create_dirs(fs, beside)?;
     }
-    let aside = make_aside(format, &dirs, rights)?;
+    let aside = make_aside(format, &dirs, rights, identity)?;
     let placed = place(fs, layout, &aside, &dirs.mail, rights);
     if placed.is_err() {
         // What matters is the first failure; what stays is removed by the next recovery.
@@ -134,7 +152,12 @@ fn create_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
 
 /// Makes an empty mailbox where no list shows it; control and index files that do not lie with the messages where they
 /// belong, for without a folder of messages they are nothing.
-fn make_aside(format: &dyn Format, dirs: &MailboxDirs, rights: Rights) -> Result<PathBuf> {
+fn make_aside(
+    format: &dyn Format,
+    dirs: &MailboxDirs,
+    rights: Rights,
+    identity: Option<&MailboxIdentity>,
+) -> Result<PathBuf> {
     let (fs, workshop) = (&**format.env().fs(), format.layout().workshop());
     rights.create_dirs(fs, &workshop)?;
     let mut random = [0; 8];
@@ -143,7 +166,7 @@ fn make_aside(format: &dyn Format, dirs: &MailboxDirs, rights: Rights) -> Result
     fs.create_dir(&aside, rights.dir_mode())?;
     let or_aside = |dir: &PathBuf| if *dir == dirs.mail { aside.clone() } else { dir.clone() };
     let there = MailboxDirs { mail: aside.clone(), control: or_aside(&dirs.control), index: or_aside(&dirs.index) };
-    let made = format.make(&there, rights).and_then(|()| {
+    let made = format.make(&there, rights, identity).and_then(|()| {
         // Tells those who deliver or count quota that this is a folder of a store and no store itself.
         let is_marked = format.layout().shape() == Shape::MaildirPlusPlus && dirs.mail != format.layout().root();
         if is_marked {
@@ -198,16 +221,12 @@ pub(crate) fn delete(format: &dyn Format, name: &MailboxName) -> Result<()> {
 
 fn delete_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
-    let (level, dirs) = (layout.level_dir(name)?, layout.dirs(name)?);
+    let level = layout.level_dir(name)?;
     if !fs.is_dir(&level)? {
         return Err(StorageError::NotFound(name.clone()));
     }
     if layout.is_mailbox(fs, name)? {
-        // What a link leads to may be others' mailbox too; it is not marked as deleted, and nothing in it is touched.
-        if !(remove_link(fs, &level)? || remove_link(fs, &dirs.mail)?) {
-            format.mark_deleted(name, &dirs)?;
-        }
-        return remove_mailbox(format, name, &dirs);
+        return delete_mailbox(format, name);
     }
     // A level without children may go; RFC 9051 §6.3.4 refuses only one with children.
     if remove_empty(fs, &level)? {
@@ -215,6 +234,17 @@ fn delete_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
     } else {
         Err(StorageError::NotPossible("Mailbox has children, delete them first"))
     }
+}
+
+fn delete_mailbox(format: &dyn Format, name: &MailboxName) -> Result<()> {
+    let (fs, layout) = (&**format.env().fs(), format.layout());
+    let (level, dirs) = (layout.level_dir(name)?, layout.dirs(name)?);
+    // What a link leads to may be others' mailbox too; it is not marked as deleted, and nothing in it is touched.
+    let is_linked = !name.is_inbox() && (remove_link(fs, &level)? || remove_link(fs, &dirs.mail)?);
+    if !is_linked {
+        format.mark_deleted(name, &dirs)?;
+    }
+    remove_mailbox(format, name, &dirs)
 }
 
 /// Takes a mailbox that is marked as deleted out of the list, durably, and removes its files; its level too if nothing

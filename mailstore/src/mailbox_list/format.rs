@@ -8,7 +8,7 @@ use mailtypes::MailboxName;
 use super::{Layout, MailboxDirs, RecoveredMailbox, Rights, Subscriptions};
 use crate::{
     indexed::{self, IndexedMailbox},
-    traits::Result,
+    traits::{MailboxIdentity, Result},
 };
 
 /// A format's part of the list's work. The list is locked in all of it.
@@ -33,8 +33,9 @@ pub(crate) trait Format {
     /// What is asked of a mailbox's files when the index alone is opened.
     fn message_store(&self, dirs: &MailboxDirs) -> Arc<dyn MessageStore>;
 
-    /// Fills folders that are there with what an empty mailbox consists of, durably but for the folders' own names.
-    fn make(&self, dirs: &MailboxDirs, rights: Rights) -> Result<()>;
+    /// Fills folders that are there with what an empty mailbox consists of, durably but for the folders' own names. It
+    /// gets GUID and UIDVALIDITY of its own unless it is to have those of another store.
+    fn make(&self, dirs: &MailboxDirs, rights: Rights, identity: Option<&MailboxIdentity>) -> Result<()>;
 
     /// Whether the mailbox in these folders is marked as deleted.
     fn is_deleted(&self, dirs: &MailboxDirs) -> Result<bool> {

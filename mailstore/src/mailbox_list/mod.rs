@@ -45,7 +45,7 @@ mod uid_validity;
 mod walk;
 
 pub(crate) use change::find;
-use change::{create, delete, list, rename};
+use change::{create, delete, list, rename, replace};
 use follow::follow;
 pub(crate) use format::Format;
 pub(crate) use layout::{Layout, MailboxDirs, Shape};
@@ -57,4 +57,4 @@ pub(crate) use rights::Rights;
 use status::status;
 pub(crate) use storage::Listed;
 pub(crate) use subscriptions::Subscriptions;
-pub(crate) use uid_validity::next_uid_validity;
+pub(crate) use uid_validity::{next_uid_validity, note_uid_validity};

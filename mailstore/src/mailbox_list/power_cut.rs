@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     indexed::IndexedMailbox,
-    traits::{Result, StorageError},
+    traits::{MailboxIdentity, Result, StorageError},
 };
 
 /// A mailbox of it has its name of birth in each of its folders.
@@ -83,7 +83,7 @@ impl Format for Stub {
         Arc::new(NoMail)
     }
 
-    fn make(&self, dirs: &MailboxDirs, rights: Rights) -> Result<()> {
+    fn make(&self, dirs: &MailboxDirs, rights: Rights, _: Option<&MailboxIdentity>) -> Result<()> {
         let fs = &**self.env.fs();
         if self.layout.shape() != Shape::Dbox {
             for name in ["tmp", "new", "cur"] {

@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use mailtypes::MailboxName;
 
-use super::{Format, create, delete, find, follow, list, rename, status};
-use crate::traits::{ListPattern, MailStorage, Mailbox, MailboxInfo, Result, Status, StorageError};
+use super::{Format, create, delete, find, follow, list, rename, replace, status};
+use crate::traits::{ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, Result, Status, StorageError};
 
 /// A storage whose mailboxes stand in a list of folders.
 pub(crate) trait Listed: fmt::Debug + Send + Sync {
@@ -36,6 +36,14 @@ impl<S: Listed> MailStorage for S {
 
     fn create(&self, name: &MailboxName) -> Result<()> {
         create(self.format(), name)
+    }
+
+    fn replace(&self, name: &MailboxName, identity: &MailboxIdentity) -> Result<()> {
+        replace(self.format(), name, identity)
+    }
+
+    fn check_name(&self, name: &MailboxName) -> Result<()> {
+        self.format().layout().check_new(name)
     }
 
     fn delete(&self, name: &MailboxName) -> Result<()> {

@@ -37,6 +37,27 @@ pub(crate) fn next_uid_validity(fs: &dyn FileSystem, root: &Path) -> Result<UidV
     Ok(now(fs))
 }
 
+/// Sees to it that the next value taken is larger than this one, which a mailbox of this account has already.
+pub(crate) fn note_uid_validity(fs: &dyn FileSystem, root: &Path, value: UidValidity) -> Result<()> {
+    for _ in 0..TRIES_MAX {
+        let numbers = numbered(fs, root)?;
+        let Some(&last) = numbers.last() else {
+            // Whether by us or by somebody who was faster: now there is one.
+            begin(fs, root)?;
+            continue;
+        };
+        if last >= value.value() {
+            return Ok(());
+        }
+        match fs.rename(&numbered_path(root, last), &numbered_path(root, value.value())) {
+            Ok(()) => return write_main(fs, root, value),
+            Err(e) if e.is_not_found() => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
 fn now(fs: &dyn FileSystem) -> UidValidity {
     let seconds = fs.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     u32::try_from(seconds).ok().and_then(UidValidity::new).unwrap_or(UidValidity::MIN)
@@ -108,6 +129,15 @@ mod tests {
         assert_eq!(second, first.successor().unwrap());
         assert_eq!(std::fs::read_to_string(dir.path().join(MAIN)).unwrap(), format!("{:08x}", second.value()));
         assert!(dir.path().join(format!("{MAIN}.{:08x}", second.value())).exists());
+    }
+
+    #[test]
+    fn what_is_noted_is_not_given_again() {
+        let (dir, fs) = (tempfile::tempdir().unwrap(), RealDisk::new());
+        let far = UidValidity::new(0xf000_0000).unwrap();
+        note_uid_validity(&fs, dir.path(), far).unwrap();
+        note_uid_validity(&fs, dir.path(), UidValidity::MIN).unwrap();
+        assert_eq!(next_uid_validity(&fs, dir.path()).unwrap(), far.successor().unwrap());
     }
 
     #[test]

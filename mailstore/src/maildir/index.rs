@@ -14,7 +14,7 @@ use super::{Shared, files::MaildirFiles};
 use crate::{
     indexed::{Indexed, IndexedMailbox, PREFIX, change, from_index, unix_now},
     mailbox_list::{MailboxDirs, Rights},
-    traits::{Result, StorageError},
+    traits::{MailboxIdentity, Result, StorageError},
 };
 
 /// How often a mailbox is looked at again after something was done about it.
@@ -25,7 +25,12 @@ const TMP_SCAN_INTERVAL: u32 = 24 * 3600;
 
 /// Makes what is missing of an empty mailbox, durably: `tmp`, `new` and `cur`, the control and index folders, a uidlist
 /// and an index. The folder `dirs.mail` and those above it are made too. What is there stays.
-pub(super) fn create_in(shared: &Arc<Shared>, dirs: &MailboxDirs, rights: Rights) -> Result<()> {
+pub(super) fn create_in(
+    shared: &Arc<Shared>,
+    dirs: &MailboxDirs,
+    rights: Rights,
+    identity: Option<&MailboxIdentity>,
+) -> Result<()> {
     let fs = &**shared.env.fs();
     rights.create_dirs(fs, &dirs.control)?;
     rights.create_dirs(fs, &dirs.index)?;
@@ -33,6 +38,14 @@ pub(super) fn create_in(shared: &Arc<Shared>, dirs: &MailboxDirs, rights: Rights
         rights.create_dirs(fs, &dirs.mail.join(folder))?;
     }
     let files = Arc::new(MaildirFiles::new(shared, dirs));
+    if let Some(identity) = identity {
+        let _lock: Option<Box<dyn std::fmt::Debug>> = files.lock(shared.env.options().lock_timeout, true)?;
+        let mut known = files.known();
+        files.load(&mut known)?;
+        let header = &mut known.table().header;
+        (header.uid_validity, header.guid) = (Some(identity.uid_validity), Some(identity.guid));
+        files.rewrite_uidlist(&mut known, &State::empty())?;
+    }
     open_index(&MailboxName::inbox(), &files).map(|_| ())
 }
 
@@ -156,6 +169,17 @@ fn ensure_uidlist(files: &Arc<MaildirFiles>, state: &State) -> Result<UidValidit
         files.rewrite_uidlist(&mut known, state)?;
     }
     known.table().header.uid_validity.ok_or_else(|| StorageError::Unavailable("no UIDVALIDITY was given".to_owned()))
+}
+
+/// Has the UID list say which UID is the next.
+pub(super) fn note_next_uid(files: &MaildirFiles, state: &State) -> Result<()> {
+    let _lock: Option<Box<dyn std::fmt::Debug>> = files.lock(files.shared.env.options().lock_timeout, true)?;
+    let mut known = files.known();
+    files.load(&mut known)?;
+    if known.table().header.next_uid.is_none_or(|next| next < state.next_uid()) {
+        files.rewrite_uidlist(&mut known, state)?;
+    }
+    Ok(())
 }
 
 /// Makes the index anew from the UID list and the names. What is left of the old one is kept: mod-sequences, keywords

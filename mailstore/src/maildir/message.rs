@@ -13,6 +13,7 @@ use mailtypes::{Guid, Uid};
 
 use super::{
     files::{MaildirFiles, Mark, guid_of_text},
+    index,
     measured::{BareLineEnds, Counted, Measured},
     table::Entry,
     watch::FolderWatch,
@@ -233,6 +234,14 @@ impl MessageFiles for MaildirFiles {
 
     fn saved_uidl(&self, _: &State, uid: Uid) -> Result<Option<Vec<u8>>> {
         Ok(self.of_entry(uid, |entry| entry.saved_uidl().map(<[u8]>::to_vec)).flatten())
+    }
+
+    fn saved_pop3_order(&self, _: &State, uid: Uid) -> Result<Option<u32>> {
+        Ok(self.of_entry(uid, Entry::saved_pop3_order).flatten())
+    }
+
+    fn note_next_uid(&self, mailbox: &Indexed) -> Result<()> {
+        index::note_next_uid(self, &mailbox.index.state())
     }
 
     fn file_identity(&self, uid: Uid) -> Option<FileIdentity> {

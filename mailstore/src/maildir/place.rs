@@ -74,8 +74,8 @@ impl Backend for MaildirFiles {
         with: First<'_>,
     ) -> std::result::Result<Uid, OpError> {
         self.show_life();
-        let InTmp { base, guid, temp } = &mut message.waiting;
-        let keys = guid.map(|guid| format!("G{guid}")).unwrap_or_default();
+        let keys = message.waiting.keys();
+        let InTmp { base, temp, .. } = &mut message.waiting;
         let known = &mut *self.known();
         let place = place_for(self, known, at.state(), with)?;
         let path = self.path(base, &place);
@@ -144,10 +144,11 @@ impl Backend for MaildirFiles {
     }
 }
 
-/// Where a message with these flags goes: with none it is delivered into `new`.
+/// Where a message with these flags goes: with none it is delivered into `new`, unless it comes from another store, which
+/// knows whether it is new.
 fn place_for(files: &MaildirFiles, known: &mut Known, state: &State, with: First<'_>) -> mailfs::Result<Place> {
     let letters = files.letters_for(known, state, with.keywords)?;
-    Ok(if with.flags.is_empty() && with.keywords.is_empty() {
+    Ok(if with.flags.is_empty() && with.keywords.is_empty() && with.kept.is_none() {
         Place { folder: Folder::New, info: Box::default() }
     } else {
         Place { folder: Folder::Cur, info: name::with_flags(b"", NameFlags { flags: with.flags, letters }).into() }

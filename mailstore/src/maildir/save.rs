@@ -17,7 +17,7 @@ use super::files::MaildirFiles;
 use crate::{
     indexed::{BodyWriter, Closing, Staged, TempFile, Unsynced, WriterOptions, unix_now},
     mailbox_list::Rights,
-    traits::{Result, Save, SaveMeta, Saved},
+    traits::{Pop3Identity, Result, Save, SaveMeta, Saved},
 };
 
 /// Numbers that tell this process's messages of one microsecond from each other. Of the process, as the pid is that
@@ -39,6 +39,7 @@ pub(super) struct MaildirSave {
     path: PathBuf,
     received: Option<i64>,
     guid: Option<Guid>,
+    pop3: Pop3Identity,
     now: u32,
     open: Arc<AtomicUsize>,
     sync: bool,
@@ -75,6 +76,7 @@ impl MaildirSave {
             path,
             received: meta.internal_date.map(|date| date.unix),
             guid: meta.guid.filter(|guid| !guid.is_zero()),
+            pop3: meta.pop3.clone().checked(),
             now: unix_now(&**files.fs()),
             open: Arc::clone(&shared.open_saved),
             sync: shared.syncs(),
@@ -92,14 +94,14 @@ impl Save for MaildirSave {
     }
 
     fn finish(self: Box<Self>) -> Result<Saved> {
-        let Self { writer, temp, path, received, guid, now, open, sync } = *self;
+        let Self { writer, temp, path, received, guid, pop3, now, open, sync } = *self;
         let written = writer.finish(|_| Closing::default())?;
         let received = received.map_or(now, |unix| u32::try_from(unix.max(0)).unwrap_or(u32::MAX));
         // After the last write, which would set it again.
         written.file.set_modified(UNIX_EPOCH + Duration::from_secs(received.into()))?;
         let base = path.file_name().map(|name| name.as_bytes()).unwrap_or_default();
         let sizes = format!(",S={},W={}", written.plain_len, written.virtual_size);
-        let waiting = InTmp { base: [base, sizes.as_bytes()].concat(), guid, temp };
+        let waiting = InTmp { base: [base, sizes.as_bytes()].concat(), guid, pop3, temp };
         let unsynced = Unsynced::keep_or_sync(written.file, &open, sync)?;
         Ok(Saved(Box::new(Staged {
             unsynced,
@@ -117,5 +119,16 @@ pub(super) struct InTmp {
     pub(super) base: Vec<u8>,
     /// An identity that it brings along.
     pub(super) guid: Option<Guid>,
+    pub(super) pop3: Pop3Identity,
     pub(super) temp: TempFile,
+}
+
+impl InTmp {
+    /// What the UID list is to tell of it.
+    pub(super) fn keys(&self) -> String {
+        let guid = self.guid.map(|guid| format!("G{guid}"));
+        let uidl = self.pop3.uidl.as_ref().map(|uidl| format!("P{}", String::from_utf8_lossy(uidl)));
+        let order = self.pop3.order.map(|order| format!("O{order}"));
+        [guid, uidl, order].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
 }

@@ -17,7 +17,7 @@ use crate::{
         self, Format, Layout, ListOptions, Listed, MailboxDirs, RecoveredMailbox, RecoveryReport, Rights, Shape,
         Subscriptions,
     },
-    traits::{Result, StorageError},
+    traits::{MailboxIdentity, Result, StorageError},
 };
 
 /// Mode of the folder of a store that is made where nothing is.
@@ -156,8 +156,8 @@ impl Format for Maildirs {
         index::message_store(&self.shared, dirs)
     }
 
-    fn make(&self, dirs: &MailboxDirs, rights: Rights) -> Result<()> {
-        index::create_in(&self.shared, dirs, rights)
+    fn make(&self, dirs: &MailboxDirs, rights: Rights, identity: Option<&MailboxIdentity>) -> Result<()> {
+        index::create_in(&self.shared, dirs, rights, identity)
     }
 
     fn recover(&self, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {

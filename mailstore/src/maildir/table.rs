@@ -65,6 +65,11 @@ impl Entry {
         value_of(&self.keys, b'P').map(|id| if id.is_empty() { &self.base } else { id })
     }
 
+    /// The place in a maildrop that was saved with it.
+    pub(super) fn saved_pop3_order(&self) -> Option<u32> {
+        std::str::from_utf8(value_of(&self.keys, b'O')?).ok()?.parse().ok()
+    }
+
     /// The text that is the message's identity.
     pub(super) fn guid_text(&self) -> &[u8] {
         value_of(&self.keys, b'G').filter(|guid| !guid.is_empty()).unwrap_or(&self.base)

@@ -12,7 +12,7 @@ use super::{
     state::{State, source_snapshot},
     unix_now,
 };
-use crate::traits::{Batch, BatchItem, Committed, CopySource, FlagAction, FlagChange, Result, StorageError};
+use crate::traits::{Batch, BatchItem, Committed, CopySource, FlagAction, FlagChange, Kept, Result, StorageError};
 
 /// Keywords that one mailbox can have.
 const KEYWORD_COUNT_MAX: usize = 4096;
@@ -39,11 +39,23 @@ enum Step {
     Expunge(UidSet),
 }
 
+impl Step {
+    /// Whether it adds messages with the UIDs that are next.
+    fn adds_at_will(&self) -> bool {
+        match self {
+            Self::Add(messages) => messages.iter().any(|message| message.kept.is_none()),
+            Self::CopyWithin(_) => true,
+            Self::Flags(_) | Self::Expunge(_) => false,
+        }
+    }
+}
+
 /// A message to add.
 struct Added {
     content: Arc<Content>,
     flags: Flags,
     keywords: Vec<Keyword>,
+    kept: Option<Kept>,
     /// Of a copy: its source.
     source: Option<Uid>,
 }
@@ -54,6 +66,7 @@ impl From<&Mail> for Added {
             content: Arc::clone(&mail.content),
             flags: mail.flags,
             keywords: mail.keywords.to_vec(),
+            kept: None,
             source: Some(mail.uid),
         }
     }
@@ -107,13 +120,20 @@ impl<'a> Work<'a> {
     fn resolve(&self, batch: Batch) -> Result<Vec<Step>> {
         let mut steps = Vec::with_capacity(batch.items.len());
         let (mut new_count, mut new_keywords) = (0usize, Vec::new());
+        let mut next_kept = self.snapshot.uid_next;
         for item in batch.items {
             let step = match item {
-                BatchItem::Save { message, flags, keywords } => {
+                BatchItem::Save { message, flags, keywords, kept } => {
                     let saved = message.0.into_any().downcast::<MemorySaved>();
                     let saved = saved.map_err(|_| foreign("a message taken in by another kind of store"))?;
                     let content = Arc::clone(&saved.content);
-                    Step::Add(vec![Added { content, flags, keywords, source: None }])
+                    if let Some(kept) = kept {
+                        if kept.uid < next_kept || steps.iter().any(Step::adds_at_will) {
+                            return Err(StorageError::NotPossible("A UID that a message was to keep is not free"));
+                        }
+                        next_kept = kept.uid.successor().unwrap_or(kept.uid);
+                    }
+                    Step::Add(vec![Added { content, flags, keywords, kept, source: None }])
                 }
                 BatchItem::Copy(source) => self.resolve_copy(source)?,
                 BatchItem::Flags(change) => Step::Flags(change),
@@ -185,11 +205,11 @@ impl<'a> Work<'a> {
         };
         self.append = Some(modseq);
         let mut uids = UidSet::new();
-        for Added { content, flags, keywords, source } in messages {
-            let uid = self.snapshot.uid_next;
+        for Added { content, flags, keywords, kept, source } in messages {
+            let uid = kept.map_or(self.snapshot.uid_next, |kept| kept.uid.max(self.snapshot.uid_next));
             self.snapshot.uid_next = uid.successor().unwrap_or(uid);
             let keywords = self.intern(&keywords);
-            let save_date = self.save_date;
+            let save_date = kept.and_then(|kept| kept.save_date).unwrap_or(self.save_date);
             let mail = Mail { uid, content, flags, keywords, modseq, save_date, expunged: false };
             Arc::make_mut(&mut self.snapshot.mails).push(mail);
             uids.insert(uid);

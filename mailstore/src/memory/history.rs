@@ -43,6 +43,11 @@ impl History {
         Self { events: VecDeque::new(), reaches_back_to: ModSeq::MIN }
     }
 
+    /// One that begins with this mod-sequence.
+    pub(super) fn from(modseq: ModSeq) -> Self {
+        Self { events: VecDeque::new(), reaches_back_to: modseq }
+    }
+
     pub(super) fn push(&mut self, event: Event) {
         self.events.push_back(event);
         while self.events.len() > HISTORY_LEN_MAX {

@@ -11,7 +11,7 @@ use std::{
 use mailtypes::{Guid, MailboxName, UidValidity};
 
 use super::state::State;
-use crate::traits::{ListPattern, MailboxInfo, Result, StorageError};
+use crate::traits::{ListPattern, MailboxIdentity, MailboxInfo, Result, StorageError};
 
 #[derive(Debug)]
 pub(super) struct MailboxList {
@@ -35,6 +35,14 @@ impl MailboxList {
         let uid_validity = self.uid_validity_next;
         self.uid_validity_next = uid_validity.successor().unwrap_or(UidValidity::MIN);
         self.mailboxes.insert(name, Arc::new(State::new(self.guids.next(), uid_validity)));
+    }
+
+    /// See [`crate::MailStorage::replace`]; gives what was there.
+    pub(super) fn replace(&mut self, name: &MailboxName, identity: &MailboxIdentity) -> Option<Arc<State>> {
+        let MailboxIdentity { guid, uid_validity } = *identity;
+        let next = uid_validity.successor().unwrap_or(UidValidity::MIN);
+        self.uid_validity_next = self.uid_validity_next.max(next);
+        self.mailboxes.insert(name.clone(), Arc::new(State::new(guid, uid_validity)))
     }
 
     pub(super) fn new_guid(&mut self) -> Guid {

@@ -6,8 +6,8 @@ use mailtypes::{Flag, Guid, InternalDate, MailboxName, UidValidity};
 
 use super::{Shared, save::MemorySave, snapshot::Snapshot, state::State, unix_now, view::MemoryView};
 use crate::traits::{
-    Batch, ChangesSince, Mailbox, Position, Result, Save, SaveMeta, Status, StorageError, Ticket, View, ViewAs, Wake,
-    Watch,
+    Batch, ChangesSince, Mailbox, Position, Result, Save, SaveMeta, Stamp, Status, StorageError, Ticket, View, ViewAs,
+    Wake, Watch,
 };
 
 pub(super) struct MemoryMailbox {
@@ -87,6 +87,7 @@ impl Mailbox for MemoryMailbox {
             internal_date,
             size_max,
             nuls: meta.nuls.unwrap_or_default(),
+            pop3: meta.pop3,
             bytes: Vec::new(),
         }))
     }
@@ -133,6 +134,12 @@ impl Mailbox for MemoryMailbox {
         self.state.check(&self.name)?;
         let id = self.state.watch(wake);
         Ok(Box::new(MemoryWatch { state: Arc::clone(&self.state), id }))
+    }
+
+    fn stamp(&self, stamp: &Stamp) -> Result<()> {
+        self.state.check(&self.name)?;
+        self.state.stamp(stamp);
+        Ok(())
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -33,7 +33,9 @@ use std::{
 use mailtypes::MailboxName;
 
 use self::{list::MailboxList, mailbox::MemoryMailbox, timer::Timer};
-use crate::traits::{Batch, ListPattern, MailStorage, Mailbox, MailboxInfo, Result, StorageError, ViewAs};
+use crate::traits::{
+    Batch, ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, Result, StorageError, ViewAs,
+};
 
 /// How a [`MemoryStorage`] behaves.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -149,6 +151,12 @@ impl MailStorage for MemoryStorage {
 
     fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
         if from.is_inbox() { self.rename_inbox(to) } else { self.shared.list().rename(from, to) }
+    }
+
+    fn replace(&self, name: &MailboxName, identity: &MailboxIdentity) -> Result<()> {
+        let before = self.shared.list().replace(name, identity);
+        before.iter().for_each(|state| state.delete());
+        Ok(())
     }
 
     fn subscribe(&self, name: &MailboxName) -> Result<()> {

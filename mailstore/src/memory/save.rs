@@ -6,13 +6,14 @@ use mailmime::Scanner;
 use mailtypes::{Guid, InternalDate};
 
 use super::snapshot::Content;
-use crate::traits::{NulPolicy, Result, Save, Saved, SavedMessage, StorageError};
+use crate::traits::{NulPolicy, Pop3Identity, Result, Save, Saved, SavedMessage, StorageError};
 
 pub(super) struct MemorySave {
     pub(super) guid: Guid,
     pub(super) internal_date: InternalDate,
     pub(super) size_max: u64,
     pub(super) nuls: NulPolicy,
+    pub(super) pop3: Pop3Identity,
     pub(super) bytes: Vec<u8>,
 }
 
@@ -52,8 +53,8 @@ impl Save for MemorySave {
         let bytes: Arc<[u8]> = mem::take(&mut self.bytes).into();
         let mut scanner = Scanner::new(mailmime::Limits::default());
         scanner.write(&bytes);
-        let content =
-            Content { guid: self.guid, internal_date: self.internal_date, bytes, structure: scanner.finish() };
+        let Self { guid, internal_date, pop3, .. } = *self;
+        let content = Content { guid, internal_date, bytes, structure: scanner.finish(), pop3: pop3.checked() };
         Ok(Saved(Box::new(MemorySaved { content: Arc::new(content) })))
     }
 }

@@ -5,6 +5,8 @@ use std::{ops::RangeInclusive, sync::Arc};
 use mailmime::Structure;
 use mailtypes::{Flags, Guid, InternalDate, Keyword, ModSeq, Uid, UidSet};
 
+use crate::traits::{Pop3Identity, Stamp};
+
 /// What all copies of a message share.
 #[derive(Debug)]
 pub(super) struct Content {
@@ -13,6 +15,7 @@ pub(super) struct Content {
     /// With CRLF line ends.
     pub(super) bytes: Arc<[u8]>,
     pub(super) structure: Structure,
+    pub(super) pop3: Pop3Identity,
 }
 
 impl Content {
@@ -49,6 +52,20 @@ pub(super) struct Snapshot {
 impl Snapshot {
     pub(super) fn empty() -> Self {
         Self { mails: Arc::default(), uid_next: Uid::MIN, highest_modseq: ModSeq::MIN, keywords: Arc::default() }
+    }
+}
+
+impl Snapshot {
+    /// See [`crate::Mailbox::stamp`].
+    pub(super) fn stamp(&mut self, stamp: &Stamp) {
+        self.uid_next = self.uid_next.max(stamp.uid_next);
+        self.highest_modseq = stamp.highest_modseq;
+        let mails = Arc::make_mut(&mut self.mails);
+        for (uid, modseq) in &stamp.modseqs {
+            if let Some(mail) = find(mails, *uid).ok().and_then(|place| mails.get_mut(place)) {
+                mail.modseq = *modseq;
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use mailtypes::{Guid, MailboxName, ModSeq, Uid, UidValidity};
 
 use super::{commit::Work, history::History, snapshot::Snapshot};
-use crate::traits::{Batch, Committed, Completer, Result, StorageError, Ticket, Wake};
+use crate::traits::{Batch, Committed, Completer, Result, Stamp, StorageError, Ticket, Wake};
 
 pub(super) struct State {
     pub(super) guid: Guid,
@@ -162,6 +162,16 @@ impl State {
         let began_another = inner.begin_commit();
         let wakes = if changed { inner.watchers.values().cloned().collect() } else { Vec::new() };
         Done { began_another, outcomes, wakes }
+    }
+
+    /// See [`crate::Mailbox::stamp`].
+    pub(super) fn stamp(&self, stamp: &Stamp) {
+        let mut inner = self.lock();
+        inner.snapshot.stamp(stamp);
+        inner.recent_from = stamp.recent_from;
+        // What was counted otherwise is no history any more.
+        inner.history = History::from(stamp.highest_modseq);
+        self.visible.store(stamp.highest_modseq.value(), Ordering::Release);
     }
 
     /// Whatever is queued or comes later fails.

@@ -7,7 +7,7 @@ use mailtypes::{Flag, InternalDate, Keyword, MailboxName, ModSeq, SeqNum, Uid, U
 
 use super::{
     body::MemoryBody,
-    snapshot::{Mail, Snapshot, find, places, uids},
+    snapshot::{Content, Mail, Snapshot, find, places, uids},
     state::State,
 };
 use crate::preview::preview;
@@ -63,6 +63,11 @@ impl MemoryView {
         // The last first, so that no number moves before it is told.
         changes.expunged.reverse();
         (shown, changes)
+    }
+
+    fn content(&self, uid: Uid) -> Option<&Content> {
+        let mail = self.shown.get(find(&self.shown, uid).ok()?)?;
+        Some(&mail.content)
     }
 
     fn row(&self, place: usize, mail: &Mail, columns: &Columns, out: &mut Rows) -> Option<Row> {
@@ -250,6 +255,14 @@ impl View for MemoryView {
             }
         }
         Ok(None)
+    }
+
+    fn saved_uidl(&self, uid: Uid) -> Result<Option<Vec<u8>>> {
+        Ok(self.content(uid).and_then(|content| content.pop3.uidl.clone()))
+    }
+
+    fn saved_pop3_order(&self, uid: Uid) -> Result<Option<u32>> {
+        Ok(self.content(uid).and_then(|content| content.pop3.order))
     }
 
     fn body(&self, uid: Uid) -> Result<Box<dyn Body>> {

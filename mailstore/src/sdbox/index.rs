@@ -14,7 +14,7 @@ use super::{Shared, files::Mails, rebuild};
 use crate::{
     indexed::{Indexed, IndexedMailbox, PREFIX, change, from_index, new_guid},
     mailbox_list::{MailboxDirs, Rights, next_uid_validity},
-    traits::{Result, StorageError},
+    traits::{MailboxIdentity, Result, StorageError},
 };
 
 /// How often an index is looked at again after something was done about it.
@@ -52,7 +52,7 @@ fn open_index(name: &MailboxName, mails: &Arc<Mails>) -> Result<Arc<MailboxIndex
             Ok(index) => return Ok(index),
             Err(IndexError::NotFound { .. }) if !mails.exists()? => return Err(StorageError::NotFound(name.clone())),
             Err(IndexError::NotFound { .. }) if mails.uids()?.is_empty() => {
-                let initial = first_transaction(shared)?;
+                let initial = first_transaction(new_identity(shared)?);
                 let made = MailboxIndex::create(&shared.env, &mails.index, PREFIX, Arc::clone(mails) as _, &initial);
                 return made.map_err(|e| from_index(name, &e));
             }
@@ -71,13 +71,18 @@ fn has_fsck_mark(state: &State) -> bool {
 }
 
 /// What the log of a new mailbox begins with (`docs/formats/dbox.md`, "Creating a mailbox by hand").
-fn first_transaction(shared: &Shared) -> Result<Transaction> {
+fn first_transaction(identity: MailboxIdentity) -> Transaction {
     let mut transaction = Transaction::new();
-    write_guid(&mut transaction, new_guid(shared.fs()));
-    write_uid_validity(&mut transaction, next_uid_validity(shared.fs(), &shared.control)?);
+    write_guid(&mut transaction, identity.guid);
+    write_uid_validity(&mut transaction, identity.uid_validity);
     // Without this every message has the mailbox's mod-sequence until a client asks for it. It costs nothing in the log.
     transaction.enable_modseqs();
-    Ok(transaction)
+    transaction
+}
+
+fn new_identity(shared: &Shared) -> Result<MailboxIdentity> {
+    let uid_validity = next_uid_validity(shared.fs(), &shared.control)?;
+    Ok(MailboxIdentity { guid: new_guid(shared.fs()), uid_validity })
 }
 
 pub(super) fn write_guid(transaction: &mut Transaction, guid: Guid) {
@@ -90,13 +95,14 @@ pub(super) fn write_uid_validity(transaction: &mut Transaction, uid_validity: Ui
 }
 
 /// Makes the index of an empty mailbox in folders that are there, durably.
-pub(super) fn make(shared: &Arc<Shared>, dirs: &MailboxDirs) -> Result<()> {
+pub(super) fn make(shared: &Arc<Shared>, dirs: &MailboxDirs, identity: Option<&MailboxIdentity>) -> Result<()> {
+    let identity = identity.map_or_else(|| new_identity(shared), |identity| Ok(*identity))?;
     let made = MailboxIndex::create(
         &shared.env,
         &dirs.index,
         PREFIX,
         Arc::new(Mails::new(shared, dirs)),
-        &first_transaction(shared)?,
+        &first_transaction(identity),
     );
     made.map(|_| ()).map_err(|e| from_index(&MailboxName::inbox(), &e))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mailindex::state::State;
+use mailindex::state::{DboxHeader, State};
 use mailtypes::Uid;
 
 use super::{attached, files::Mails};
@@ -12,7 +12,28 @@ use crate::{
     traits::Result,
 };
 
+impl Mails {
+    /// Whether the mailbox's header says that some message has this of POP3; where there is none, it may be.
+    fn has_pop3(state: &State, flag: u8) -> bool {
+        state.dbox_header().is_none_or(|header| header.flags & flag != 0)
+    }
+}
+
 impl MessageFiles for Mails {
+    fn saved_uidl(&self, state: &State, uid: Uid) -> Result<Option<Vec<u8>>> {
+        if !Self::has_pop3(state, DboxHeader::HAS_POP3_UIDLS) {
+            return Ok(None);
+        }
+        MessageFiles::open(self, state, uid)?.saved_uidl()
+    }
+
+    fn saved_pop3_order(&self, state: &State, uid: Uid) -> Result<Option<u32>> {
+        if !Self::has_pop3(state, DboxHeader::HAS_POP3_ORDERS) {
+            return Ok(None);
+        }
+        MessageFiles::open(self, state, uid)?.saved_pop3_order()
+    }
+
     fn open(&self, state: &State, uid: Uid) -> Result<Box<dyn StoredMessage>> {
         let message = Mails::open(self, uid)?;
         let attachments = self.attachments.as_ref().zip(state.dbox_header()).map(|(folder, header)| AttachmentFiles {

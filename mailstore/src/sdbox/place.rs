@@ -4,7 +4,8 @@
 //!
 //! 1. A message's file bears its name before its record is appended, and the folder is synced in between.
 //! 2. A name that is taken is never overwritten and never removed: it was left by a crash, or by an index that was lost,
-//!    and its message is taken in under the UID it bears.
+//!    and its message is taken in under the UID it bears. Only the same message, of a conversion that goes on, takes its
+//!    place.
 
 use std::{
     io,
@@ -17,13 +18,18 @@ use mailfs::{FileSystem, FsError};
 use mailindex::{
     engine::{CommitPoint, MailboxIndex, OpError},
     log::Origin,
-    state::RecordFlags,
+    state::{DboxHeader, ExtensionSpec, RecordFlags},
 };
 use mailtypes::Uid;
 
-use super::{attached, files::Mails, save::SdboxSave};
+use super::{
+    attached,
+    files::Mails,
+    save::{SdboxSave, Written},
+};
 use crate::{
-    indexed::{Backend, CopyFrom, First, Staged, TempFile, link_or_copy},
+    dbox::DboxMessage,
+    indexed::{Backend, CopyFrom, First, Staged, link_or_copy},
     traits::{Result, Save, SaveMeta},
 };
 
@@ -35,7 +41,7 @@ const LOOKS_MAX: u32 = 2_000;
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 impl Backend for Mails {
-    type Waiting = TempFile;
+    type Waiting = Written;
     /// Names given.
     type Placed = Vec<PathBuf>;
     const FLAGS_ORIGIN: Origin = Origin::External;
@@ -56,10 +62,22 @@ impl Backend for Mails {
         &self,
         at: &mut CommitPoint<'_>,
         placed: &mut Vec<PathBuf>,
-        message: &mut Staged<TempFile>,
-        _with: First<'_>,
+        message: &mut Staged<Written>,
+        with: First<'_>,
     ) -> std::result::Result<Uid, OpError> {
-        name_next(self, at, placed, |_, path| message.waiting.rename_new(path))
+        let Written { temp, pop3 } = &mut message.waiting;
+        let flags = at.state().dbox_header().map_or(0, |header| header.flags);
+        if flags | *pop3 != flags {
+            let flags = [flags | *pop3];
+            at.transaction().ext_header(&ExtensionSpec::DBOX_HDR, DboxHeader::FLAGS, &flags, Origin::External);
+        }
+        name_next(self, at, placed, |_, path| match temp.rename_new(path) {
+            // Left by a conversion that was stopped at this very place: it is the same message.
+            Err(e) if e.is_already_exists() && with.kept.is_some() && is_same(self, path, temp.path()) => {
+                temp.replace(path)
+            }
+            other => other,
+        })
     }
 
     /// The file gets another name. Where the message should lie (a further record flag) is a matter of each copy.
@@ -96,6 +114,12 @@ impl Backend for Mails {
             }
         }
     }
+}
+
+/// Whether two files hold the same message, by its GUID.
+fn is_same(mails: &Mails, one: &Path, other: &Path) -> bool {
+    let guid = |path: &Path| DboxMessage::open(&**mails.fs(), path).ok()?.metadata().ok()?.guid();
+    guid(one).is_some_and(|one| guid(other) == Some(one))
 }
 
 /// The next UID whose name is free, and a file under it. What lies in the way is taken in if it is whole.

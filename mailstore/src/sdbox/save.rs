@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
-use mailindex::engine::Fsync;
+use mailindex::{engine::Fsync, state::DboxHeader};
 use mailtypes::Guid;
 
 use super::files::Mails;
 use crate::{
     dbox::{DboxWriter, SavedAs, WriterOptions},
     indexed::{Staged, TempFile, Unsynced, new_guid, unix_now},
-    traits::{Result, Save, SaveMeta, Saved},
+    traits::{Pop3Identity, Result, Save, SaveMeta, Saved},
 };
 
 /// A message that is being written.
@@ -18,6 +18,7 @@ pub(super) struct SdboxSave {
     temp: TempFile,
     received: u32,
     guid: Guid,
+    pop3: Pop3Identity,
     open: Arc<AtomicUsize>,
     sync: bool,
 }
@@ -43,6 +44,7 @@ impl SdboxSave {
             temp,
             received,
             guid,
+            pop3: meta.pop3.clone().checked(),
             open: Arc::clone(&shared.open_saved),
             sync,
         })
@@ -59,8 +61,8 @@ impl Save for SdboxSave {
     }
 
     fn finish(self: Box<Self>) -> Result<Saved> {
-        let Self { writer, temp, received, guid, open, sync } = *self;
-        let saved = SavedAs { received, guid, mailbox: None };
+        let Self { writer, temp, received, guid, pop3, open, sync } = *self;
+        let saved = SavedAs { received, guid, mailbox: None, pop3: &pop3 };
         let written = writer.finish_saved(&saved);
         let written = written.map_err(|e| e.at(temp.path()))?;
         let unsynced = Unsynced::keep_or_sync(written.file, &open, sync)?;
@@ -69,7 +71,19 @@ impl Save for SdboxSave {
             structure: written.structure,
             preview: written.preview,
             received,
-            waiting: temp,
+            waiting: Written { temp, pop3: pop3_flags(&pop3) },
         })))
     }
+}
+
+/// A message that is whole in its temporary file.
+pub(super) struct Written {
+    pub(super) temp: TempFile,
+    /// What of POP3 stands in it, as the mailbox's header is to tell.
+    pub(super) pop3: u8,
+}
+
+fn pop3_flags(pop3: &Pop3Identity) -> u8 {
+    let of = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
+    of(pop3.uidl.is_some(), DboxHeader::HAS_POP3_UIDLS) | of(pop3.order.is_some(), DboxHeader::HAS_POP3_ORDERS)
 }

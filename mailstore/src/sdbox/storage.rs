@@ -16,7 +16,7 @@ use crate::{
     mailbox_list::{
         self, Format, Layout, Listed, MailboxDirs, RecoveredMailbox, RecoveryReport, Rights, Shape, Subscriptions,
     },
-    traits::{Result, StorageError},
+    traits::{MailboxIdentity, Result, StorageError},
 };
 
 /// Mode of the folder of a store that is made where nothing is.
@@ -114,8 +114,8 @@ impl Format for Sdboxes {
         Arc::new(Mails::new(&self.shared, dirs))
     }
 
-    fn make(&self, dirs: &MailboxDirs, _rights: Rights) -> Result<()> {
-        index::make(&self.shared, dirs)
+    fn make(&self, dirs: &MailboxDirs, _rights: Rights, identity: Option<&MailboxIdentity>) -> Result<()> {
+        index::make(&self.shared, dirs, identity)
     }
 
     fn recover(&self, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mailtypes::{Flags, Keyword, ModSeq, Uid, UidSet, UidValidity};
 
-use super::{Mailbox, Saved};
+use super::{Kept, Mailbox, Saved};
 
 /// Changes of one mailbox, carried out in order and written in one append.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub enum BatchItem {
         flags: Flags,
         /// Keywords.
         keywords: Vec<Keyword>,
+        /// What it keeps of its place elsewhere; for conversions. Not possible in a batch that copies.
+        kept: Option<Kept>,
     },
     /// Copies of another mailbox's messages, with flags, keywords, dates and GUIDs.
     Copy(CopySource),
@@ -78,7 +80,13 @@ impl Batch {
 
     /// Puts a message into the mailbox.
     pub fn save(mut self, message: Saved, flags: Flags, keywords: Vec<Keyword>) -> Self {
-        self.items.push(BatchItem::Save { message, flags, keywords });
+        self.items.push(BatchItem::Save { message, flags, keywords, kept: None });
+        self
+    }
+
+    /// Puts a message into the mailbox under the UID that it had elsewhere.
+    pub fn save_as(mut self, message: Saved, flags: Flags, keywords: Vec<Keyword>, kept: Kept) -> Self {
+        self.items.push(BatchItem::Save { message, flags, keywords, kept: Some(kept) });
         self
     }
 

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use mailtypes::{MailboxName, ModSeq, Uid, UidValidity};
 
-use super::{Mailbox, Result};
+use super::{Mailbox, MailboxIdentity, Result, StorageError};
 
 /// One user's mail. Every change of the list is durable when the call returns.
 pub trait MailStorage: Send + Sync + fmt::Debug {
@@ -33,6 +33,19 @@ pub trait MailStorage: Send + Sync + fmt::Debug {
     /// opened; for [`View::follow`](crate::View::follow). Costs a `stat` for each mailbox. `None`: it is gone.
     fn follow(&self, _mailbox: &dyn Mailbox) -> Result<Option<Arc<dyn Mailbox>>> {
         Ok(None)
+    }
+    /// Makes an empty mailbox with an identity of another store's, and the levels above it. A mailbox that has the name,
+    /// INBOX too, goes first, with its messages. For conversions.
+    fn replace(&self, _name: &MailboxName, _identity: &MailboxIdentity) -> Result<()> {
+        Err(StorageError::Unsupported("keeping a mailbox's identity of another store".to_owned()))
+    }
+    /// Whether a mailbox may be given this name here; why not, if not.
+    fn check_name(&self, _name: &MailboxName) -> Result<()> {
+        Ok(())
+    }
+    /// Whether a mailbox that holds messages can have others below it.
+    fn mailboxes_have_children(&self) -> bool {
+        true
     }
     /// What clients are to see between the levels of a name, where [`MailboxName`] has `/`. No level of a name of this
     /// storage has this character in it.

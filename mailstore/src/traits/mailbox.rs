@@ -4,7 +4,7 @@ use std::{any::Any, fmt, sync::Arc};
 
 use mailtypes::{Guid, InternalDate, MailboxName, ModSeq, UidSet, UidValidity};
 
-use super::{Batch, Result, Status, Ticket, View};
+use super::{Batch, Pop3Identity, Result, Stamp, Status, StorageError, Ticket, View};
 
 /// Called when something may have changed; from any thread, must not block.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -44,6 +44,11 @@ pub trait Mailbox: Send + Sync + fmt::Debug {
     fn position(&self) -> Result<Position>;
     /// Calls `wake` after changes by anyone, this process or others. May call too often.
     fn watch(&self, wake: Wake) -> Result<Box<dyn Watch>>;
+    /// Makes the mailbox tell of itself what another store's did, when all messages are in it. For conversions: sessions
+    /// that have it open need not learn of it. Durable when it returns; what it says already is not written again.
+    fn stamp(&self, _stamp: &Stamp) -> Result<()> {
+        Err(StorageError::Unsupported("keeping mod-sequences of another store".to_owned()))
+    }
     /// For backends to know their own mailboxes, so that a copy within one store need not move bytes.
     fn as_any(&self) -> &dyn Any;
 }
@@ -57,6 +62,8 @@ pub struct SaveMeta {
     pub guid: Option<Guid>,
     /// What to do with NUL bytes; as the store is set if not given.
     pub nuls: Option<NulPolicy>,
+    /// What it was to POP3 clients elsewhere. Conversions keep it.
+    pub pop3: Pop3Identity,
 }
 
 /// What to do with NUL bytes, which RFC 5322 and IMAP's literals forbid and which come nevertheless.

@@ -11,6 +11,7 @@
 
 mod batch;
 mod error;
+mod identity;
 mod list;
 mod mailbox;
 mod rows;
@@ -19,6 +20,7 @@ mod view;
 
 pub use batch::{Batch, BatchItem, Committed, CopySource, FlagAction, FlagChange};
 pub use error::{Result, StorageError};
+pub use identity::{Kept, MailboxIdentity, Pop3Identity, Stamp};
 pub use list::{ListPattern, MailStorage, MailboxInfo, Status};
 pub use mailbox::{
     ChangesSince, Mailbox, NulPolicy, Position, Save, SaveMeta, Saved, SavedMessage, ViewAs, Wake, Watch,

@@ -71,6 +71,11 @@ pub trait View: Send {
     fn saved_uidl(&self, _uid: Uid) -> Result<Option<Vec<u8>>> {
         Ok(None)
     }
+    /// The place among a maildrop's messages that a conversion saved with it (`O` in the same pages). May cost opening the
+    /// message's file.
+    fn saved_pop3_order(&self, _uid: Uid) -> Result<Option<u32>> {
+        Ok(None)
+    }
     /// What the message's file is called and the GUID as text, in stores where they are not made of 16 bytes (Maildir).
     fn file_identity(&self, _uid: Uid) -> Option<FileIdentity> {
         None

@@ -8,6 +8,7 @@
 
 mod changes;
 mod commits;
+mod identities;
 mod messages;
 mod model;
 mod names;
@@ -28,7 +29,7 @@ type Check = fn(&dyn MailStorage);
 
 /// Runs every check, each with a storage of its own.
 pub fn run(make: Make<'_>) {
-    let groups = [names::CHECKS, messages::CHECKS, commits::CHECKS, views::CHECKS, changes::CHECKS];
+    let groups = [names::CHECKS, messages::CHECKS, commits::CHECKS, identities::CHECKS, views::CHECKS, changes::CHECKS];
     for &(what, check) in groups.into_iter().flatten() {
         println!("conformance: {what}");
         check(&*make());

@@ -247,7 +247,7 @@ impl Append {
 impl Whole {
     fn into_item(self) -> BatchItem {
         let Self { message, flags: FlagList { flags, keywords } } = self;
-        BatchItem::Save { message, flags, keywords }
+        BatchItem::Save { message, flags, keywords, kept: None }
     }
 }
 

@@ -663,17 +663,22 @@ fn settle_before_rotation(locked: &mut Locked) {
     if !due {
         return;
     }
-    let before = locked.written();
+    if let Err(e) = settle(locked) {
+        tracing::warn!(dir = %index.dir().display(), "not rotated: {e}");
+    }
+}
+
+/// Carries out what the log asks for, durably, so that nothing is left to be asked. When it fails the log is as it was.
+pub(in crate::engine) fn settle(locked: &mut Locked) -> Result<()> {
+    let (index, before) = (Arc::clone(&locked.index), locked.written());
     let settled = index.store.sync_names().map_err(IndexError::from).and_then(|()| {
         carry_out_requests(locked, Requests::Found)?;
         locked.write()
     });
-    if let Err(e) = settled {
-        tracing::warn!(dir = %index.dir().display(), "not rotated: {e}");
-        if locked.written() != before || locked.has_pieces() {
-            locked.cut_back(before);
-        }
+    if settled.is_err() && (locked.written() != before || locked.has_pieces()) {
+        locked.cut_back(before);
     }
+    settled
 }
 
 /// A bug in an operation is that operation's failure, not the mailbox's.

@@ -25,7 +25,7 @@ use mailfs::FileHandle;
 
 pub(super) use self::{
     append::Locked,
-    leader::{carry_out, drive_many, heal, with_lock},
+    leader::{carry_out, drive_many, heal, settle, with_lock},
     queue::{Next, Parker, Queue},
 };
 pub use self::{

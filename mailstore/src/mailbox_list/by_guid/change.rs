@@ -7,12 +7,12 @@ use mailindex::{engine::MailboxIndex, log::Origin, state::ExtensionSpec};
 use mailtypes::{Guid, MailboxName, UidValidity};
 
 use super::{
-    super::{Format, MailboxDirs, Rights, list_index::NodesChange, trash::move_to_trash},
+    super::{Format, MailboxDirs, Rights, list_index::NodesChange, note_uid_validity, trash::move_to_trash},
     tree::{name_of, node, nodes, open},
 };
 use crate::{
     indexed::{PREFIX, change, indexed_of, unix_now},
-    traits::{Result, StorageError},
+    traits::{MailboxIdentity, Result, StorageError},
 };
 
 /// The extension of a mailbox's index that has its name in its header.
@@ -44,6 +44,25 @@ pub(super) fn change_list<T: Send + 'static>(
 
 /// Makes a mailbox.
 pub(in super::super) fn create(format: &dyn Format, name: &MailboxName) -> Result<()> {
+    create_as(format, name, None)
+}
+
+/// Makes an empty mailbox with an identity of another store's, in the place of what has its name.
+pub(in super::super) fn replace(format: &dyn Format, name: &MailboxName, identity: &MailboxIdentity) -> Result<()> {
+    let layout = format.layout();
+    layout.check_new(name)?;
+    if node(format, &nodes(format)?, name)?.is_some_and(|node| node.flags.is_selectable()) {
+        delete(format, name)?;
+    }
+    if nodes(format)?.of_guid(identity.guid).is_none() {
+        // Of one that was stopped while it did this.
+        remove_folders(format, &layout.dirs_of(identity.guid))?;
+    }
+    note_uid_validity(&**format.env().fs(), layout.control(), identity.uid_validity)?;
+    create_as(format, name, Some(identity))
+}
+
+fn create_as(format: &dyn Format, name: &MailboxName, identity: Option<&MailboxIdentity>) -> Result<()> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
     layout.check_new(name)?;
     if let Some(there) = node(format, &nodes(format)?, name)?.filter(|node| node.flags.is_selectable()) {
@@ -55,7 +74,7 @@ pub(in super::super) fn create(format: &dyn Format, name: &MailboxName) -> Resul
         unlist(format, name, there.guid)?;
         remove_folders(format, &dirs)?;
     }
-    let (guid, uid_validity) = make(format, name)?;
+    let (guid, uid_validity) = make(format, name, identity)?;
     let (levels, taken) = (layout.written_levels(name)?, name.clone());
     let listed = change_list(format, name, move |nodes| {
         let uid = nodes.make(&levels).ok_or_else(out_of_numbers)?;
@@ -83,7 +102,11 @@ pub(super) fn out_of_numbers() -> StorageError {
 }
 
 /// Makes the folders of an empty mailbox, durably, under its GUID. No name leads to it yet.
-fn make(format: &dyn Format, name: &MailboxName) -> Result<(Guid, UidValidity)> {
+fn make(
+    format: &dyn Format,
+    name: &MailboxName,
+    identity: Option<&MailboxIdentity>,
+) -> Result<(Guid, UidValidity)> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
     for root in layout.roots() {
         Rights::of(fs, root)?.create_dirs(fs, &layout.mailboxes_in(root))?;
@@ -93,7 +116,7 @@ fn make(format: &dyn Format, name: &MailboxName) -> Result<(Guid, UidValidity)> 
     fs.random(&mut random);
     let aside_name = format!("{}{:016x}", mailfs::TEMP_PREFIX, u64::from_le_bytes(random));
     let aside = layout.dirs_with(|root| root.join(&aside_name));
-    let made = fill(format, name, &aside, rights).and_then(|(guid, uid_validity)| {
+    let made = fill(format, name, &aside, rights, identity).and_then(|(guid, uid_validity)| {
         let dirs = layout.dirs_of(guid);
         let places: Vec<(PathBuf, PathBuf)> = pairs(&aside, &dirs);
         for (from, to) in places {
@@ -119,12 +142,18 @@ fn pairs(from: &MailboxDirs, to: &MailboxDirs) -> Vec<(PathBuf, PathBuf)> {
     all(from).into_iter().zip(all(to)).collect()
 }
 
-fn fill(format: &dyn Format, name: &MailboxName, dirs: &MailboxDirs, rights: Rights) -> Result<(Guid, UidValidity)> {
+fn fill(
+    format: &dyn Format,
+    name: &MailboxName,
+    dirs: &MailboxDirs,
+    rights: Rights,
+    identity: Option<&MailboxIdentity>,
+) -> Result<(Guid, UidValidity)> {
     let fs = &**format.env().fs();
     for dir in dirs.beside_mail().chain([&*dirs.mail]) {
         fs.create_dir(dir, rights.dir_mode())?;
     }
-    format.make(dirs, rights)?;
+    format.make(dirs, rights, identity)?;
     let mailbox = format.open(name, dirs)?;
     let Some(mailbox) = indexed_of(&mailbox) else { return Err(StorageError::NotFound(name.clone())) };
     write_name(format, name, &mailbox.index, false)?;

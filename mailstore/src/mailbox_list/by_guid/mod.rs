@@ -18,6 +18,6 @@ mod change;
 mod rebuild;
 mod tree;
 
-pub(super) use change::{create, delete, rename};
+pub(super) use change::{create, delete, rename, replace};
 pub(super) use rebuild::{adopt, finish_deletion};
 pub(super) use tree::{find, follow, walk};

@@ -1,0 +1,59 @@
+//! What mail keeps that comes from another store: identities that a store otherwise gives itself.
+
+use mailtypes::{Guid, ModSeq, Uid, UidValidity};
+
+/// What tells a mailbox from any other that ever had its name.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct MailboxIdentity {
+    /// Its identity, which a rename keeps.
+    pub guid: Guid,
+    /// Its incarnation.
+    pub uid_validity: UidValidity,
+}
+
+/// What a message keeps of its place in another store's mailbox.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Kept {
+    /// Its UID: not smaller than the mailbox's next, and larger than those before it in the batch.
+    pub uid: Uid,
+    /// When it was put into that mailbox, Unix seconds; kept where the backend can ([`Column::SaveDate`](super::Column)).
+    pub save_date: Option<i64>,
+}
+
+/// What a message was to POP3 clients of another store.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Pop3Identity {
+    /// Its unique id: 1 to 70 printable characters without spaces (RFC 1939).
+    pub uidl: Option<Vec<u8>>,
+    /// Its place among the messages; those without one come last, by UID.
+    pub order: Option<u32>,
+}
+
+impl Pop3Identity {
+    /// Longest unique id (RFC 1939 §7).
+    pub const UIDL_LEN_MAX: usize = 70;
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.uidl.is_none() && self.order.is_none()
+    }
+
+    /// Without a unique id that POP3 could not have.
+    pub fn checked(self) -> Self {
+        let fits = |id: &Vec<u8>| (1..=Self::UIDL_LEN_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
+        Self { uidl: self.uidl.filter(fits), ..self }
+    }
+}
+
+/// What a mailbox keeps of another store's when all messages are in it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Stamp {
+    /// The UID of the next message, at least.
+    pub uid_next: Uid,
+    /// Messages from here on are `\Recent` to the next session.
+    pub recent_from: Uid,
+    /// The largest mod-sequence.
+    pub highest_modseq: ModSeq,
+    /// Mod-sequences of messages, ascending by UID. Who is not named keeps its own.
+    pub modseqs: Vec<(Uid, ModSeq)>,
+}
