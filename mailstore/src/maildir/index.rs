@@ -39,7 +39,7 @@ pub(super) fn create_in(
     }
     let files = Arc::new(MaildirFiles::new(shared, dirs));
     if let Some(identity) = identity {
-        let _lock: Option<Box<dyn std::fmt::Debug>> = files.lock(shared.env.options().lock_timeout, true)?;
+        let _lock = files.lock_uidlist(shared.env.options().lock_timeout, true)?;
         let mut known = files.known();
         files.load(&mut known)?;
         let header = &mut known.table().header;
@@ -173,7 +173,7 @@ fn ensure_uidlist(files: &Arc<MaildirFiles>, state: &State) -> Result<UidValidit
 
 /// Has the UID list say which UID is the next.
 pub(super) fn note_next_uid(files: &MaildirFiles, state: &State) -> Result<()> {
-    let _lock: Option<Box<dyn std::fmt::Debug>> = files.lock(files.shared.env.options().lock_timeout, true)?;
+    let _lock = files.lock_uidlist(files.shared.env.options().lock_timeout, true)?;
     let mut known = files.known();
     files.load(&mut known)?;
     if known.table().header.next_uid.is_none_or(|next| next < state.next_uid()) {

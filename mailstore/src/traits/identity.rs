@@ -57,3 +57,22 @@ pub struct Stamp {
     /// Mod-sequences of messages, ascending by UID. Who is not named keeps its own.
     pub modseqs: Vec<(Uid, ModSeq)>,
 }
+
+/// What a storage can hold of another's mail.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is told of on its own")]
+pub struct Keeps {
+    /// GUIDs of messages.
+    pub guids: bool,
+    /// [`Pop3Identity`] of messages.
+    pub pop3: bool,
+    /// A message's last line without a line end.
+    pub last_lines: bool,
+    /// Mailboxes below one that holds messages.
+    pub children: bool,
+}
+
+impl Keeps {
+    /// All of it.
+    pub const ALL: Self = Self { guids: true, pop3: true, last_lines: true, children: true };
+}

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use mailtypes::{MailboxName, ModSeq, Uid, UidValidity};
 
-use super::{Mailbox, MailboxIdentity, Result, StorageError};
+use super::{Keeps, Mailbox, MailboxIdentity, Result, StorageError};
 
 /// One user's mail. Every change of the list is durable when the call returns.
 pub trait MailStorage: Send + Sync + fmt::Debug {
@@ -43,9 +43,9 @@ pub trait MailStorage: Send + Sync + fmt::Debug {
     fn check_name(&self, _name: &MailboxName) -> Result<()> {
         Ok(())
     }
-    /// Whether a mailbox that holds messages can have others below it.
-    fn mailboxes_have_children(&self) -> bool {
-        true
+    /// What of another store's mail can be kept here.
+    fn keeps(&self) -> Keeps {
+        Keeps::ALL
     }
     /// What clients are to see between the levels of a name, where [`MailboxName`] has `/`. No level of a name of this
     /// storage has this character in it.
