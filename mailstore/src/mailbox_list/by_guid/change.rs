@@ -102,11 +102,7 @@ pub(super) fn out_of_numbers() -> StorageError {
 }
 
 /// Makes the folders of an empty mailbox, durably, under its GUID. No name leads to it yet.
-fn make(
-    format: &dyn Format,
-    name: &MailboxName,
-    identity: Option<&MailboxIdentity>,
-) -> Result<(Guid, UidValidity)> {
+fn make(format: &dyn Format, name: &MailboxName, identity: Option<&MailboxIdentity>) -> Result<(Guid, UidValidity)> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
     for root in layout.roots() {
         Rights::of(fs, root)?.create_dirs(fs, &layout.mailboxes_in(root))?;
