@@ -1,15 +1,21 @@
-//! A real Dovecot 2.3 beside us: its own configuration, ports and log, the same mail.
+//! A real Dovecot beside us, 2.3 or 2.4: its own configuration, ports and log, the same mail.
+
+mod configuration;
+mod location;
+mod release;
 
 use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
 
+use self::configuration::{Ports, configuration};
+pub use self::release::Release;
 use crate::place::{MailUser, free_port};
 
 /// The password of every user of every peer.
@@ -18,6 +24,7 @@ pub const PASSWORD: &str = "secret";
 /// A Dovecot that serves until dropped.
 #[derive(Debug)]
 pub struct Dovecot {
+    release: &'static Release,
     folder: PathBuf,
     /// Where IMAP answers.
     pub imap: SocketAddr,
@@ -25,40 +32,42 @@ pub struct Dovecot {
     pub lmtp: SocketAddr,
 }
 
-/// Whether Debian's packages (dovecot-core, -imapd, -lmtpd) are there.
+/// Whether the one that was chosen is there (dovecot-core, -imapd, -lmtpd).
 pub fn is_installed() -> bool {
-    ["/usr/sbin/dovecot", "/usr/lib/dovecot/imap", "/usr/lib/dovecot/lmtp"].iter().all(|path| Path::new(path).exists())
+    Release::chosen().is_ok_and(Release::is_installed)
 }
 
 /// Whether dovecot-pop3d is there too.
 pub fn has_pop3() -> bool {
-    is_installed() && Path::new("/usr/lib/dovecot/pop3").exists()
+    is_installed() && Release::chosen().is_ok_and(|release| release.has(&["/usr/lib/dovecot/pop3"]))
 }
 
 /// How a Dovecot is set up.
 #[derive(Clone, Debug)]
 pub struct Setup<'a> {
-    /// `mail_location`, with `%u` for the user.
+    /// `mail_location` in the words of 2.3, with `%u` for the user.
     pub mail_location: String,
     /// Who may log in.
     pub users: &'a [&'a str],
-    /// Further lines of configuration.
+    /// Further lines of configuration, in the words of the release that was chosen.
     pub extra: &'a str,
 }
 
 impl Dovecot {
     /// Starts one with its files in `folder` (which must exist), serving mail that belongs to `owner`.
     pub fn start(folder: &Path, owner: &MailUser, setup: &Setup<'_>) -> anyhow::Result<Self> {
+        let release = Release::chosen()?;
         let (imap, lmtp) = (free_port()?, free_port()?);
         let folder = folder.join("dovecot");
         fs::create_dir_all(folder.join("home"))?;
         owner.own(&folder.join("home"))?;
         let users: String = setup.users.iter().map(|user| format!("{user}:{{PLAIN}}{PASSWORD}\n")).collect();
         fs::write(folder.join("users"), users)?;
-        fs::write(folder.join("dovecot.conf"), configuration(&folder, owner, setup, imap, lmtp))?;
-        let dovecot = Self { imap: ([127, 0, 0, 1], imap).into(), lmtp: ([127, 0, 0, 1], lmtp).into(), folder };
+        fs::write(folder.join("dovecot.conf"), configuration(release, &folder, owner, setup, Ports { imap, lmtp }))?;
+        let dovecot =
+            Self { release, imap: ([127, 0, 0, 1], imap).into(), lmtp: ([127, 0, 0, 1], lmtp).into(), folder };
         // The daemon keeps what it inherits: with a pipe for its output, waiting for the pipe's end would never end.
-        let mut command = Command::new("/usr/sbin/dovecot");
+        let mut command = release.command("/usr/sbin/dovecot");
         command.arg("-c").arg(dovecot.folder.join("dovecot.conf")).stdin(Stdio::null()).stdout(Stdio::null());
         ensure!(command.status()?.success(), "Dovecot does not start");
         dovecot.wait_until_up()?;
@@ -77,7 +86,7 @@ impl Dovecot {
     /// Runs `doveadm` with this Dovecot's configuration.
     pub fn doveadm(&self, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
         let config = self.folder.join("dovecot.conf");
-        let output = Command::new("/usr/bin/doveadm").arg("-c").arg(&config).args(arguments).output()?;
+        let output = self.release.command("/usr/bin/doveadm").arg("-c").arg(&config).args(arguments).output()?;
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "doveadm {arguments:?}: {errors}");
         Ok(output.stdout)
@@ -120,64 +129,4 @@ impl Drop for Dovecot {
             }
         }
     }
-}
-
-fn configuration(folder: &Path, owner: &MailUser, setup: &Setup<'_>, imap: u16, lmtp: u16) -> String {
-    let folder = folder.display();
-    let MailUser { name, group, .. } = owner;
-    let Setup { mail_location, extra, .. } = setup;
-    format!(
-        r"base_dir = {folder}/run
-state_dir = {folder}/run
-log_path = {folder}/dovecot.log
-log_timestamp =
-protocols = imap lmtp
-listen = 127.0.0.1
-ssl = no
-disable_plaintext_auth = no
-mail_location = {mail_location}
-first_valid_uid = 1
-first_valid_gid = 1
-auth_mechanisms = plain login
-mail_max_userip_connections = 1000
-postmaster_address = postmaster@test.example
-passdb {{
-  driver = passwd-file
-  args = scheme=PLAIN {folder}/users
-}}
-userdb {{
-  driver = static
-  args = uid={name} gid={group} home={folder}/home/%u
-}}
-namespace inbox {{
-  inbox = yes
-  separator = /
-}}
-service imap-login {{
-  inet_listener imap {{
-    port = {imap}
-  }}
-  inet_listener imaps {{
-    port = 0
-  }}
-  chroot =
-}}
-service imap {{
-  process_limit = 2000
-}}
-service lmtp {{
-  inet_listener lmtp {{
-    address = 127.0.0.1
-    port = {lmtp}
-  }}
-}}
-service anvil {{
-  chroot =
-}}
-service stats {{
-  chroot =
-}}
-{extra}
-"
-    )
 }

@@ -71,7 +71,24 @@ pub fn expected(name: &str) -> anyhow::Result<Expected> {
 
 /// Where the store of an unpacked fixture lies.
 pub fn store_in(name: &str, home: &Path) -> PathBuf {
-    home.join(if name.starts_with("maildir") { "Maildir" } else { "sdbox" })
+    home.join(match name.split('-').next() {
+        Some("maildir") => "Maildir",
+        Some("mbox") => "mail",
+        Some("mdbox") => "mdbox",
+        _ => "sdbox",
+    })
+}
+
+/// Dovecot's `mail_location` for the store of a fixture that lies at a path.
+pub fn mail_location(name: &str, store: &Path) -> String {
+    let store = store.display();
+    match name {
+        "maildir-fs" => format!("maildir:{store}:LAYOUT=fs"),
+        "mbox" => format!("mbox:{store}:INBOX={store}/inbox"),
+        "mdbox-alt" => format!("mdbox:{store}:ALT={store}-alt"),
+        "sdbox-layoutindex" => format!("sdbox:{store}:LAYOUT=index"),
+        _ => format!("{}:{store}", name.split('-').next().unwrap_or(name)),
+    }
 }
 
 /// Unpacks a fixture into a folder, modification times kept. The folder becomes the user's home.

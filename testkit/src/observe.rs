@@ -6,6 +6,7 @@ use anyhow::Context;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    dovecot::Release,
     imap::{Imap, quote},
     wire::{Token, tokens},
 };
@@ -32,6 +33,8 @@ pub struct ShownMailbox {
     pub exists: u32,
     /// STATUS UNSEEN.
     pub unseen: u32,
+    /// HIGHESTMODSEQ, if it was looked at.
+    pub highest_mod_seq: Option<u64>,
     /// By UID.
     pub messages: BTreeMap<u32, ShownMessage>,
 }
@@ -53,6 +56,8 @@ pub struct ShownMessage {
     pub envelope: String,
     /// BODYSTRUCTURE, tokens printed.
     pub structure: String,
+    /// MODSEQ, if it was looked at.
+    pub mod_seq: Option<u64>,
 }
 
 /// How much to look at.
@@ -62,6 +67,8 @@ pub enum Depth {
     Flags,
     /// Bodies, envelopes and structures too.
     Bodies,
+    /// Mod-sequences too, which two servers agree about only on the same files.
+    ModSeqs,
 }
 
 impl Shown {
@@ -99,6 +106,15 @@ impl Shown {
         Ok(shown)
     }
 
+    /// The same without mod-sequences.
+    pub fn without_mod_seqs(mut self) -> Self {
+        for mailbox in self.mailboxes.values_mut() {
+            mailbox.highest_mod_seq = None;
+            mailbox.messages.values_mut().for_each(|message| message.mod_seq = None);
+        }
+        self
+    }
+
     /// Every difference, a line each; empty when equal.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -106,16 +122,20 @@ impl Shown {
         compare("LSUB", &self.subscribed, &other.subscribed, &mut lines);
         for (name, ours) in &self.mailboxes {
             let Some(theirs) = other.mailboxes.get(name) else { continue };
-            let numbers = |m: &ShownMailbox| (m.uid_validity, m.uid_next, m.exists, m.unseen);
+            let numbers = |m: &ShownMailbox| (m.uid_validity, m.uid_next, m.exists, m.unseen, m.highest_mod_seq);
             compare(
-                &format!("{name}: UIDVALIDITY, UIDNEXT, EXISTS, UNSEEN"),
+                &format!("{name}: UIDVALIDITY, UIDNEXT, EXISTS, UNSEEN, HIGHESTMODSEQ"),
                 &numbers(ours),
                 &numbers(theirs),
                 &mut lines,
             );
             let uids: std::collections::BTreeSet<_> = ours.messages.keys().chain(theirs.messages.keys()).collect();
             for uid in uids {
-                compare(&format!("{name}: UID {uid}"), &ours.messages.get(uid), &theirs.messages.get(uid), &mut lines);
+                let what = format!("{name}: UID {uid}");
+                match (ours.messages.get(uid), theirs.messages.get(uid)) {
+                    (Some(ours), Some(theirs)) => compare_messages(&what, ours, theirs, &mut lines),
+                    (ours, theirs) => compare(&what, &ours, &theirs, &mut lines),
+                }
             }
         }
         lines
@@ -142,6 +162,21 @@ fn compare<T: PartialEq + std::fmt::Debug>(what: &str, ours: &T, theirs: &T, lin
     }
 }
 
+fn compare_messages(what: &str, ours: &ShownMessage, theirs: &ShownMessage, lines: &mut Vec<String>) {
+    compare(&format!("{what}: sequence number"), &ours.seq, &theirs.seq, lines);
+    compare(&format!("{what}: flags"), &ours.flags, &theirs.flags, lines);
+    compare(&format!("{what}: MODSEQ"), &ours.mod_seq, &theirs.mod_seq, lines);
+    compare(&format!("{what}: RFC822.SIZE"), &ours.size, &theirs.size, lines);
+    for (name, ours, theirs) in [
+        ("INTERNALDATE", &ours.internal_date, &theirs.internal_date),
+        ("BODY[]", &ours.body, &theirs.body),
+        ("ENVELOPE", &ours.envelope, &theirs.envelope),
+        ("BODYSTRUCTURE", &ours.structure, &theirs.structure),
+    ] {
+        compare(&format!("{what}: {name}"), ours, theirs, lines);
+    }
+}
+
 impl ShownMailbox {
     /// Looks at one mailbox.
     pub fn by(imap: &mut Imap, name: &str, depth: Depth) -> anyhow::Result<Self> {
@@ -151,7 +186,8 @@ impl ShownMailbox {
             let (_, rest) = text.rsplit_once("UNSEEN ")?;
             rest.split([' ', ')']).next()?.parse().ok()
         });
-        let examine = imap.ok(&format!("EXAMINE {}", quote(name)))?;
+        let condstore = if depth == Depth::ModSeqs { " (CONDSTORE)" } else { "" };
+        let examine = imap.ok(&format!("EXAMINE {}{condstore}", quote(name)))?;
         let number = |code: &str| {
             examine.untagged_code(code).and_then(|n| n.first()?.parse().ok()).with_context(|| code.to_owned())
         };
@@ -160,12 +196,18 @@ impl ShownMailbox {
             uid_next: number("UIDNEXT")?,
             exists: examine.number("EXISTS").context("EXISTS")?,
             unseen: unseen.context("UNSEEN")?,
+            highest_mod_seq: None,
             messages: BTreeMap::new(),
         };
+        if depth == Depth::ModSeqs {
+            let told = examine.untagged_code("HIGHESTMODSEQ").and_then(|code| code.first()?.parse().ok());
+            shown.highest_mod_seq = Some(told.context("HIGHESTMODSEQ")?);
+        }
         if shown.exists > 0 {
             let items = match depth {
                 Depth::Flags => "UID FLAGS",
                 Depth::Bodies => "UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE BODY.PEEK[]",
+                Depth::ModSeqs => "UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE BODY.PEEK[] MODSEQ",
             };
             for (seq, attributes) in imap.ok(&format!("FETCH 1:* ({items})"))?.fetches()? {
                 let (uid, message) = ShownMessage::of(seq, &attributes)?;
@@ -192,13 +234,51 @@ impl ShownMessage {
                 "INTERNALDATE" => message.internal_date = moment(&value.text())?.to_string(),
                 "RFC822.SIZE" => message.size = value.text().parse()?,
                 "ENVELOPE" => message.envelope = format!("{value:?}"),
-                "BODYSTRUCTURE" => message.structure = format!("{value:?}"),
+                "MODSEQ" => message.mod_seq = Some(value.items().first().context("MODSEQ")?.text().parse()?),
+                "BODYSTRUCTURE" => message.structure = format!("{:?}", parameters_as_told(value)),
                 "BODY[]" => message.body = sha256(value.bytes()),
                 _ => anyhow::bail!("unasked attribute {name}"),
             }
         }
         Ok((uid.context("FETCH without UID")?, message))
     }
+}
+
+/// Dovecot 2.4 tells parameters of RFC 2231 decoded, under their names without the star. What the cache has of a message
+/// is the text of whichever server looked first, so that beside 2.4 both ways are the same.
+fn parameters_as_told(structure: &Token) -> Token {
+    match Release::chosen() {
+        Ok(Release::V2_4 { .. }) => parameters_decoded(structure),
+        _ => structure.clone(),
+    }
+}
+
+fn parameters_decoded(token: &Token) -> Token {
+    let Token::List(items) = token else { return token.clone() };
+    let mut decoded: Vec<Token> = items.iter().map(parameters_decoded).collect();
+    for pair in decoded.chunks_mut(2) {
+        let [Token::Text(name), Token::Text(value)] = pair else { continue };
+        // charset'language'text; what is compared has UTF-8 only.
+        if name.ends_with(b"*")
+            && let Some(text) = value.splitn(3, |byte| *byte == b'\'').nth(2)
+        {
+            *value = percent_decoded(text);
+            name.pop();
+        }
+    }
+    Token::List(decoded)
+}
+
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = after.get(..2).filter(|_| byte == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let octet = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        decoded.push(octet.unwrap_or(byte));
+        rest = octet.and_then(|_| after.get(2..)).unwrap_or(after);
+    }
+    decoded
 }
 
 /// SHA-256 in lower-case hex.
@@ -236,6 +316,13 @@ pub fn moment(text: &str) -> anyhow::Result<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn extended_parameters_become_plain_ones() {
+        let structure = tokens(b"(\"text\" (\"name*\" \"utf-8''f%C3%BC%2.bin\" \"a\" \"b*\") NIL)").unwrap();
+        let decoded = tokens("(\"text\" (\"name\" \"fü%2.bin\" \"a\" \"b*\") NIL)".as_bytes()).unwrap();
+        assert_eq!(parameters_decoded(&structure[0]), decoded[0]);
+    }
 
     #[test]
     fn zones_name_the_same_moment() {

@@ -17,6 +17,8 @@ use std::{
 
 use nix::unistd::{Group, Uid, User};
 
+use crate::dovecot::Release;
+
 /// The user that mail belongs to in a test.
 #[derive(Clone, Debug)]
 pub struct MailUser {
@@ -68,11 +70,12 @@ pub struct Place {
 }
 
 impl Place {
-    /// A new, empty folder that anyone may pass through.
+    /// A new, empty folder that anyone may pass through, where the Dovecot that was chosen sees it.
     pub fn new(what: &str) -> io::Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("culver-{what}-{}-{number}", std::process::id()));
+        let folder = Release::chosen().map_err(io::Error::other)?.folder_for_places();
+        let path = folder.join(format!("culver-{what}-{}-{number}", std::process::id()));
         fs::create_dir_all(&path)?;
         Ok(Self { path })
     }

@@ -1,8 +1,10 @@
 //! Culver and a real Dovecot: on the same files by turns, both at once, and after a kill; on copies, with the same commands.
 
 pub mod both_at_once;
+mod format;
 pub mod hostile;
 pub mod kill;
+mod maintenance;
 pub mod model;
 pub mod same_answers;
 mod third_party;
@@ -10,62 +12,12 @@ pub mod turn_about;
 
 use std::path::{Path, PathBuf};
 
+pub use self::format::{MDBOX_ROTATE_SIZE, StoreFormat};
 use crate::{
     culver::Culver,
-    dovecot::{Dovecot, Setup},
+    dovecot::{Dovecot, Release, Setup},
     place::{MailUser, Place},
 };
-
-/// What a shared store is.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum StoreFormat {
-    /// sdbox.
-    #[default]
-    Sdbox,
-    /// Maildir++.
-    Maildir,
-    /// Maildir, layout `fs`.
-    MaildirFs,
-}
-
-impl StoreFormat {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Sdbox, Self::Maildir, Self::MaildirFs];
-
-    /// As on the command line and in Culver's configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sdbox => "sdbox",
-            Self::Maildir => "maildir",
-            Self::MaildirFs => "maildir-fs",
-        }
-    }
-
-    /// The one of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.name() == name)
-    }
-
-    /// Dovecot's `mail_location` for a store at a path.
-    pub fn mail_location(self, path: &Path) -> String {
-        let path = path.display();
-        match self {
-            Self::Sdbox => format!("sdbox:{path}"),
-            Self::Maildir => format!("maildir:{path}"),
-            Self::MaildirFs => format!("maildir:{path}:LAYOUT=fs"),
-        }
-    }
-
-    /// Culver's setting for it.
-    pub fn setting(self) -> String {
-        format!("storage.format={}", self.name())
-    }
-
-    /// Whether others may change the files with nothing but `mv`, `rm` and `ln`.
-    pub fn is_maildir(self) -> bool {
-        self != Self::Sdbox
-    }
-}
 
 /// The user whose store is shared.
 pub const USER: &str = "ann";
@@ -91,7 +43,9 @@ impl SharedStore {
 
     /// Starts Culver on it.
     pub fn culver(&self, program: &Path) -> anyhow::Result<Culver> {
-        Culver::start_set(program, &self.data, &self.owner, &[&self.format.setting()])
+        let settings = self.format.culver_settings();
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        Culver::start_set(program, &self.data, &self.owner, &settings)
     }
 
     /// Starts Dovecot on it. Its files are kept apart by `name`.
@@ -99,7 +53,13 @@ impl SharedStore {
         let folder = self.place.path().join(name);
         std::fs::create_dir_all(&folder)?;
         let mail_location = self.format.mail_location(&Culver::mail_of(&self.data, "%u"));
-        Dovecot::start(&folder, &self.owner, &Setup { mail_location, users: &[USER], extra: "" })
+        let extra = self.format.dovecot_settings(Release::chosen()?);
+        Dovecot::start(&folder, &self.owner, &Setup { mail_location, users: &[USER], extra: &extra })
+    }
+
+    /// What it is.
+    pub fn format(&self) -> StoreFormat {
+        self.format
     }
 
     /// Where the store's own files are.

@@ -17,11 +17,11 @@ use anyhow::{Context, bail, ensure};
 use fastrand::Rng;
 
 use self::{grammar::Grammar, normal::Normal};
-use super::USER;
+use super::{StoreFormat, USER};
 use crate::{
     culver::Culver,
-    dovecot::{Dovecot, PASSWORD, Setup},
-    fixtures::unpack,
+    dovecot::{Dovecot, PASSWORD, Release, Setup},
+    fixtures::{store_in, unpack},
     imap::{Imap, quote},
     place::{MailUser, Place, copy_tree},
 };
@@ -93,9 +93,15 @@ pub struct Difference {
 
 /// Sends `commands` commands, with another user's copies of the store wherever the two may differ by now, and stops after
 /// `differences_max` of them.
-pub fn run(program: &Path, seed: u64, commands: u32, differences_max: usize) -> anyhow::Result<Report> {
+pub fn run(
+    program: &Path,
+    format: StoreFormat,
+    seed: u64,
+    commands: u32,
+    differences_max: usize,
+) -> anyhow::Result<Report> {
     let place = Place::new("same-answers")?;
-    let mut peers = Peers::new(program, &place)?;
+    let mut peers = Peers::new(program, format, &place)?;
     let mut rng = Rng::with_seed(seed);
     let mut report = Report::default();
     let mut left = commands;
@@ -133,21 +139,24 @@ struct Peers {
 }
 
 impl Peers {
-    fn new(program: &Path, place: &Place) -> anyhow::Result<Self> {
+    fn new(program: &Path, format: StoreFormat, place: &Place) -> anyhow::Result<Self> {
         let owner = MailUser::for_tests()?;
         let home = place.folder_of(&owner, "filled")?;
-        unpack("sdbox", &home)?;
+        unpack(format.name(), &home)?;
         owner.own(&home)?;
-        let store = home.join("sdbox");
-        let uid_validities = fill(place.path(), &owner, &store)?;
+        let store = store_in(format.name(), &home);
+        let extra = format!("{EXTRA}{}", format.dovecot_settings(Release::chosen()?));
+        let uid_validities = fill(place.path(), &owner, format.mail_location(&store), &extra)?;
         let names: Vec<String> = (0..USERS_MAX).map(user).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let data = place.folder_of(&owner, "data")?;
         Culver::prepare(&data, &owner, &names)?;
         let mail = place.folder_of(&owner, "dovecot-mail")?;
-        let mail_location = format!("sdbox:{}/%u", mail.display());
-        let dovecot = Dovecot::start(place.path(), &owner, &Setup { mail_location, users: &names, extra: EXTRA })?;
-        let culver = Culver::start(program, &data, &owner)?;
+        let mail_location = format.mail_location(&mail.join("%u"));
+        let dovecot = Dovecot::start(place.path(), &owner, &Setup { mail_location, users: &names, extra: &extra })?;
+        let settings = format.culver_settings();
+        let settings: Vec<&str> = settings.iter().map(String::as_str).chain(["storage.separator=/"]).collect();
+        let culver = Culver::start_set(program, &data, &owner, &settings)?;
         Ok(Self { culver, dovecot, folder: place.path().to_owned(), owner, store, uid_validities, users: 0 })
     }
 
@@ -167,11 +176,10 @@ fn user(number: u32) -> String {
 }
 
 /// Appends messages of every kind to the fixture's store, and reads the UIDVALIDITYs.
-fn fill(folder: &Path, owner: &MailUser, store: &Path) -> anyhow::Result<BTreeSet<u32>> {
+fn fill(folder: &Path, owner: &MailUser, mail_location: String, extra: &str) -> anyhow::Result<BTreeSet<u32>> {
     let filler = folder.join("filler");
     std::fs::create_dir_all(&filler)?;
-    let mail_location = format!("sdbox:{}", store.display());
-    let dovecot = Dovecot::start(&filler, owner, &Setup { mail_location, users: &[USER], extra: EXTRA })?;
+    let dovecot = Dovecot::start(&filler, owner, &Setup { mail_location, users: &[USER], extra })?;
     let mut imap = Imap::login(dovecot.imap, USER, PASSWORD)?;
     for (mailbox, messages) in [("INBOX", 10), ("Kinds", 40), ("Name with spaces", 6)] {
         // It may be there already.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context, ensure};
 use fastrand::Rng;
 
-use super::{SharedStore, StoreFormat, USER, third_party::ThirdParty};
+use super::{SharedStore, StoreFormat, USER, maintenance::Maintenance, third_party::ThirdParty};
 use crate::{
     culver::Culver,
     dovecot::{Dovecot, PASSWORD},
@@ -22,9 +22,14 @@ pub struct Report {
     pub changes: BTreeMap<String, u32>,
     /// Messages in the store at the end.
     pub messages: usize,
-    /// Bytes of the bodies compared, each as often as it was.
+    /// How often all that both show was compared.
     pub comparisons: u32,
+    /// What Dovecot logged when all was over and `doveadm force-resync` looked for something to mend.
+    pub resync: Vec<String>,
 }
+
+/// All that IMAP shows.
+const DEPTH: Depth = Depth::ModSeqs;
 
 /// The mailboxes that may come and go.
 const NAMES: [&str; 6] = ["Work", "Work/Deep", "Sent", "Entw&APw-rfe", "A &- B", "Old stuff/x"];
@@ -43,18 +48,28 @@ pub fn run(program: &Path, format: StoreFormat, seed: u64, changes: u32) -> anyh
     let dovecot = store.dovecot("peer")?;
     let mut run = Run::new(&culver, &dovecot, seed)?;
     run.third_party = ThirdParty::on(&store);
+    run.maintenance = Maintenance::of(format);
     for number in 0..changes {
         let what = run.change().with_context(|| format!("seed {seed}, change {number}, after {:?}", run.history()))?;
         let compared = run.compare(number);
         compared.with_context(|| format!("seed {seed}, change {number} ({what}), after {:?}", run.history()))?;
     }
     let mut complaints = dovecot.complaints()?;
+    let before = complaints.len();
     if run.third_party.is_some() {
         complaints.retain(|line| !COMING_BACK.iter().any(|allowed| line.contains(allowed)));
     }
     ensure!(complaints.is_empty(), "seed {seed}: Dovecot complains:\n{}", complaints.join("\n"));
+    run.resync(changes).with_context(|| format!("seed {seed}: doveadm force-resync finds something to mend"))?;
+    run.report.resync = dovecot.complaints()?.split_off(before);
+    let found = run.report.resync.iter().filter(|line| !REBUILDING.iter().any(|own| line.contains(own)));
+    let found: Vec<_> = found.cloned().collect();
+    ensure!(found.is_empty(), "seed {seed}: doveadm force-resync finds something to mend:\n{}", found.join("\n"));
     Ok(run.report)
 }
+
+/// What `doveadm force-resync` says of a store that is sound: that it looks.
+const REBUILDING: [&str; 2] = ["rebuilding indexes", "Rebuilding index"];
 
 struct Server {
     name: &'static str,
@@ -64,18 +79,20 @@ struct Server {
     separator: char,
 }
 
-struct Run {
+struct Run<'d> {
     rng: Rng,
+    dovecot: &'d Dovecot,
     servers: [Server; 2],
     third_party: Option<ThirdParty>,
+    maintenance: &'static [Maintenance],
     shown: Shown,
     report: Report,
     recent: Vec<String>,
     number: u64,
 }
 
-impl Run {
-    fn new(culver: &Culver, dovecot: &Dovecot, seed: u64) -> anyhow::Result<Self> {
+impl<'d> Run<'d> {
+    fn new(culver: &Culver, dovecot: &'d Dovecot, seed: u64) -> anyhow::Result<Self> {
         let server = |name, address| -> anyhow::Result<Server> {
             let login = || Imap::login(address, USER, PASSWORD);
             let (actor, mut watcher) = (login()?, login()?);
@@ -83,9 +100,10 @@ impl Run {
             Ok(Server { name, address, actor, watcher, separator })
         };
         let mut servers = [server("culver", culver.imap)?, server("dovecot", dovecot.imap)?];
-        let shown = Shown::by(&mut servers[0].watcher, Depth::Bodies)?;
+        let shown = Shown::by(&mut servers[0].watcher, DEPTH)?;
         let (rng, report) = (Rng::with_seed(seed), Report::default());
-        Ok(Self { rng, servers, third_party: None, shown, report, recent: Vec::new(), number: 0 })
+        let recent = Vec::new();
+        Ok(Self { rng, dovecot, servers, third_party: None, maintenance: &[], shown, report, recent, number: 0 })
     }
 
     fn history(&self) -> &[String] {
@@ -95,6 +113,13 @@ impl Run {
     fn change(&mut self) -> anyhow::Result<String> {
         if self.third_party.is_some() && self.rng.u8(..4) == 0 {
             return self.foreign_change();
+        }
+        if !self.maintenance.is_empty() && self.rng.u8(..16) == 0 {
+            let what = self.maintenance[self.rng.usize(..self.maintenance.len())];
+            self.remember(what.name().to_owned());
+            what.by_dovecot(self.dovecot)?;
+            *self.report.changes.entry(what.name().to_owned()).or_default() += 1;
+            return Ok(what.name().to_owned());
         }
         let server = self.rng.usize(..2);
         let command = self.command();
@@ -143,11 +168,25 @@ impl Run {
         Ok(what)
     }
 
+    /// Dovecot looks through everything: both must show afterwards what they showed before. It writes the state of each
+    /// message anew, so these get new mod-sequences.
+    fn resync(&mut self, number: u32) -> anyhow::Result<()> {
+        let before = self.shown.clone().without_mod_seqs();
+        self.dovecot.doveadm(&["force-resync", "-u", USER, "*"])?;
+        for server in &mut self.servers {
+            server.watcher = Imap::login(server.address, USER, PASSWORD)?;
+        }
+        self.compare(number)?;
+        let differences = before.differences(&self.shown.clone().without_mod_seqs());
+        ensure!(differences.is_empty(), "one = before, other = after\n{}", differences.join("\n"));
+        Ok(())
+    }
+
     fn compare(&mut self, number: u32) -> anyhow::Result<()> {
         // Which of the two looks first must not matter either.
         let first = (number % 2) as usize;
-        let one = Shown::by(&mut self.servers[first].watcher, Depth::Bodies)?;
-        let other = Shown::by(&mut self.servers[1 - first].watcher, Depth::Bodies)?;
+        let one = Shown::by(&mut self.servers[first].watcher, DEPTH)?;
+        let other = Shown::by(&mut self.servers[1 - first].watcher, DEPTH)?;
         let differences = one.differences(&other);
         let (one_name, other_name) = (self.servers[first].name, self.servers[1 - first].name);
         ensure!(differences.is_empty(), "one = {one_name}, other = {other_name}\n{}", differences.join("\n"));

@@ -51,8 +51,9 @@ impl Victim {
         let data = place.folder_of(&owner, "data")?;
         Culver::prepare(&data, &owner, &[ANN, EVE])?;
         // Stores are filled faster when nobody waits for the disk; what is measured here is not the disk.
-        let format = format!("storage.format={}", format.name());
-        let settings: Vec<_> = settings.iter().copied().chain(["storage.fsync=never", &format]).collect();
+        let format = format.culver_settings();
+        let format = format.iter().map(String::as_str);
+        let settings: Vec<_> = settings.iter().copied().chain(["storage.fsync=never"]).chain(format).collect();
         let start = Start { pop3: true, tls: None, settings: &settings };
         let culver = Culver::start_with(program, &data, &owner, start)?;
         let victim = Self { culver, turn: Mutex::new(()), served: AtomicUsize::new(0), _place: place };

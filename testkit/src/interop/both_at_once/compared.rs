@@ -1,0 +1,139 @@
+//! What a run of Culver and Dovecot together causes, beside a run of Dovecot alone.
+
+use std::{collections::BTreeSet, fmt};
+
+use super::Report;
+use crate::interop::turn_about::COMING_BACK;
+
+/// What Dovecot's master says when one of its processes dies: 2.3.19 does of itself now and then, with nobody but itself on
+/// the store, but not in every run.
+const DEATH: &str = "Fatal: master: service(";
+
+/// How unlikely a number of rare lines must be, if they were as frequent as with Dovecot alone, to count against Culver.
+const UNLIKELY: f64 = 0.001;
+
+/// Two runs of one seed.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// Four Culver and four Dovecot processes.
+    pub ours: Report,
+    /// Eight Dovecot processes.
+    pub theirs: Report,
+}
+
+impl Compared {
+    /// What Culver has to answer for: what was lost or doubled beside it, kinds of log lines that Dovecot alone does not
+    /// cause, and rare ones that are more frequent than chance allows.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = self.ours.broken.clone();
+        let (ours, theirs) = (&self.ours.complaints, &self.theirs.complaints);
+        let news = ours.keys().filter(|kind| !is_rare(kind) && !theirs.contains_key(*kind));
+        faults.extend(news.map(|kind| format!("only beside Culver Dovecot logs: {kind}")));
+        let rare: BTreeSet<&str> =
+            ours.keys().chain(theirs.keys()).filter(|kind| is_rare(kind)).map(|kind| rare_part(kind)).collect();
+        for part in rare {
+            let count = |report: &Report| -> u32 {
+                let kinds = report.complaints.iter().filter(|(kind, _)| rare_part(kind) == part);
+                kinds.map(|(_, count)| count).sum()
+            };
+            let rates = [&self.ours, &self.theirs].map(|report| (count(report), report.dovecot_commands));
+            if chance(rates[0], rates[1]) < UNLIKELY {
+                faults.push(format!("more often beside Culver Dovecot logs (lines, commands): {part}: {rates:?}"));
+            }
+        }
+        faults
+    }
+}
+
+fn is_rare(kind: &str) -> bool {
+    kind.contains(DEATH) || COMING_BACK.iter().any(|part| kind.contains(part))
+}
+
+/// Of a rare kind what all lines of it have in common.
+fn rare_part(kind: &str) -> &str {
+    [DEATH].into_iter().chain(COMING_BACK).find(|part| kind.contains(part)).unwrap_or(kind)
+}
+
+/// How likely so many events or more in so many commands are, when in other commands there were those: the upper tail of the
+/// binomial distribution, all events being equally likely in every command.
+fn chance((ours, our_commands): (u32, u64), (theirs, their_commands): (u32, u64)) -> f64 {
+    let total = ours + theirs;
+    let commands = (our_commands + their_commands) as f64;
+    if total == 0 || our_commands == 0 || their_commands == 0 {
+        return 1.0;
+    }
+    let (log_ours, log_theirs) = ((our_commands as f64 / commands).ln(), (their_commands as f64 / commands).ln());
+    let mut log_choose = 0.0;
+    let mut tail = 0.0;
+    for events in (0..=total).rev() {
+        // C(total, events), from C(total, total) = 1 downwards.
+        if events < total {
+            log_choose += (f64::from(events + 1)).ln() - f64::from(total - events).ln();
+        }
+        if events < ours {
+            break;
+        }
+        tail += (log_choose + f64::from(events) * log_ours + f64::from(total - events) * log_theirs).exp();
+    }
+    tail
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ours, theirs } = self;
+        writeln!(f, "| | 4 Culver and 4 Dovecot | 8 Dovecot |")?;
+        writeln!(f, "| --- | --- | --- |")?;
+        let mut row = |what: &str, ours: u64, theirs: u64| writeln!(f, "| {what} | {ours} | {theirs} |");
+        row("commands", ours.commands, theirs.commands)?;
+        row("of them to Dovecot", ours.dovecot_commands, theirs.dovecot_commands)?;
+        row("changes of a third party", ours.foreign, theirs.foreign)?;
+        let kinds: BTreeSet<_> = ours.upkeep.keys().chain(theirs.upkeep.keys()).collect();
+        for kind in kinds {
+            let count = |report: &Report| report.upkeep.get(kind).copied().unwrap_or(0).into();
+            row(kind, count(ours), count(theirs))?;
+        }
+        row("messages in the end", ours.messages as u64, theirs.messages as u64)?;
+        row("lost, doubled or wrong", ours.broken.len() as u64, theirs.broken.len() as u64)?;
+        row("sessions that ended by a death of Dovecot's", ours.crashes, theirs.crashes)?;
+        row("messages that Dovecot did not find for the moment", ours.unseen, theirs.unseen)?;
+        let kinds: BTreeSet<_> = ours.complaints.keys().chain(theirs.complaints.keys()).collect();
+        for kind in kinds {
+            let count = |report: &Report| report.complaints.get(kind).copied().unwrap_or(0).into();
+            row(&format!("log: `{kind}`"), count(ours), count(theirs))?;
+        }
+        for (kind, count) in &ours.own_complaints {
+            writeln!(f, "| Culver's log: `{kind}` | {count} | - |")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_is_the_tail_of_a_binomial_distribution() {
+        assert!((chance((1, 10), (0, 10)) - 0.5).abs() < 1e-9);
+        assert!((chance((2, 10), (1, 10)) - 0.5).abs() < 1e-9);
+        assert!((chance((10, 10), (0, 10)) - 1.0 / 1024.0).abs() < 1e-9);
+        assert!((chance((0, 10), (7, 10)) - 1.0).abs() < 1e-9);
+        assert!((chance((1, 10), (0, 30)) - 0.25).abs() < 1e-9);
+        assert!(chance((400, 1000), (3, 1000)) < 1e-50);
+    }
+
+    #[test]
+    fn new_kinds_and_too_many_deaths_are_faults() {
+        let report = |deaths: u32, other: Option<&str>| {
+            let mut report = Report { dovecot_commands: 1000, ..Report::default() };
+            report.complaints.insert(format!("{DEATH}imap): child 0 killed with signal 0"), deaths);
+            report.complaints.extend(other.map(|kind| (kind.to_owned(), 1)));
+            report
+        };
+        let faults = |ours, theirs| Compared { ours, theirs }.faults().len();
+        assert_eq!(faults(report(3, None), report(1, None)), 0);
+        assert_eq!(faults(report(30, None), report(1, None)), 1);
+        assert_eq!(faults(report(1, Some("Error: x")), report(1, None)), 1);
+        assert_eq!(faults(report(1, Some("Error: x")), report(1, Some("Error: x"))), 0);
+    }
+}

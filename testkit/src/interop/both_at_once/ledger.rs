@@ -1,0 +1,79 @@
+//! What the workers were promised, and whether a store holds it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::foreign::Foreign;
+use crate::observe::Shown;
+
+/// What a worker was promised: where its messages are, and which of its keywords they have.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) messages: BTreeMap<(String, u32), Mine>,
+    /// Message-IDs of deliveries to INBOX.
+    pub(super) delivered: BTreeSet<String>,
+    pub(super) commands: u64,
+    /// Whether it was Dovecot that made the promises.
+    pub(super) is_dovecots: bool,
+    pub(super) crashes: u64,
+    /// COPY and MOVE of a message that the server did not find; whether it is lost, the end shows.
+    pub(super) unseen: u64,
+    /// Bodies of messages, and Message-IDs of deliveries, that were in hand when a server died.
+    pub(super) uncertain: BTreeSet<String>,
+    pub(super) broken: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Mine {
+    pub(super) body: String,
+    pub(super) marked: bool,
+}
+
+pub(super) fn check(who: &str, shown: &Shown, ledgers: &[Ledger], foreign: &Foreign, broken: &mut Vec<String>) {
+    let mut promised: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+    for (number, ledger) in ledgers.iter().enumerate() {
+        for ((mailbox, uid), mine) in &ledger.messages {
+            if !promised.entry(mailbox).or_default().insert(*uid) {
+                broken.push(format!("{mailbox}: UID {uid} was given to two workers"));
+            }
+            match shown.mailboxes.get(mailbox).and_then(|mailbox| mailbox.messages.get(uid)) {
+                None => broken.push(format!("{who}: {mailbox}: UID {uid} of worker {number} is lost")),
+                Some(found) if found.body != mine.body => {
+                    broken.push(format!("{who}: {mailbox}: UID {uid} of worker {number} is another message"));
+                }
+                Some(found) if found.flags.contains(&format!("mark{number}")) != mine.marked => {
+                    broken.push(format!(
+                        "{who}: {mailbox}: UID {uid} of worker {number}: keyword should be {}",
+                        mine.marked
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    for (name, mailbox) in &shown.mailboxes {
+        let foreign = foreign.delivered.keys().filter(|(at, _)| at == name).map(|(_, body)| body.as_str());
+        let mut awaited: BTreeSet<&str> = foreign.collect();
+        if name == "INBOX" {
+            awaited.extend(ledgers.iter().flat_map(|ledger| &ledger.delivered).map(String::as_str));
+        }
+        for (uid, message) in &mailbox.messages {
+            let is_promised = promised.get(name.as_str()).is_some_and(|uids| uids.contains(uid));
+            let names = [Some(message.body.as_str()), delivered_id(&message.envelope)];
+            let is_uncertain =
+                ledgers.iter().any(|ledger| names.iter().flatten().any(|n| ledger.uncertain.contains(*n)));
+            if !is_promised && !is_uncertain && !names.iter().flatten().any(|name| awaited.remove(name)) {
+                broken.push(format!("{who}: {name}: UID {uid} is nobody's, or there twice"));
+            }
+        }
+        broken.extend(awaited.iter().map(|what| format!("{who}: {name}: a delivery is lost: {what}")));
+    }
+}
+
+/// What ends the Message-ID of a delivery.
+pub(super) const DELIVERED: &str = "@delivered.example>";
+
+fn delivered_id(envelope: &str) -> Option<&str> {
+    let end = envelope.rfind(DELIVERED)? + DELIVERED.len();
+    let id = envelope.get(..end)?;
+    id.get(id.rfind('<')?..)
+}

@@ -1,0 +1,271 @@
+//! A client that has work of its own, and knows what must come of it.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use anyhow::{Context, ensure};
+use fastrand::Rng;
+
+use super::{
+    MAILBOXES, Served, USER,
+    ledger::{DELIVERED, Ledger, Mine},
+};
+use crate::{
+    dovecot::PASSWORD,
+    imap::{Answer, Imap},
+    lmtp::Lmtp,
+    messages::message,
+    observe::sha256,
+};
+
+/// Messages that a worker has, at most, and deliveries that it keeps watch over.
+const MESSAGES_MAX: usize = 60;
+const DELIVERIES_MAX: usize = 40;
+
+/// The mailbox that only this worker uses, after so many renames.
+pub(super) fn own_mailbox(worker: u64, renames: u32) -> String {
+    format!("Own{worker}-{renames}")
+}
+
+pub(super) struct Worker {
+    number: u64,
+    rng: Rng,
+    imap: Imap,
+    lmtp: Option<Lmtp>,
+    selected: Option<String>,
+    ledger: Ledger,
+    served: Served,
+    count: u64,
+    renames: u32,
+    is_renaming: bool,
+    /// The highest UID that a mailbox gave this worker, and the highest HIGHESTMODSEQ that it told.
+    highest: BTreeMap<String, (u32, u64)>,
+    /// The body of the message in hand.
+    in_hand: String,
+}
+
+impl Worker {
+    pub(super) fn run(number: u64, seed: u64, served: Served, deadline: Instant) -> anyhow::Result<Ledger> {
+        let mut worker = Self {
+            number,
+            rng: Rng::with_seed(seed.wrapping_mul(1000).wrapping_add(number)),
+            imap: Imap::login(served.imap, USER, PASSWORD)?,
+            lmtp: None,
+            selected: None,
+            ledger: Ledger { is_dovecots: served.is_dovecot, ..Ledger::default() },
+            served,
+            count: 0,
+            renames: 0,
+            is_renaming: false,
+            highest: BTreeMap::new(),
+            in_hand: String::new(),
+        };
+        while Instant::now() < deadline {
+            match worker.step() {
+                // Dovecot 2.3.19 dies of signal 11 now and then, with nobody but itself on the store too: how often is
+                // compared.
+                Err(error) if served.is_dovecot && error.root_cause().is::<std::io::Error>() => {
+                    worker.imap = Imap::login(served.imap, USER, PASSWORD)?;
+                    worker.after_crash()?;
+                }
+                outcome => outcome?,
+            }
+        }
+        worker.imap.ok("LOGOUT")?;
+        Ok(worker.ledger)
+    }
+
+    fn ok(&mut self, command: &str) -> anyhow::Result<Answer> {
+        self.ledger.commands += 1;
+        self.imap.ok(command)
+    }
+
+    fn select(&mut self, mailbox: &str) -> anyhow::Result<()> {
+        if self.selected.as_deref() != Some(mailbox) || self.rng.u8(..20) == 0 {
+            self.selected = None;
+            let answer = self.ok(&format!("SELECT {mailbox} (CONDSTORE)"))?;
+            ensure!(answer.number("EXISTS").is_some(), "SELECT without EXISTS");
+            let highest = answer.untagged_code("HIGHESTMODSEQ").and_then(|code| code.first()?.parse().ok());
+            let known = &mut self.highest.entry(mailbox.to_owned()).or_default().1;
+            let highest = highest.unwrap_or(0);
+            if highest < *known {
+                self.ledger.broken.push(format!("{mailbox}: HIGHESTMODSEQ went from {known} to {highest}"));
+            }
+            *known = highest;
+            self.selected = Some(mailbox.to_owned());
+        }
+        Ok(())
+    }
+
+    fn after_crash(&mut self) -> anyhow::Result<()> {
+        self.selected = None;
+        self.lmtp = None;
+        self.ledger.crashes += 1;
+        let body = std::mem::take(&mut self.in_hand);
+        self.ledger.messages.retain(|_, mine| mine.body != body);
+        self.ledger.delivered.remove(&body);
+        self.ledger.uncertain.insert(body);
+        if std::mem::take(&mut self.is_renaming) {
+            // Which name it has now nobody knows.
+            self.renames += 2;
+            self.ok(&format!("CREATE {}", own_mailbox(self.number, self.renames)))?;
+        }
+        Ok(())
+    }
+
+    /// A message of mine; only its owner moves, marks or expunges a message, so that a loss is nobody else's doing.
+    fn mine(&mut self) -> Option<(String, u32)> {
+        let count = self.ledger.messages.len();
+        let (key, mine) = (count > 0).then(|| self.ledger.messages.iter().nth(self.rng.usize(..count))).flatten()?;
+        self.in_hand.clone_from(&mine.body);
+        Some(key.clone())
+    }
+
+    fn some_mailbox(&mut self) -> String {
+        match MAILBOXES.get(self.rng.usize(..=MAILBOXES.len())) {
+            Some(shared) => (*shared).to_owned(),
+            None => own_mailbox(self.number, self.renames),
+        }
+    }
+
+    fn step(&mut self) -> anyhow::Result<()> {
+        let dice = if self.ledger.messages.len() < 5 { 0 } else { self.rng.u8(..100) };
+        match dice {
+            0..22 if self.ledger.messages.len() < MESSAGES_MAX => self.append(),
+            22..30 if self.ledger.delivered.len() < DELIVERIES_MAX => self.deliver(),
+            30..50 => self.mark(),
+            50..60 => self.relocate(false),
+            60..72 => self.relocate(true),
+            72..88 => self.expunge(),
+            88..90 => self.rename(),
+            _ => self.noise(),
+        }
+    }
+
+    fn append(&mut self) -> anyhow::Result<()> {
+        let mailbox = self.some_mailbox();
+        self.count += 1;
+        let body = message(&mut self.rng, self.number << 32 | self.count);
+        self.in_hand = sha256(&body);
+        let answer = self.imap.append(&mailbox, "", None, &body)?;
+        ensure!(answer.is_ok(), "APPEND: {} {}", answer.status, answer.text);
+        self.ledger.commands += 1;
+        let uid = answer.code("APPENDUID").and_then(|code| code.get(1)?.parse().ok()).context("no APPENDUID")?;
+        self.promise(mailbox, uid, Mine { body: sha256(&body), marked: false });
+        Ok(())
+    }
+
+    /// LMTP tells no UID: what counts is that the message is in INBOX once. Nobody touches it there.
+    fn deliver(&mut self) -> anyhow::Result<()> {
+        self.count += 1;
+        let id = format!("<{}.{}{DELIVERED}", self.number, self.count);
+        self.in_hand.clone_from(&id);
+        let text =
+            format!("Message-ID: {id}\r\nSubject: delivered\r\n\r\n{}", "a line\r\n".repeat(self.rng.usize(..40)));
+        let mut lmtp = match self.lmtp.take() {
+            Some(lmtp) => lmtp,
+            None => Lmtp::connect(self.served.lmtp)?,
+        };
+        let replies = lmtp.deliver(&[USER], text.as_bytes())?;
+        ensure!(replies.iter().all(|(code, _)| *code == 250), "LMTP: {replies:?}");
+        self.lmtp = Some(lmtp);
+        self.ledger.commands += 1;
+        self.ledger.delivered.insert(id);
+        Ok(())
+    }
+
+    fn promise(&mut self, mailbox: String, uid: u32, mine: Mine) {
+        let highest = &mut self.highest.entry(mailbox.clone()).or_default().0;
+        if uid <= *highest {
+            self.ledger.broken.push(format!("{mailbox}: UID {uid} was given after UID {highest}"));
+        }
+        *highest = uid;
+        if self.ledger.messages.insert((mailbox.clone(), uid), mine).is_some() {
+            self.ledger.broken.push(format!("{mailbox}: UID {uid} was given twice"));
+        }
+    }
+
+    /// The mailbox that is nobody else's business gets another name, and keeps all else.
+    fn rename(&mut self) -> anyhow::Result<()> {
+        let (old, new) = (own_mailbox(self.number, self.renames), own_mailbox(self.number, self.renames + 1));
+        // Whether a server that dies has renamed it or not, nobody knows.
+        let is_there = |(mailbox, _): &(String, u32)| *mailbox == old;
+        let there: Vec<_> = self.ledger.messages.extract_if(.., |key, _| is_there(key)).collect();
+        self.ledger.uncertain.extend(there.iter().map(|(_, mine)| mine.body.clone()));
+        self.is_renaming = true;
+        if self.selected.take().is_some() {
+            self.ok("UNSELECT")?;
+        }
+        self.ok(&format!("RENAME {old} {new}"))?;
+        self.is_renaming = false;
+        self.renames += 1;
+        for ((_, uid), mine) in there {
+            self.ledger.uncertain.remove(&mine.body);
+            self.ledger.messages.insert((new.clone(), uid), mine);
+        }
+        if let Some(highest) = self.highest.remove(&old) {
+            self.highest.insert(new, highest);
+        }
+        Ok(())
+    }
+
+    fn keyword(&self) -> String {
+        format!("mark{}", self.number)
+    }
+
+    fn mark(&mut self) -> anyhow::Result<()> {
+        let Some((mailbox, uid)) = self.mine() else { return Ok(()) };
+        self.select(&mailbox)?;
+        let on = self.rng.bool();
+        self.ok(&format!("UID STORE {uid} {}FLAGS.SILENT ({})", if on { "+" } else { "-" }, self.keyword()))?;
+        if let Some(mine) = self.ledger.messages.get_mut(&(mailbox, uid)) {
+            mine.marked = on;
+        }
+        Ok(())
+    }
+
+    fn relocate(&mut self, moving: bool) -> anyhow::Result<()> {
+        let Some((mailbox, uid)) = self.mine() else { return Ok(()) };
+        let to = self.some_mailbox();
+        self.select(&mailbox)?;
+        let answer = self.ok(&format!("UID {} {uid} {to}", if moving { "MOVE" } else { "COPY" }))?;
+        let code = answer.code("COPYUID").or_else(|| answer.untagged_code("COPYUID"));
+        let Some(copy) = code.and_then(|code| code.get(2)?.parse().ok()) else {
+            ensure!(self.served.is_dovecot, "no COPYUID for UID {uid} of {mailbox}: {answer:?}");
+            self.ledger.unseen += 1;
+            return Ok(());
+        };
+        let key = (mailbox, uid);
+        let Some(mine) = self.ledger.messages.get(&key).cloned() else { return Ok(()) };
+        if moving {
+            self.ledger.messages.remove(&key);
+        }
+        self.promise(to, copy, mine);
+        Ok(())
+    }
+
+    fn expunge(&mut self) -> anyhow::Result<()> {
+        let Some((mailbox, uid)) = self.mine() else { return Ok(()) };
+        self.select(&mailbox)?;
+        self.ok(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"))?;
+        self.ok(&format!("UID EXPUNGE {uid}"))?;
+        self.ledger.messages.remove(&(mailbox, uid));
+        Ok(())
+    }
+
+    /// What others do to everybody's messages: reading, and flags that no ledger keeps.
+    fn noise(&mut self) -> anyhow::Result<()> {
+        let mailbox = MAILBOXES[self.rng.usize(..MAILBOXES.len())];
+        self.select(mailbox)?;
+        match self.rng.u8(..4) {
+            0 => drop(self.ok("UID FETCH 1:* (FLAGS)")?),
+            1 => drop(self.ok("NOOP")?),
+            2 => {
+                let sign = if self.rng.bool() { "+" } else { "-" };
+                drop(self.ok(&format!("UID STORE 1:* {sign}FLAGS.SILENT (\\Flagged)"))?);
+            }
+            // Somebody may expunge a message while it is fetched: NO is an honest answer.
+            _ => drop(self.imap.command("UID FETCH 1:* (ENVELOPE BODY.PEEK[HEADER.FIELDS (SUBJECT)])")?),
+        }
+        Ok(())
+    }
+}
