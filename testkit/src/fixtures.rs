@@ -1,5 +1,9 @@
 //! The stores that a real Dovecot wrote (`testkit/fixtures`), and what must be read out of them.
 
+mod collect;
+mod script;
+pub mod write;
+
 use std::{
     collections::BTreeMap,
     fs::File,
