@@ -11,6 +11,8 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod aside;
+pub mod check;
 pub mod compressed;
 pub mod copy;
 pub mod dbox;

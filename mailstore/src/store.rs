@@ -37,6 +37,7 @@ use mailfs::RealDisk;
 use mailindex::engine::{Env, EnvOptions, IndexError};
 use mailtypes::MailboxName;
 
+pub(crate) use self::formats::with_format;
 pub use self::{
     append::{Append, Appended},
     detect::{Detected, detect},

@@ -21,9 +21,11 @@ mod error;
 mod feed;
 mod flusher;
 mod index;
+mod inspect;
 mod live;
 mod load;
 mod log_file;
+mod mend;
 mod open;
 mod paths;
 mod pool;
@@ -46,6 +48,8 @@ pub use self::{
     error::{CommitError, CommitStage, Damage, IndexError, OpError, Result},
     feed::{Changes, ChangesSince, FeedPosition},
     index::MailboxIndex,
+    inspect::{IndexFinding, IndexRemedy, Inspected, at_rest, inspect},
+    mend::{mend, set_aside, set_cache_aside},
     rebuild::{RebuildMessage, rebuild},
     recover::{Recovered, RecoveryAction, RecoveryReport, recover},
     store::{LockFor, MessageStore, StoreError, StoreLock},

@@ -104,7 +104,9 @@ fn keep_headers(transaction: &mut Transaction, state: &State) {
         transaction.header_update_before(RawIndexHeader::UID_VALIDITY, &uid_validity.value().to_le_bytes());
     }
     for spec in &KEPT_HEADERS {
-        if let Some(extension) = state.extension(spec.name).filter(|extension| extension.hdr_size() > 0) {
+        // One that was introduced and never filled must not stand in the way of a new one.
+        let is_filled = |hdr: &[u8]| hdr.iter().any(|byte| *byte != 0);
+        if let Some(extension) = state.extension(spec.name).filter(|extension| is_filled(extension.hdr())) {
             let spec = ExtensionSpec { hdr_size: spec.hdr_size.max(extension.hdr_size()), ..*spec };
             transaction.ext_intro(&spec, Origin::External);
             transaction.ext_header(&spec, 0, extension.hdr(), Origin::External);
@@ -133,7 +135,8 @@ fn keep_keywords(transaction: &mut Transaction, state: &State, messages: &[Rebui
     }
 }
 
-fn write_snapshot(env: &Env, paths: &Paths, state: &State) -> Result<()> {
+/// Puts a snapshot of the state in the place of the present one; for one who holds the log's lock.
+pub(super) fn write_snapshot(env: &Env, paths: &Paths, state: &State) -> Result<()> {
     let fs = &**env.fs();
     let unwritable = |e: SnapshotTooLarge| IndexError::Unwritable { dir: paths.dir.clone(), what: e.to_string() };
     let bytes = encode(state, &SnapshotStamp::default()).map_err(unwritable)?;

@@ -69,6 +69,11 @@ pub enum RecoveryAction {
         /// Its number.
         file_seq: u32,
     },
+    /// The snapshot was written again.
+    WroteSnapshot {
+        /// The one before.
+        copy: PathBuf,
+    },
     /// What the log asked for was carried out.
     CarriedOut {
         /// Messages that were expunged.
@@ -373,12 +378,18 @@ impl Work<'_> {
     }
 
     fn move_aside(&self, path: &Path) -> Result<PathBuf> {
-        let copy = aside(self.fs, path, |copy| self.fs.rename_new(path, copy))?;
-        if self.env.syncs() {
-            self.fs.sync_dir(&self.paths.dir)?;
-        }
-        Ok(copy)
+        move_aside(self.env, self.paths, path)
     }
+}
+
+/// Gives a file a name out of the way, durably.
+pub(super) fn move_aside(env: &Env, paths: &Paths, path: &Path) -> Result<PathBuf> {
+    let fs = &**env.fs();
+    let copy = aside(fs, path, |copy| fs.rename_new(path, copy))?;
+    if env.syncs() {
+        fs.sync_dir(&paths.dir)?;
+    }
+    Ok(copy)
 }
 
 /// Gives a file a second name, under which it stays when the first is replaced.

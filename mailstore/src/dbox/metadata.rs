@@ -60,6 +60,36 @@ impl Metadata {
         }
     }
 
+    /// Reads the whole lines that are there, for metadata that does not parse.
+    pub(super) fn parse_rest(bytes: &[u8]) -> Self {
+        let mut metadata = Self::default();
+        let bytes = bytes.get(..Self::LEN_MAX).unwrap_or(bytes);
+        let whole = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
+        for line in bytes.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n') {
+            match line.split_first() {
+                Some((&key, value)) if key.is_ascii_uppercase() => {
+                    metadata.lines.push((MetadataKey(key), value.to_vec()))
+                }
+                _ => {}
+            }
+        }
+        metadata
+    }
+
+    /// Gives a key this value alone, in the place of its first.
+    pub(super) fn set(&mut self, key: MetadataKey, value: &[u8]) {
+        match self.lines.iter().position(|(there, _)| *there == key) {
+            Some(at) => {
+                let mut seen = 0;
+                self.lines.retain(|(there, _)| *there != key || std::mem::replace(&mut seen, 1) == 0);
+                if let Some((_, old)) = self.lines.get_mut(at) {
+                    *old = value.to_vec();
+                }
+            }
+            None => drop(self.push(key, value)),
+        }
+    }
+
     /// Writes separator, lines and the empty line.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&MAGIC_POST);

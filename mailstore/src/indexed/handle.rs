@@ -18,6 +18,11 @@ impl IndexedMailbox {
     pub(crate) fn new(indexed: Indexed) -> Self {
         Self { indexed: Arc::new(indexed) }
     }
+
+    /// What it stands on.
+    pub(crate) fn indexed(&self) -> &Arc<Indexed> {
+        &self.indexed
+    }
 }
 
 /// What a handle of one of our own backends stands on.

@@ -7,6 +7,7 @@ use mailtypes::MailboxName;
 
 use super::{Layout, MailboxDirs, RecoveredMailbox, Rights, Subscriptions};
 use crate::{
+    check::{Finding, Look},
     indexed::{self, IndexedMailbox},
     traits::{MailboxIdentity, Result},
 };
@@ -50,4 +51,21 @@ pub(crate) trait Format {
     /// Looks over one mailbox after a crash and says what was done; sets `deleted` for one whose deletion somebody had
     /// begun, which the list then finishes. Tells how many files left behind were removed.
     fn recover(&self, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64>;
+
+    /// Looks one mailbox over and tells what is wrong; changes nothing. The list is not locked.
+    fn look(&self, name: &MailboxName, dirs: &MailboxDirs, look: &mut Look<'_>) -> Result<()>;
+
+    /// Does what the findings of [`Format::look`] plan. The list is not locked. Whoever looks again afterwards finds what
+    /// it could not do.
+    fn mend(&self, name: &MailboxName, dirs: &MailboxDirs, found: &[Finding]) -> Result<()>;
+
+    /// Looks over what the mailboxes of the store share; changes nothing.
+    fn look_at_storage(&self, _look: &mut Look<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Does what the findings of [`Format::look_at_storage`] plan.
+    fn mend_storage(&self) -> Result<()> {
+        Ok(())
+    }
 }

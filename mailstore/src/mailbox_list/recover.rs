@@ -5,10 +5,10 @@ use mailindex::engine;
 use mailtypes::MailboxName;
 
 use super::{
-    Format, Shape, by_guid,
+    Format, MailboxDirs, Shape, by_guid,
     change::{ListLock, remove_mailbox},
     trash::clean,
-    walk::walk,
+    walk::{Found, walk},
 };
 use crate::traits::{Result, StorageError};
 
@@ -87,12 +87,31 @@ pub(crate) fn recover(format: &dyn Format) -> Result<RecoveryReport> {
     Ok(report)
 }
 
+/// All levels, wherever their names are.
+pub(crate) fn levels(format: &dyn Format) -> Result<Vec<Found>> {
+    match format.layout().is_by_guid() {
+        true => by_guid::walk(format),
+        false => walk(&**format.env().fs(), format.layout()),
+    }
+}
+
+/// Where the files of a mailbox lie that is there.
+pub(crate) fn dirs_of(format: &dyn Format, name: &MailboxName) -> Result<MailboxDirs> {
+    match format.layout().is_by_guid() {
+        true => by_guid::find(format, name),
+        false => format.layout().dirs(name),
+    }
+}
+
+/// Removes what a crash left in the store's folders, the list locked.
+pub(crate) fn clean_leftovers(format: &dyn Format) -> Result<u64> {
+    let _lock = ListLock::take(format)?;
+    clean(&**format.env().fs(), format.layout())
+}
+
 fn recover_mailbox(format: &dyn Format, mailbox: &mut RecoveredMailbox) -> Result<u64> {
     let by_guid = format.layout().is_by_guid();
-    let dirs = match by_guid {
-        true => by_guid::find(format, &mailbox.name)?,
-        false => format.layout().dirs(&mailbox.name)?,
-    };
+    let dirs = dirs_of(format, &mailbox.name)?;
     let removed = format.recover(&dirs, mailbox)?;
     if mailbox.deleted && by_guid {
         by_guid::finish_deletion(format, &mailbox.name)?;

@@ -1,12 +1,19 @@
 //! The `subscriptions` file, versions 1 and 2 (`docs/formats/list.md`).
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use mailfs::{Dotlock, DotlockContent, DotlockOptions, FileSystem, FileSystemExt};
 use mailtypes::MailboxName;
 
 use super::{Layout, Rights};
-use crate::traits::{Result, StorageError};
+use crate::{
+    aside,
+    traits::{Result, StorageError},
+};
 
 /// Largest file read.
 const FILE_LEN_MAX: u64 = 16 << 20;
@@ -79,6 +86,37 @@ impl Subscriptions {
         } else {
             content.lines.retain(|line| !is_it(line));
         }
+        lock.file().write_at(&content.encode(), 0)?;
+        Ok(lock.replace()?)
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts a file right that cannot be read: it is kept under another name, and every line of it that is a name stays.
+    /// Durable when it returns.
+    pub(crate) fn mend(&self) -> Result<()> {
+        let options = DotlockOptions {
+            timeout: LOCK_TIMEOUT,
+            stale: LOCK_STALE,
+            access: Rights::of(&*self.fs, self.layout.control())?.file_access(),
+            content: DotlockContent::Replacement,
+        };
+        let lock = Dotlock::acquire(&self.fs, &self.path, options)?;
+        let bytes = match self.fs.read_all(&self.path, FILE_LEN_MAX) {
+            Err(e) if e.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        if Content::parse(&bytes).is_ok() {
+            return Ok(());
+        }
+        let lines = split_lines(&bytes).filter(|line| self.name_in(Version::Two, line).is_some());
+        let mut content = Content { version: Version::Two, lines: lines.map(<[u8]>::to_vec).collect() };
+        // What remains of the first line.
+        content.lines.retain(|line| !line.starts_with(b"V\t"));
+        aside::link(&*self.fs, &self.path)?;
         lock.file().write_at(&content.encode(), 0)?;
         Ok(lock.replace()?)
     }

@@ -1,6 +1,9 @@
 //! Taking folders out of the list: by one rename, durably, before their files go.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use mailfs::{FileKind, FileSystem, FileSystemExt};
 
@@ -9,6 +12,9 @@ use crate::traits::Result;
 
 /// Names removed in one go.
 const NAME_COUNT_MAX: u64 = 100_000_000;
+
+/// What is younger may be somebody's work.
+const LEFTOVER_AGE_MIN: Duration = Duration::from_secs(3600);
 
 /// What names of files begin with that belong to INBOX where it shares its folder with the store.
 const MAILBOX_FILES: [&str; 3] = ["dovecot.index", "dovecot-uidlist", "dovecot-keywords"];
@@ -99,6 +105,31 @@ pub(super) fn has_levels(fs: &dyn FileSystem, layout: &Layout, level: &Path) -> 
     let is_level = |name: &str| !layout.is_own(name);
     let entries = fs.read_dir(level)?.into_iter().filter(|entry| entry.kind != FileKind::File);
     Ok(layout.has_tree() && entries.map(|entry| entry.name).any(|name| name.to_str().is_none_or(is_level)))
+}
+
+/// What a crash left in the store's folders, and is old enough that nobody can be at work on it.
+pub(crate) fn leftovers(fs: &dyn FileSystem, layout: &Layout) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut look = |dir: &Path, is_one: &dyn Fn(&str) -> bool| -> Result<()> {
+        let entries = match fs.read_dir(dir) {
+            Err(e) if e.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        for entry in entries.iter().filter(|entry| entry.kind == FileKind::Dir) {
+            let path = dir.join(&entry.name);
+            let Some(there) = fs.metadata(&path)? else { continue };
+            let is_old = fs.now().duration_since(there.changed).is_ok_and(|age| age > LEFTOVER_AGE_MIN);
+            if is_old && entry.name.to_str().is_some_and(is_one) {
+                found.push(path);
+            }
+        }
+        Ok(())
+    };
+    for root in layout.roots() {
+        look(&root.join(layout.trash_name()), &|_| true)?;
+    }
+    look(&layout.workshop(), &|name| name.starts_with(mailfs::TEMP_PREFIX))?;
+    Ok(found)
 }
 
 /// Removes what a crash left in the store's folders: half-made mailboxes, half-removed ones. Nobody works on them while

@@ -63,8 +63,31 @@ fn now(fs: &dyn FileSystem) -> UidValidity {
     u32::try_from(seconds).ok().and_then(UidValidity::new).unwrap_or(UidValidity::MIN)
 }
 
-fn numbered_path(root: &Path, value: u32) -> PathBuf {
+/// Where a value stands.
+pub(crate) fn numbered_path(root: &Path, value: u32) -> PathBuf {
     root.join(format!("{MAIN}.{value:08x}"))
+}
+
+/// The last value that was given, as the name of the numbered file has it; `None` where there is none.
+pub(crate) fn last_given(fs: &dyn FileSystem, root: &Path) -> Result<Option<u32>> {
+    match numbered(fs, root) {
+        Err(e) if e.is_not_found() => Ok(None),
+        other => Ok(other?.last().copied()),
+    }
+}
+
+/// Sees to it that no value up to this one is given any more, for good.
+pub(crate) fn raise(fs: &dyn FileSystem, root: &Path, to: UidValidity) -> Result<()> {
+    let numbers = numbered(fs, root)?;
+    if let Some(&last) = numbers.last().filter(|&&last| last < to.value()) {
+        match fs.rename(&numbered_path(root, last), &numbered_path(root, to.value())) {
+            // Somebody has just taken the next.
+            Err(e) if e.is_not_found() => return Ok(()),
+            other => other?,
+        }
+        write_main(fs, root, to)?;
+    }
+    Ok(())
 }
 
 /// The values of the numbered files, ascending.

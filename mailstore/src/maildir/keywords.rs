@@ -36,6 +36,13 @@ impl Keywords {
         keywords
     }
 
+    /// Whether a line gives a letter a keyword.
+    pub(super) fn is_line(line: &[u8]) -> bool {
+        let line = std::str::from_utf8(line).ok().and_then(|line| line.strip_suffix('\n'));
+        let Some((n, name)) = line.and_then(|line| line.split_once(' ')) else { return false };
+        n.parse::<usize>().is_ok_and(|n| n < Letters::COUNT) && Keyword::new(name).is_ok()
+    }
+
     /// The file's content.
     pub(super) fn encode(&self) -> Vec<u8> {
         let names = self.names.iter().enumerate();

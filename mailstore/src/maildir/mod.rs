@@ -8,6 +8,7 @@
 //!    process that has the mailbox open knows it.
 //! 3. No file is written once it has its name, and none is overwritten: a file may have further names elsewhere.
 
+mod check;
 mod duplicates;
 mod files;
 mod index;

@@ -112,6 +112,18 @@ pub(super) fn size_in(base: &[u8], key: u8) -> Option<u64> {
     std::str::from_utf8(digits.get(..len)?).ok()?.parse().ok()
 }
 
+/// A base without the sizes that it tells.
+pub(super) fn without_sizes(base: &[u8]) -> Vec<u8> {
+    let mut base = base.to_vec();
+    for mark in [b",S=", b",W="] {
+        if let Some(at) = memchr::memmem::find(&base, mark) {
+            let digits = base.iter().skip(at + mark.len()).take_while(|b| b.is_ascii_digit()).count();
+            base.drain(at..at + mark.len() + digits);
+        }
+    }
+    base
+}
+
 /// Files of this name hold a message, or might.
 pub(super) fn is_message(name: &[u8]) -> bool {
     let (base, _) = split(name);
@@ -149,6 +161,8 @@ mod tests {
         assert_eq!(flags.letters.iter().collect::<Vec<_>>(), [0, 1, 3]);
         assert_eq!((size_in(base, b'S'), size_in(base, b'W'), size_in(base, b'X')), (Some(887), Some(906), None));
         assert_eq!(arrival_order(base).0, 1_795_322_986);
+        assert_eq!(without_sizes(base), b"1795322986.M754223P17387.mail");
+        assert_eq!(without_sizes(b"a,S=1,X=2,W="), b"a,X=2");
     }
 
     #[test]

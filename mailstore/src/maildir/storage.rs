@@ -10,8 +10,9 @@ use mailfs::FileSystemExt;
 use mailindex::engine::{Env, MessageStore};
 use mailtypes::MailboxName;
 
-use super::{MaildirOptions, Shared, index, recover};
+use super::{MaildirOptions, Shared, check, index, recover};
 use crate::{
+    check::{Finding, Look},
     indexed::IndexedMailbox,
     mailbox_list::{
         self, Format, Layout, ListOptions, Listed, MailboxDirs, RecoveredMailbox, RecoveryReport, Rights, Shape,
@@ -162,6 +163,14 @@ impl Format for Maildirs {
 
     fn recover(&self, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {
         recover::recover_mailbox(&self.shared, dirs, mailbox)
+    }
+
+    fn look(&self, _name: &MailboxName, dirs: &MailboxDirs, look: &mut Look<'_>) -> Result<()> {
+        check::look(&self.shared, dirs, look)
+    }
+
+    fn mend(&self, name: &MailboxName, dirs: &MailboxDirs, found: &[Finding]) -> Result<()> {
+        check::mend(&self.shared, name, dirs, found)
     }
 }
 

@@ -194,6 +194,29 @@ impl Table {
         self.entries.push(Entry { uid, base, keys: keys.into(), place, synced, indexed: false, scan });
     }
 
+    /// The file of a message has another name from now on, without sizes. Its identity stays.
+    pub(super) fn rename(&mut self, base: &[u8], new_base: &[u8]) {
+        if self.by_base.contains_key(new_base) {
+            return;
+        }
+        let Some(at) = self.by_base.remove(base) else { return };
+        let Some(entry) = self.entries.get_mut(at) else { return };
+        let is_size = |key: &&[u8]| matches!(key.first(), Some(b'S' | b'W'));
+        let mut keys: Vec<Vec<u8>> = entry
+            .keys
+            .split(|b| *b == b' ')
+            .filter(|key| !key.is_empty() && !is_size(key))
+            .map(<[u8]>::to_vec)
+            .collect();
+        if !keys.iter().any(|key| key.first() == Some(&b'G')) && !base.contains(&b' ') {
+            keys.push([b"G", base].concat());
+        }
+        entry.keys = keys.join(&b' ').into();
+        entry.base = new_base.into();
+        self.by_base.insert(Arc::clone(&entry.base), at);
+        self.needs_rewrite = true;
+    }
+
     /// Whether so many lines are of messages that are gone that the file is to be written anew.
     pub(super) fn is_mostly_dead(&self, live: usize) -> bool {
         let all = self.entries.len();
@@ -267,5 +290,11 @@ mod tests {
         };
         assert_eq!(of(1), (Some(6), &b"a,S=5,W=6"[..]));
         assert_eq!(of(2), (Some(8), &b"abc"[..]));
+        let mut list = list;
+        list.rename(b"a,S=5,W=6", b"a");
+        list.rename(b"b", b"c");
+        list.rename(b"c", b"a");
+        let text = String::from_utf8(list.encode()).unwrap();
+        assert!(text.ends_with("\n1 Ga,S=5,W=6 :a\n2 Gabc :c\n"), "{text}");
     }
 }

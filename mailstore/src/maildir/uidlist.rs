@@ -145,6 +145,64 @@ impl Header {
     }
 }
 
+/// A line that says nothing, or what cannot be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Flaw {
+    /// Where it begins, in bytes.
+    pub(super) offset: u64,
+    pub(super) what: String,
+}
+
+/// Lines told of one file.
+const FLAW_COUNT_MAX: usize = 1000;
+
+/// What is wrong with a file, line by line. An unfinished last line is being written.
+pub(super) fn flaws(bytes: &[u8]) -> Vec<Flaw> {
+    let len = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
+    let mut lines = bytes.get(..len).unwrap_or_default().split_inclusive(|b| *b == b'\n');
+    let (mut flaws, mut offset, mut last) = (Vec::new(), 0, None);
+    let first = lines.next().unwrap_or_default();
+    let version = match Header::parse(first.strip_suffix(b"\n").unwrap_or(first)) {
+        Some((version, header)) => {
+            let missing = [
+                (header.uid_validity.is_none(), "UIDVALIDITY"),
+                (header.next_uid.is_none(), "the next UID"),
+                (header.guid.is_none() && version == Version::Three, "the mailbox's GUID"),
+            ];
+            let missing: Vec<_> = missing.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
+            if !missing.is_empty() {
+                flaws.push(Flaw { offset, what: format!("the first line lacks {}", missing.join(" and ")) });
+            }
+            version
+        }
+        None => {
+            flaws.push(Flaw { offset, what: "the first line is none: UIDVALIDITY cannot be told from it".to_owned() });
+            Version::Three
+        }
+    };
+    offset += first.len() as u64;
+    for line in lines {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        match Record::parse(text, version) {
+            _ if text.is_empty() => {}
+            Some(record) if last.is_none_or(|last| record.uid > last) => last = Some(record.uid),
+            Some(record) => {
+                let what = format!("UID {} does not ascend; its message gets a new one", record.uid);
+                flaws.push(Flaw { offset, what });
+            }
+            None => {
+                let what = "the line makes no sense; the message that it was of gets a new UID".to_owned();
+                flaws.push(Flaw { offset, what });
+            }
+        }
+        if flaws.len() >= FLAW_COUNT_MAX {
+            break;
+        }
+        offset += line.len() as u64;
+    }
+    flaws
+}
+
 impl Uidlist {
     /// Reads a file. An unfinished last line is being written.
     pub(super) fn parse(bytes: &[u8]) -> Self {
@@ -232,6 +290,17 @@ mod tests {
         assert_eq!(list.header.uid_validity.unwrap().value(), 99);
         assert_eq!(list.header.next_uid.unwrap().value(), 8);
         assert!(list.needs_rewrite && uids(&list) == [3, 7] && list.records[0].base == b"a.b.c");
+    }
+
+    #[test]
+    fn each_flaw_is_told_with_its_place() {
+        let told = |text: &[u8]| flaws(text).into_iter().map(|flaw| flaw.offset).collect::<Vec<_>>();
+        assert_eq!(told(LIST), []);
+        assert_eq!(told(b"3 V5 N9 Gb90cef286a74026beb430000c17ffdbc\n1 :a\nrubbish\n3 :c\n2 :b\n4 :half"), [48, 61]);
+        assert_eq!(told(b"?\n4 :c\n"), [0]);
+        assert_eq!(told(b"3 V5\n"), [0]);
+        assert_eq!(told(b"1 99 8\n3 a\n"), []);
+        assert_eq!(told(b""), [0]);
     }
 
     #[test]

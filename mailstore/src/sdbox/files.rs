@@ -103,6 +103,18 @@ impl Mails {
     /// Removes temporary files that were left behind; tells how many.
     pub(super) fn clean_temps(&self) -> mailfs::Result<u64> {
         let mut removed = 0;
+        for path in self.old_temps()? {
+            match self.fs().unlink(&path) {
+                Err(e) if !e.is_not_found() => return Err(e),
+                _ => removed += 1,
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Temporary files that belong to nobody any more.
+    pub(super) fn old_temps(&self) -> mailfs::Result<Vec<PathBuf>> {
+        let mut old = Vec::new();
         for entry in self.fs().read_dir(&self.dir)? {
             let temporary =
                 entry.name.to_str().is_some_and(|n| n.starts_with(TEMP_PREFIX) || n.starts_with(mailfs::TEMP_PREFIX));
@@ -112,13 +124,10 @@ impl Mails {
             let path = self.dir.join(&entry.name);
             let age = self.fs().metadata(&path)?.and_then(|m| self.fs().now().duration_since(m.modified).ok());
             if age.is_some_and(|age| age > TEMP_AGE_MAX) {
-                match self.fs().unlink(&path) {
-                    Err(e) if !e.is_not_found() => return Err(e),
-                    _ => removed += 1,
-                }
+                old.push(path);
             }
         }
-        Ok(removed)
+        Ok(old)
     }
 
     /// Whether the folder is still there.

@@ -9,6 +9,7 @@
 //! 4. Views read no lock and wait for none.
 
 mod attached;
+mod check;
 mod files;
 mod index;
 mod message;

@@ -21,18 +21,19 @@ use crate::{
 
 /// Makes the index of a mailbox anew: its messages are the files that begin as one must, under the UIDs they bear; flags,
 /// keywords, UIDVALIDITY and GUID come from what can still be read. Records without a file are dropped; files that
-/// are no message stay where they are. Tells how many messages there are.
+/// are no message and never were one stay where they are. Tells how many messages there are.
 pub(super) fn rebuild(name: &MailboxName, mails: &Arc<Mails>) -> Result<usize> {
     let shared = &mails.shared;
     let _one_at_a_time = shared.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
     let keep = what_is_left(name, mails)?;
     let expunged = keep.as_ref().map(State::requested_expunges).unwrap_or_default();
-    let messages = find_messages(mails, &expunged)?;
+    let messages = find_messages(mails, keep.as_ref(), &expunged)?;
     let mut more = Transaction::new();
     if keep.as_ref().and_then(State::uid_validity).is_none() {
         write_uid_validity(&mut more, next_uid_validity(shared.fs(), &shared.control)?);
     }
-    if keep.as_ref().and_then(State::dbox_header).is_none() {
+    let guid = keep.as_ref().and_then(State::dbox_header).map(|header| header.guid);
+    if guid.is_none_or(|guid| guid.is_zero()) {
         write_guid(&mut more, new_guid(shared.fs()));
     }
     engine::rebuild(&shared.env, &mails.index, PREFIX, &messages, keep.as_ref(), more)
@@ -53,12 +54,17 @@ fn what_is_left(name: &MailboxName, mails: &Arc<Mails>) -> Result<Option<State>>
     }
 }
 
-fn find_messages(mails: &Mails, expunged: &UidSet) -> Result<Vec<RebuildMessage>> {
+fn find_messages(mails: &Mails, keep: Option<&State>, expunged: &UidSet) -> Result<Vec<RebuildMessage>> {
     let mut messages = Vec::new();
     for uid in mails.uids()?.into_iter().filter(|uid| !expunged.contains(*uid)) {
         match mails.open(uid) {
             Ok(_) => messages.push(RebuildMessage { uid, flags: RecordFlags::NONE }),
             Err(StorageError::Expunged { .. }) => {}
+            // Its flags are not to be lost before somebody has tried to put the file right.
+            Err(e @ StorageError::Corrupt { .. }) if keep.is_some_and(|keep| keep.contains(uid)) => {
+                tracing::warn!("stays in the rebuilt index: {e}");
+                messages.push(RebuildMessage { uid, flags: RecordFlags::NONE });
+            }
             Err(e @ StorageError::Corrupt { .. }) => tracing::warn!("left out of the rebuilt index: {e}"),
             Err(e) => return Err(e),
         }

@@ -12,7 +12,7 @@ use super::detect::{Detected, detect_as, detect_or_free};
 use crate::{
     compressed::BodyCompression,
     dbox::BodyLineEnds,
-    mailbox_list::{ListLayout, ListOptions, RecoveryReport},
+    mailbox_list::{self, ListLayout, ListOptions, Listed as _, RecoveryReport},
     maildir::{MaildirLayout, MaildirOptions, MaildirPlaces, MaildirSeparator, MaildirStorage},
     sdbox::{SdboxOptions, SdboxStorage},
     traits::{MailStorage, NulPolicy, Result},
@@ -114,6 +114,23 @@ pub fn create_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<
             Arc::new(MaildirStorage::create(env, path, &places, options)?)
         }
     })
+}
+
+/// Opens the store at a path for work on its files.
+pub(crate) fn with_format<T>(
+    env: &Env,
+    path: &Path,
+    options: &StoreOptions,
+    work: impl FnOnce(&dyn mailbox_list::Format) -> Result<T>,
+) -> Result<T> {
+    let Detected { format, list, .. } = detect_as(&**env.fs(), path, options)?;
+    match format {
+        Format::Sdbox => work(SdboxStorage::open(env, path, options.sdbox(list))?.format()),
+        Format::Maildir(layout) => {
+            let (places, options) = options.maildir(layout, list);
+            work(MaildirStorage::open(env, path, &places, options)?.format())
+        }
+    }
 }
 
 /// Looks over a store after a crash; to be called before anybody else opens it. See [`SdboxStorage::recover`] and

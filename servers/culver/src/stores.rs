@@ -14,6 +14,7 @@ use mailfs::{FileSystemExt as _, RealDisk};
 use mailindex::engine::{Env, EnvOptions, Fsync};
 use mailstore::{
     Format, MailStorage, StorageError, StoreOptions,
+    check::{CheckOptions, CheckProgress, CheckReport, check_storage},
     compressed::{BodyCompression, ZstdLevel},
     create_storage,
     dbox::BodyLineEnds,
@@ -125,6 +126,20 @@ impl Stores {
             }
         }
         Ok(())
+    }
+
+    /// Looks a user's store over; `None` where there is none yet.
+    pub(crate) fn check(
+        &self,
+        user: &UserName,
+        what: &CheckOptions,
+        tell: &mut dyn FnMut(&CheckProgress),
+    ) -> anyhow::Result<Option<CheckReport>> {
+        let Place { path, options } = self.place_of(user)?;
+        match self.env.fs().metadata(&path)? {
+            Some(_) => Ok(Some(check_storage(&self.env, &path, &options, what, tell)?)),
+            None => Ok(None),
+        }
     }
 
     fn recover_store(&self, user: &UserName, root: &Path, options: &StoreOptions) {

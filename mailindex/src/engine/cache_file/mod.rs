@@ -8,6 +8,7 @@
 //!    next would be taken for what stood there), is replaced by an empty one with another `file_seq`, which voids the
 //!    offsets.
 
+mod check;
 mod fields;
 mod file;
 mod purge;
@@ -17,6 +18,7 @@ mod window;
 mod writer;
 
 pub(super) use self::{
+    check::check_cache,
     file::OpenCache,
     values::{CacheSlot, Fills},
     writer::{Wait, store},

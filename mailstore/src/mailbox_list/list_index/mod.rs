@@ -17,7 +17,7 @@ pub(super) use self::nodes::{Node, Nodes, NodesChange};
 pub(crate) use self::stale::mark_stale;
 
 /// What the list index's files are called.
-const PREFIX: &str = "dovecot.list.index";
+pub(crate) const PREFIX: &str = "dovecot.list.index";
 
 /// The records of a list index stand for names: there are no bodies to remove.
 struct Names;
@@ -26,6 +26,11 @@ impl MessageStore for Names {
     fn remove(&self, _: &State, _: &UidSet) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
     }
+}
+
+/// What is asked of the store when a list index is recovered.
+pub(crate) fn names_store() -> Arc<dyn MessageStore> {
+    Arc::new(Names)
 }
 
 /// The list index in a folder.

@@ -1,6 +1,7 @@
 //! The commands that look after users and their mail. They work beside a running server: a store may be open in any number
 //! of processes.
 
+mod check;
 mod export;
 mod fetch;
 mod import;
@@ -30,6 +31,8 @@ pub(crate) enum MailCommand {
     Import(import::ImportArguments),
     /// Write mail out as mbox files, Maildirs or .eml files.
     Export(export::ExportArguments),
+    /// Look stores over for what is wrong with them, and repair it.
+    Check(check::CheckArguments),
     /// List, examine and change mailboxes.
     Mailbox {
         #[command(subcommand)]
@@ -47,6 +50,7 @@ pub(crate) fn run(config: &ConfigArguments, command: &MailCommand) -> anyhow::Re
         MailCommand::User { command } => user::run(config, command).map(|()| ExitCode::SUCCESS),
         MailCommand::Import(arguments) => import::run(config, arguments),
         MailCommand::Export(arguments) => export::run(config, arguments),
+        MailCommand::Check(arguments) => check::run(config, arguments),
         MailCommand::Mailbox { command } => mailbox::run(config, command).map(|()| ExitCode::SUCCESS),
         MailCommand::Fetch(arguments) => fetch::run(config, arguments).map(|()| ExitCode::SUCCESS),
         MailCommand::Search(arguments) => search::run(config, arguments).map(|()| ExitCode::SUCCESS),

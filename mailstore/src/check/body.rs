@@ -1,0 +1,63 @@
+//! Reading a body from its first byte to its last.
+
+use std::path::Path;
+
+use mailtypes::Uid;
+
+use super::{Finding, FindingKind, Look};
+use crate::{indexed::StoredMessage, traits::StorageError};
+
+/// Read at once.
+const READ_LEN: usize = 256 << 10;
+
+impl Look<'_> {
+    /// Reads a message whole: whether it can be, and whether it has the size that it says with CRLF line ends.
+    pub(crate) fn body(&mut self, path: &Path, uid: Uid, message: &dyn StoredMessage) {
+        let size = match message.check_plain().and_then(|()| self.read_whole(message)) {
+            Ok(size) => size,
+            Err(e) => return self.bad_body(path, uid, &e),
+        };
+        match message.virtual_size() {
+            Ok(Some(told)) if told != size => {
+                let what = format!("it says that its message has {told} bytes with CRLF line ends, and it has {size}");
+                let finding = Finding::new(FindingKind::SizeWrong, path, what).of(uid);
+                self.found(finding.plan("have what is there count"));
+            }
+            Ok(_) => {}
+            Err(e) => self.bad_body(path, uid, &e),
+        }
+    }
+
+    fn read_whole(&mut self, message: &dyn StoredMessage) -> crate::traits::Result<u64> {
+        let (mut at, mut size, mut last) = (0, 0, 0);
+        let mut buf = vec![0; READ_LEN];
+        loop {
+            let read = message.read(at, &mut buf)?;
+            let Some(bytes) = buf.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(size) };
+            let lone = memchr::memchr_iter(b'\n', bytes).filter(|&i| {
+                let before = i.checked_sub(1).and_then(|i| bytes.get(i)).copied();
+                before.unwrap_or(last) != b'\r'
+            });
+            size += bytes.len() as u64 + lone.count() as u64;
+            last = bytes.last().copied().unwrap_or_default();
+            at += read as u64;
+            self.read(read as u64);
+        }
+    }
+
+    /// Tells what is wrong with a message that cannot be read.
+    pub(crate) fn bad_body(&mut self, path: &Path, uid: Uid, error: &StorageError) {
+        let finding = match error {
+            // Expunged since the index was looked at.
+            StorageError::Expunged { .. } => return,
+            StorageError::Corrupt { path, offset, what } => Finding::new(FindingKind::BodyDamaged, path, what)
+                .at(*offset)
+                .plan("keep the file under another name, and make the message anew from what of it can be told"),
+            StorageError::Unsupported(what) => {
+                Finding::new(FindingKind::Unreadable, path, format!("{what} is not supported")).noted()
+            }
+            other => Finding::new(FindingKind::Unreadable, path, other.to_string()),
+        };
+        self.found(finding.of(uid));
+    }
+}

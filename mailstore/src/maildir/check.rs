@@ -1,0 +1,199 @@
+//! What can be wrong with a Maildir mailbox, and putting it right: UID list and keywords, names, sizes in names.
+//!
+//! Files that no record knows, and records whose files are gone, are everyday: others come and go here by `mv` and `rm`,
+//! and the next who opens the mailbox brings the index up to date.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
+
+use mailfs::FileSystemExt;
+use mailindex::{
+    engine::{LockFor, MessageStore},
+    state::State,
+};
+use mailtypes::{MailboxName, Uid};
+
+use super::{
+    Shared,
+    files::{Listed, MaildirFiles},
+    index,
+    keywords::{self, Keywords},
+    name,
+    table::Folder,
+    uidlist::{self, Uidlist},
+};
+use crate::{
+    aside,
+    check::{Finding, FindingKind, Look, mend_index},
+    indexed::{MessageFiles, from_index},
+    mailbox_list::MailboxDirs,
+    traits::Result,
+};
+
+pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>) -> Result<()> {
+    let files = MaildirFiles::new(shared, dirs);
+    let seen = look.index(dirs)?;
+    let state = seen.state.unwrap_or_else(State::empty);
+    look.identity(dirs, &state, false);
+    let list = look_at_uidlist(&files, &state, look)?;
+    look_at_keywords(&files, look)?;
+    let mut listed = Vec::new();
+    files.list_only(Folder::New, &mut listed)?;
+    files.list_only(Folder::Cur, &mut listed)?;
+    look.expect(listed.len() as u64);
+    look_at_names(&files, &list, &listed, look);
+    look_at_messages(&files, &list, &listed, &state, look)
+}
+
+fn look_at_uidlist(files: &MaildirFiles, state: &State, look: &mut Look<'_>) -> Result<Uidlist> {
+    let path = files.uidlist_path();
+    let bytes = match files.fs().read_all(&path, uidlist::FILE_LEN_MAX) {
+        Ok(bytes) => bytes,
+        Err(e) if e.is_not_found() => {
+            if state.message_count() > 0 {
+                let what = "the UID list is missing: which file has which UID is not known any more";
+                let plan = "give all messages new UIDs, as whoever opens the mailbox next must do anyway";
+                look.found(Finding::new(FindingKind::UidList, path, what).plan(plan));
+            }
+            return Ok(Uidlist::default());
+        }
+        Err(e) => return Err(e.into()),
+    };
+    let plan = "keep the file under another name, and write it anew with every line that makes sense";
+    for flaw in uidlist::flaws(&bytes) {
+        look.found(Finding::new(FindingKind::UidList, &path, flaw.what).at(flaw.offset).plan(plan));
+    }
+    let list = Uidlist::parse(&bytes);
+    if let (Some(listed), Some(indexed)) = (list.header.uid_validity, state.uid_validity())
+        && listed != indexed
+    {
+        let what = format!(
+            "the UID list has UIDVALIDITY {}, the index {}: clients will take the mailbox for another one",
+            listed.value(),
+            indexed.value()
+        );
+        look.found(
+            Finding::new(FindingKind::UidList, &path, what).plan("believe the UID list, and begin the index anew"),
+        );
+    }
+    Ok(list)
+}
+
+fn look_at_keywords(files: &MaildirFiles, look: &mut Look<'_>) -> Result<()> {
+    let path = files.keywords_path();
+    let bytes = match files.fs().read_all(&path, keywords::FILE_LEN_MAX) {
+        Err(e) if e.is_not_found() => return Ok(()),
+        other => other?,
+    };
+    let mut offset = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        if !Keywords::is_line(line) {
+            let what = "a line that gives no keyword a letter, or one that has one already";
+            let plan = "keep the file under another name, and write it anew with the lines that do";
+            look.found(Finding::new(FindingKind::Keywords, &path, what).at(offset).plan(plan));
+        }
+        offset += line.len() as u64;
+    }
+    Ok(())
+}
+
+fn look_at_names(files: &MaildirFiles, list: &Uidlist, listed: &[Listed], look: &mut Look<'_>) {
+    let mut by_base: HashMap<&[u8], &Listed> = HashMap::with_capacity(listed.len());
+    for file in listed {
+        let (base, _) = name::split(&file.name);
+        if let Some(other) = by_base.insert(base, file) {
+            let what =
+                format!("{} is a file of the same name: of both only one is shown", files.path_of(other).display());
+            let plan = "give one of them another name";
+            look.found(Finding::new(FindingKind::NameTwice, files.path_of(file), what).plan(plan));
+        }
+    }
+    let without = by_base.len().saturating_sub(list.records.iter().filter(|r| by_base.contains_key(&*r.base)).count());
+    if without > 0 {
+        let what = format!("{without} files have no UID yet; they get theirs when the mailbox is opened");
+        look.found(Finding::new(FindingKind::BodyUnknown, &files.dirs.mail, what).noted());
+    }
+}
+
+fn look_at_messages(
+    files: &MaildirFiles,
+    list: &Uidlist,
+    listed: &[Listed],
+    state: &State,
+    look: &mut Look<'_>,
+) -> Result<()> {
+    let uids: HashMap<&[u8], Uid> = list.records.iter().map(|r| (&*r.base, r.uid)).collect();
+    let mut gone = state.uids();
+    for file in listed {
+        look.step();
+        let (base, _) = name::split(&file.name);
+        let path = files.path_of(file);
+        let uid = uids.get(base).copied();
+        if let Some(uid) = uid {
+            gone = gone.difference(&std::iter::once(uid).collect());
+        }
+        let Some(there) = files.fs().metadata(&path)? else { continue };
+        let told = name::size_in(base, b'S');
+        if let Some(told) = told.filter(|told| *told != there.len) {
+            let what = format!("its name says that it has {told} bytes, and it has {}", there.len);
+            let finding = Finding::new(FindingKind::SizeWrong, &path, what);
+            let finding = finding.plan("take the sizes out of its name; flags and UID stay");
+            look.found(Finding { uid, ..finding });
+        }
+        if let Some(uid) = uid.filter(|uid| look.deep && state.contains(*uid)) {
+            match MessageFiles::open(files, state, uid) {
+                Ok(message) => look.body(&path, uid, &*message),
+                Err(e) => look.bad_body(&path, uid, &e),
+            }
+        }
+    }
+    if !gone.is_empty() {
+        let what = format!("the files of UIDs {gone} are gone; the index learns of it when the mailbox is opened");
+        look.found(Finding::new(FindingKind::BodyMissing, &files.dirs.mail, what).noted());
+    }
+    Ok(())
+}
+
+pub(super) fn mend(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs, found: &[Finding]) -> Result<()> {
+    let files = Arc::new(MaildirFiles::new(shared, dirs));
+    let store = Arc::clone(&files) as Arc<dyn MessageStore>;
+    // What has to be gone over is, by opening.
+    mend_index(&shared.env, name, dirs, &store)?;
+    let has = |kind: FindingKind| found.iter().any(|finding| finding.is_problem() && finding.kind == kind);
+    if has(FindingKind::UidList) && files.fs().exists(&files.uidlist_path())? {
+        aside::link(&**files.fs(), &files.uidlist_path())?;
+    }
+    let opened = index::open(shared, name, dirs)?;
+    let state = opened.indexed().refresh(false)?;
+    if has(FindingKind::UidList) || has(FindingKind::Keywords) || has(FindingKind::SizeWrong) {
+        let wrong: Vec<PathBuf> = found
+            .iter()
+            .filter(|finding| finding.is_problem() && finding.kind == FindingKind::SizeWrong)
+            .map(|finding| finding.path.clone())
+            .collect();
+        write_anew(name, &files, &state, has(FindingKind::Keywords), &wrong)?;
+    }
+    opened.indexed().refresh(false).map(|_| ())
+}
+
+/// Writes UID list and keywords anew, and takes sizes that are wrong out of names.
+fn write_anew(
+    name: &MailboxName,
+    files: &Arc<MaildirFiles>,
+    state: &State,
+    keywords: bool,
+    wrong: &[PathBuf],
+) -> Result<()> {
+    let timeout = files.shared.env.options().lock_timeout;
+    let _lock = files.lock(timeout, true, LockFor::Messages).map_err(|e| from_index(name, &e))?;
+    let mut known = files.known();
+    files.load(&mut known)?;
+    files.find_all(&mut known)?;
+    if keywords {
+        aside::link(&**files.fs(), &files.keywords_path())?;
+        files.save_keywords(&mut known)?;
+    }
+    for path in wrong {
+        files.take_sizes_away(&mut known, path)?;
+    }
+    Ok(files.rewrite_uidlist(&mut known, state)?)
+}

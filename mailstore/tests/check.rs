@@ -1,0 +1,291 @@
+//! Checks: a sound store is clean and not a byte of it changes; what is wrong is told with its place; a repair leaves
+//! nothing of it, loses no message, and keeps what it replaces.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mailfs::RealDisk;
+use mailindex::engine::{Env, EnvOptions};
+use mailstore::{
+    Append, Format, Store, StoreOptions,
+    check::{CheckOptions, CheckReport, Finding, FindingKind, Outcome, check_storage},
+    maildir::MaildirLayout,
+};
+use mailtypes::{Flag, Keyword};
+
+const SDBOX: Format = Format::Sdbox;
+const MAILDIR: Format = Format::Maildir(MaildirLayout::PlusPlus);
+const MESSAGES: usize = 5;
+
+fn env() -> Env {
+    Env::new(Arc::new(RealDisk::new()), EnvOptions::default())
+}
+
+fn check(root: &Path, repair: bool) -> CheckReport {
+    let options = CheckOptions { repair, deep: true, ..CheckOptions::default() };
+    check_storage(&env(), root, &StoreOptions::default(), &options, &mut |_| {}).unwrap()
+}
+
+/// INBOX with five messages, one of them gone again, and an empty mailbox beside it.
+fn store(format: Format) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("mail");
+    let store = Store::create_as(&root, format).unwrap();
+    store.create_mailbox("Work").unwrap();
+    store.subscribe("Work").unwrap();
+    let inbox = store.mailbox("INBOX").unwrap();
+    for n in 1..=MESSAGES + 1 {
+        let text = format!("Subject: message {n}\r\n\r\n{}\r\n", "body ".repeat(n * 10));
+        let keyword = Keyword::new(&format!("k{n}")).unwrap();
+        inbox.append(Append::new(text.as_bytes()).flag(Flag::Flagged).keyword(keyword)).unwrap();
+    }
+    let view = inbox.view().unwrap();
+    let last = view.messages().last().unwrap().unwrap().uid();
+    view.expunge(&std::iter::once(last).collect()).unwrap();
+    store.flush().unwrap();
+    (dir, root)
+}
+
+fn mails(root: &Path) -> PathBuf {
+    root.join("mailboxes/INBOX/dbox-Mails")
+}
+
+/// Every name with its content's length, time and inode.
+fn tree(root: &Path) -> BTreeMap<PathBuf, (u64, i64, i64, u64)> {
+    let mut all = BTreeMap::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            let there = fs::symlink_metadata(&path).unwrap();
+            if there.is_dir() {
+                open.push(path.clone());
+            }
+            all.insert(path, (there.len(), there.mtime(), there.mtime_nsec(), there.ino()));
+        }
+    }
+    all
+}
+
+fn problems(report: &CheckReport) -> Vec<&Finding> {
+    report.findings.iter().filter(|finding| finding.is_problem()).collect()
+}
+
+fn kinds(report: &CheckReport) -> Vec<FindingKind> {
+    let mut kinds: Vec<_> = problems(report).iter().map(|finding| finding.kind).collect();
+    kinds.sort();
+    kinds.dedup();
+    kinds
+}
+
+/// What is shown of INBOX: UIDs, whether flagged, keywords, bodies (`None`: cannot be read).
+fn shown(root: &Path) -> Vec<(u32, bool, usize, Option<Vec<u8>>)> {
+    let store = Store::open_in(&env(), root, &StoreOptions::default()).unwrap();
+    let view = store.mailbox("INBOX").unwrap().view().unwrap();
+    let messages = view.messages().map(Result::unwrap);
+    messages.map(|m| (m.uid().value(), m.flags().contains(Flag::Flagged), m.keywords().len(), m.read().ok())).collect()
+}
+
+fn all_there(root: &Path) {
+    let shown = shown(root);
+    assert_eq!(shown.len(), MESSAGES);
+    assert!(shown.iter().all(|(_, flagged, keywords, body)| *flagged && *keywords == 1 && body.is_some()), "{shown:?}");
+}
+
+/// Finds these kinds without changing anything, repairs them, and finds nothing afterwards.
+fn found_and_repaired(root: &Path, expected: &[FindingKind]) -> CheckReport {
+    let before = tree(root);
+    let looked = check(root, false);
+    assert_eq!(kinds(&looked), expected, "{looked:#?}");
+    assert!(looked.count(&Outcome::Found) > 0 && !looked.is_whole());
+    assert_eq!(tree(root), before, "looking changes nothing");
+    for finding in problems(&looked) {
+        assert!(!finding.what.is_empty() && !finding.plan.is_empty(), "{finding:?}");
+    }
+    let repaired = check(root, true);
+    assert!(repaired.is_whole(), "{repaired:#?}");
+    assert!(repaired.count(&Outcome::Repaired) > 0);
+    let after = check(root, false);
+    assert!(after.is_clean(), "{after:#?}");
+    repaired
+}
+
+fn has_kept(dir: &Path, file: &str) -> bool {
+    dir.join(format!("culver.damaged.{file}.1")).exists()
+}
+
+#[test]
+fn a_sound_store_is_clean_and_stays_as_it_is() {
+    for format in [SDBOX, MAILDIR, Format::Maildir(MaildirLayout::Fs)] {
+        let (_dir, root) = store(format);
+        let before = tree(&root);
+        let report = check(&root, false);
+        assert!(report.is_clean(), "{report:#?}");
+        assert_eq!((report.mailboxes, report.messages), (2, MESSAGES as u64));
+        assert!(report.body_bytes > 500);
+        assert!(check(&root, true).is_clean());
+        assert_eq!(tree(&root), before);
+    }
+}
+
+#[test]
+fn a_message_file_that_is_gone() {
+    let (_dir, root) = store(SDBOX);
+    fs::remove_file(mails(&root).join("u.3")).unwrap();
+    let report = found_and_repaired(&root, &[FindingKind::BodyMissing]);
+    assert_eq!(problems(&report)[0].uid.unwrap().value(), 3);
+    assert_eq!(shown(&root).iter().map(|m| m.0).collect::<Vec<_>>(), [1, 2, 4, 5]);
+}
+
+#[test]
+fn a_message_that_the_index_has_lost() {
+    let (_dir, root) = store(SDBOX);
+    // As an expunge leaves it that was recorded and not carried out.
+    fs::copy(mails(&root).join("u.1"), mails(&root).join("u.6")).unwrap();
+    found_and_repaired(&root, &[FindingKind::BodyUnknown]);
+    assert_eq!(shown(&root).len(), MESSAGES + 1);
+}
+
+#[test]
+fn a_message_that_was_cut() {
+    let (_dir, root) = store(SDBOX);
+    let path = mails(&root).join("u.4");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 150]).unwrap();
+    found_and_repaired(&root, &[FindingKind::BodyDamaged]);
+    all_there(&root);
+    assert!(has_kept(&mails(&root), "u.4"));
+    let left = shown(&root)[3].3.clone().unwrap();
+    assert!(left.starts_with(b"Subject: message 4\r\n\r\nbody "));
+}
+
+#[test]
+fn a_size_that_is_another() {
+    let (_dir, root) = store(SDBOX);
+    let path = mails(&root).join("u.2");
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(2).rposition(|window| window == b"\nV").unwrap() + 2;
+    bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
+    fs::write(&path, bytes).unwrap();
+    found_and_repaired(&root, &[FindingKind::SizeWrong]);
+    all_there(&root);
+}
+
+#[test]
+fn index_files_that_are_damaged() {
+    for (file, offset) in [("dovecot.index.log", 60), ("dovecot.index", 20), ("dovecot.index.cache", 33)] {
+        let (_dir, root) = store(SDBOX);
+        // Dovecot and Culver alike write a snapshot at last when there was much to write.
+        if file == "dovecot.index" {
+            fs::write(mails(&root).join(file), vec![0xff; 300]).unwrap();
+        }
+        let path = mails(&root).join(file);
+        let mut bytes = fs::read(&path).unwrap();
+        for byte in bytes.iter_mut().skip(offset).take(8) {
+            *byte ^= 0x5a;
+        }
+        fs::write(&path, bytes).unwrap();
+        let kind = if file.ends_with("cache") { FindingKind::Cache } else { FindingKind::Index };
+        found_and_repaired(&root, &[kind]);
+        assert!(has_kept(&mails(&root), file), "{file}");
+        assert_eq!(shown(&root).len(), MESSAGES);
+    }
+}
+
+#[test]
+fn index_files_that_are_lost() {
+    let (_dir, root) = store(SDBOX);
+    for entry in fs::read_dir(mails(&root)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("dovecot.index") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    found_and_repaired(&root, &[FindingKind::Index]);
+    assert_eq!(shown(&root).len(), MESSAGES);
+}
+
+#[test]
+fn a_uid_list_that_is_damaged() {
+    let (_dir, root) = store(MAILDIR);
+    let path = root.join("dovecot-uidlist");
+    let before = shown(&root);
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let damaged: String =
+        lines.iter().map(|l| if l.starts_with("2 ") { "?\n".to_owned() } else { format!("{l}\n") }).collect();
+    fs::write(&path, damaged).unwrap();
+    found_and_repaired(&root, &[FindingKind::UidList]);
+    assert!(has_kept(&root, "dovecot-uidlist"));
+    all_there(&root);
+    let same = shown(&root).iter().filter(|message| before.contains(message)).count();
+    assert_eq!(same, MESSAGES - 1, "the others keep their UIDs");
+}
+
+#[test]
+fn a_uid_list_that_lost_its_first_line() {
+    let (_dir, root) = store(MAILDIR);
+    let path = root.join("dovecot-uidlist");
+    let before = shown(&root);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[..10].fill(0);
+    fs::write(&path, bytes).unwrap();
+    found_and_repaired(&root, &[FindingKind::UidList]);
+    assert_eq!(shown(&root), before);
+}
+
+#[test]
+fn keywords_and_sizes_of_a_maildir() {
+    let (_dir, root) = store(MAILDIR);
+    let path = root.join("dovecot-keywords");
+    fs::write(&path, [&b"rubbish\n"[..], &fs::read(&path).unwrap()].concat()).unwrap();
+    let cur: Vec<_> = fs::read_dir(root.join("cur")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let before = shown(&root);
+    let short = fs::read(&cur[0]).unwrap();
+    fs::write(&cur[0], &short[..short.len() - 10]).unwrap();
+    found_and_repaired(&root, &[FindingKind::SizeWrong, FindingKind::Keywords]);
+    let after = shown(&root);
+    let ids = |shown: &[(u32, bool, usize, Option<Vec<u8>>)]| shown.iter().map(|m| (m.0, m.1, m.2)).collect::<Vec<_>>();
+    assert_eq!(ids(&after), ids(&before), "UIDs, flags and keywords stay");
+}
+
+#[test]
+fn what_concerns_the_store() {
+    for format in [SDBOX, MAILDIR] {
+        let (_dir, root) = store(format);
+        let path = root.join("subscriptions");
+        let text = fs::read(&path).unwrap();
+        fs::write(&path, [&b"V\t9\n\n"[..], &text[5..]].concat()).unwrap();
+        for entry in fs::read_dir(&root).unwrap() {
+            let path = entry.unwrap().path();
+            if path.to_str().unwrap().contains("dovecot-uidvalidity.") {
+                fs::rename(&path, root.join("dovecot-uidvalidity.00000007")).unwrap();
+            }
+        }
+        found_and_repaired(&root, &[FindingKind::Subscriptions, FindingKind::UidValidity]);
+        assert!(has_kept(&root, "subscriptions"));
+        assert_eq!(Store::open(&root).unwrap().subscriptions().unwrap().len(), 1);
+        all_there(&root);
+    }
+}
+
+#[test]
+fn one_mailbox_alone() {
+    let (_dir, root) = store(SDBOX);
+    fs::remove_file(mails(&root).join("u.3")).unwrap();
+    let of = |name: &str| {
+        let mailbox = Some(mailtypes::MailboxName::new(name).unwrap());
+        let options = CheckOptions { mailbox, ..CheckOptions::default() };
+        check_storage(&env(), &root, &StoreOptions::default(), &options, &mut |_| {})
+    };
+    assert!(of("Work").unwrap().is_clean());
+    assert!(!of("INBOX").unwrap().is_clean());
+    assert!(of("None").is_err());
+}

@@ -1,0 +1,159 @@
+//! `culver check`.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::{Context, bail};
+use culver_runtime::UserName;
+use mailfs::RealDisk;
+use mailindex::engine::Env;
+use mailstore::{
+    StoreOptions,
+    check::{CheckOptions, CheckProgress, CheckReport, Outcome, check_storage},
+};
+use serde_json::json;
+
+use super::{
+    output::{Output, OutputArguments, enough, printable},
+    progress,
+    store::{config, mailbox_name, users},
+};
+use crate::{
+    config::arguments::ConfigArguments,
+    stores::{Stores, env_options},
+};
+
+/// What was wrong is not so any more.
+const REPAIRED: u8 = 1;
+/// Something is wrong still.
+const LEFT: u8 = 2;
+
+/// What to look over. Exits with 0 if nothing is wrong, 1 if all that was wrong was repaired, 2 if something is left.
+#[derive(clap::Args, Debug)]
+pub(crate) struct CheckArguments {
+    /// Whose mail; everybody's if nobody is named.
+    users: Vec<String>,
+    /// This mailbox alone.
+    #[arg(long, value_name = "NAME")]
+    mailbox: Option<String>,
+    /// Look over the store at this path instead, whoever's it is.
+    #[arg(long, value_name = "PATH", conflicts_with = "users")]
+    store: Option<PathBuf>,
+    /// Repair what is wrong. No message is removed, and what is replaced is kept as culver.damaged.*.
+    #[arg(long)]
+    repair: bool,
+    /// Read every message.
+    #[arg(long)]
+    deep: bool,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+/// Looks over, and says what came of it.
+pub(super) fn run(arguments: &ConfigArguments, check: &CheckArguments) -> anyhow::Result<ExitCode> {
+    let mailbox = check.mailbox.as_deref().map(mailbox_name).transpose()?;
+    let options = CheckOptions { repair: check.repair, deep: check.deep, mailbox };
+    let mut told = Told { out: check.output.open(), worst: 0 };
+    match &check.store {
+        Some(path) => {
+            let env = Env::new(Arc::new(RealDisk::new()), mailindex::engine::EnvOptions::default());
+            let report = with_bar(|tell| check_storage(&env, path, &StoreOptions::default(), &options, tell))?;
+            told.report(&path.display().to_string(), &report)?;
+            env.flush().context("syncing")?;
+        }
+        None => of_users(arguments, check, &options, &mut told)?,
+    }
+    let worst = told.worst;
+    told.out.finish()?;
+    Ok(ExitCode::from(worst))
+}
+
+fn of_users(
+    arguments: &ConfigArguments,
+    check: &CheckArguments,
+    options: &CheckOptions,
+    told: &mut Told,
+) -> anyhow::Result<()> {
+    let config = config(arguments)?;
+    let users = Arc::new(users(&config));
+    let known = users.names()?;
+    let mut asked = Vec::new();
+    for name in &check.users {
+        let name = UserName::new(name).with_context(|| format!("the user name {name:?}"))?;
+        if !known.contains(&name) {
+            bail!("there is no user {name} in {}", users.path().display());
+        }
+        asked.push(name);
+    }
+    let env = Env::new(Arc::new(RealDisk::new()), env_options(&config.storage));
+    let stores = Stores::open(&config, env.clone(), users)?;
+    for user in if asked.is_empty() { known.into_iter().collect() } else { asked } {
+        match with_bar(|tell| stores.check(&user, options, tell)) {
+            Ok(Some(report)) => told.report(user.as_str(), &report)?,
+            Ok(None) => {}
+            Err(error) => told.failed(user.as_str(), &error)?,
+        }
+    }
+    env.flush().context("syncing")
+}
+
+fn with_bar<T>(work: impl FnOnce(&mut dyn FnMut(&CheckProgress)) -> T) -> T {
+    let bar = progress::bar();
+    let outcome = work(&mut |progress: &CheckProgress| {
+        bar.set_length(progress.known);
+        bar.set_position(progress.done);
+        let mailbox = progress.mailbox.as_ref().map_or_else(String::new, |name| printable(name.as_str()));
+        bar.set_message(format!("{} problems, {mailbox}", progress.problems));
+    });
+    bar.finish_and_clear();
+    outcome
+}
+
+/// What was said so far.
+struct Told {
+    out: Output,
+    /// The exit code.
+    worst: u8,
+}
+
+impl Told {
+    fn report(&mut self, whose: &str, report: &CheckReport) -> anyhow::Result<()> {
+        for finding in &report.findings {
+            let json = || {
+                let mut value = finding.json();
+                if let Some(object) = value.as_object_mut() {
+                    object.insert("store".to_owned(), json!(whose));
+                }
+                value
+            };
+            enough(self.out.item(|| printable(&format!("{whose}: {finding}")), json))?;
+        }
+        let CheckReport { mailboxes, messages, body_bytes, untold, .. } = report;
+        let (found, left) = (report.count(&Outcome::Found), report.count(&Outcome::Left));
+        let (repaired, noted) = (report.count(&Outcome::Repaired), report.count(&Outcome::Noted));
+        let text = || {
+            let state = match (found + left + untold, repaired) {
+                (0, 0) => "nothing wrong".to_owned(),
+                (0, repaired) => format!("{repaired} problems, all repaired"),
+                (left, 0) => format!("{left} problems"),
+                (left, repaired) => format!("{repaired} problems repaired, {left} left"),
+            };
+            format!("{whose}: {state}; {mailboxes} mailboxes, {messages} messages, {body_bytes} bytes of bodies read")
+        };
+        let json = || {
+            json!({
+                "store": whose, "mailboxes": mailboxes, "messages": messages, "body_bytes": body_bytes,
+                "found": found, "repaired": repaired, "left": left, "noted": noted, "untold": untold,
+            })
+        };
+        enough(self.out.item(text, json))?;
+        let code = if !report.is_whole() { LEFT } else { u8::from(repaired > 0) * REPAIRED };
+        self.worst = self.worst.max(code);
+        Ok(())
+    }
+
+    fn failed(&mut self, whose: &str, error: &anyhow::Error) -> anyhow::Result<()> {
+        self.worst = LEFT;
+        let text = || printable(&format!("{whose}: cannot be looked over: {error:#}"));
+        enough(self.out.item(text, || json!({ "store": whose, "error": format!("{error:#}") })))
+    }
+}
