@@ -7,7 +7,7 @@ use mailtypes::MailboxName;
 
 use super::{Layout, MailboxDirs, RecoveredMailbox, Rights, Subscriptions};
 use crate::{
-    check::{Finding, Look},
+    check::{Finding, Look, mend_index},
     indexed::{self, IndexedMailbox},
     traits::{MailboxIdentity, Result},
 };
@@ -53,11 +53,21 @@ pub(crate) trait Format {
     fn recover(&self, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64>;
 
     /// Looks one mailbox over and tells what is wrong; changes nothing. The list is not locked.
-    fn look(&self, name: &MailboxName, dirs: &MailboxDirs, look: &mut Look<'_>) -> Result<()>;
+    fn look(&self, _name: &MailboxName, dirs: &MailboxDirs, look: &mut Look<'_>) -> Result<()> {
+        if let Some(state) = look.index(dirs)?.state {
+            look.identity(dirs, &state, false);
+            look.expect(u64::from(state.message_count()));
+        }
+        Ok(())
+    }
 
     /// Does what the findings of [`Format::look`] plan. The list is not locked. Whoever looks again afterwards finds what
     /// it could not do.
-    fn mend(&self, name: &MailboxName, dirs: &MailboxDirs, found: &[Finding]) -> Result<()>;
+    fn mend(&self, name: &MailboxName, dirs: &MailboxDirs, _found: &[Finding]) -> Result<()> {
+        mend_index(self.env(), name, dirs, &self.message_store(dirs))?;
+        // Whoever opens it makes anew what cannot be had otherwise.
+        self.open(name, dirs).map(|_| ())
+    }
 
     /// Looks over what the mailboxes of the store share; changes nothing.
     fn look_at_storage(&self, _look: &mut Look<'_>) -> Result<()> {
