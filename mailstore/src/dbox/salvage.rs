@@ -236,7 +236,7 @@ mod tests {
     use crate::dbox::DboxMessage;
 
     const BODY: &[u8] = b"Subject: x\n\none\r\ntwo\n";
-    const LINES: &[u8] = b"\n\x01\x03\nR6b0277ab\nV1a\nGb1a2ac0aab77026b59260000c17ffdbc\nPuidl\n\n";
+    const LINES: &[u8] = b"\n\x01\x03\nR6b0277ab\nV18\nGb1a2ac0aab77026b59260000c17ffdbc\nPuidl\n\n";
 
     fn whole() -> Vec<u8> {
         let mut file = Vec::new();
@@ -279,7 +279,7 @@ mod tests {
             let mut file = whole();
             file[16 + 13..16 + 29].copy_from_slice(digits);
             let (body, metadata) = salvaged(&file).unwrap();
-            assert_eq!((&body[..], metadata.virtual_size()), (BODY, Some(0x1a)));
+            assert_eq!((&body[..], metadata.virtual_size()), (BODY, Some(0x18)));
             assert_eq!(metadata.guid().unwrap().to_string(), "b1a2ac0aab77026b59260000c17ffdbc");
         }
     }
@@ -323,10 +323,10 @@ mod tests {
     #[test]
     fn a_wrong_size_is_put_right() {
         let mut file = whole();
-        let at = memchr::memmem::find(&file, b"V1a").unwrap();
+        let at = memchr::memmem::find(&file, b"V18").unwrap();
         file[at + 2] = b'b';
         let (body, metadata) = salvaged(&file).unwrap();
-        assert_eq!((&body[..], metadata.virtual_size()), (BODY, Some(0x1a)));
+        assert_eq!((&body[..], metadata.virtual_size()), (BODY, Some(0x18)));
         assert_eq!(metadata.value(MetadataKey::POP3_UIDL), Some(&b"uidl"[..]));
     }
 
