@@ -13,7 +13,7 @@ const READ_LEN: usize = 256 << 10;
 impl Look<'_> {
     /// Reads a message whole: whether it can be, and whether it has the size that it says with CRLF line ends.
     pub(crate) fn body(&mut self, path: &Path, uid: Uid, message: &dyn StoredMessage) {
-        let size = match message.check_plain().and_then(|()| self.read_whole(message)) {
+        let size = match message.prepare().and_then(|()| self.read_whole(message)) {
             Ok(size) => size,
             Err(e) => return self.bad_body(path, uid, &e),
         };
