@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{Result, host};
+use crate::{FsError, Result, host};
 
 /// The bits of a mode that are permissions.
 pub(crate) const MODE_BITS: u32 = 0o7777;
@@ -145,6 +145,11 @@ pub trait FileSystem: Send + Sync + fmt::Debug {
     fn rename_new(&self, from: &Path, to: &Path) -> Result<()>;
     /// Gives a file a second name; fails with `AlreadyExists` when it is taken.
     fn hard_link(&self, from: &Path, to: &Path) -> Result<()>;
+    /// Makes a symbolic link, whose target need not be there; fails with `AlreadyExists` when its name is taken. A file
+    /// system may have none, and say so.
+    fn symlink(&self, _target: &Path, link: &Path) -> Result<()> {
+        Err(FsError::new("make link", link, std::io::ErrorKind::Unsupported.into()))
+    }
     /// Removes a name.
     fn unlink(&self, path: &Path) -> Result<()>;
     /// Removes an empty directory.

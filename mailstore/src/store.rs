@@ -23,6 +23,7 @@
 //! ```
 
 mod append;
+mod dbox;
 mod detect;
 mod envelope;
 mod formats;
@@ -40,9 +41,10 @@ use mailtypes::MailboxName;
 pub(crate) use self::formats::with_format;
 pub use self::{
     append::{Append, Appended},
+    dbox::DboxStorage,
     detect::{Detected, detect},
     envelope::{Correspondent, MessageEnvelope},
-    formats::{Format, StoreOptions, create_storage, open_storage, recover_storage},
+    formats::{Format, StoreOptions, create_storage, open_dbox, open_storage, recover_storage},
     mailbox::StoreMailbox,
     message::{Message, Messages},
     update::Update,

@@ -153,6 +153,10 @@ impl FileSystem for RealDisk {
         retry(|| fs::hard_link(from, to)).map_err(|e| FsError::two_paths("link", from, to, e))
     }
 
+    fn symlink(&self, target: &Path, link: &Path) -> Result<()> {
+        std::os::unix::fs::symlink(target, link).map_err(|e| FsError::new("make link", link, e))
+    }
+
     fn unlink(&self, path: &Path) -> Result<()> {
         retry(|| fs::remove_file(path)).map_err(|e| FsError::new("unlink", path, e))
     }

@@ -14,7 +14,7 @@ use mailfs::{CreatedLock, FileSystem, FileSystemExt, LockOrder, LockRank, RankGu
 use mailtypes::{MailboxName, UidSet};
 
 use super::{
-    Format, Layout, MailboxDirs, Rights, Shape, by_guid, mark_stale, note_uid_validity,
+    Format, Layout, MailboxDirs, Rights, Shape, alternate, by_guid, mark_stale, note_uid_validity,
     trash::{clear_leftover, has_levels, move_to_trash, strip_to_trash},
     walk::{Found, flat_names, walk, walk_noted},
 };
@@ -165,7 +165,8 @@ fn make_aside(
     let aside = workshop.join(format!("{}{:016x}", mailfs::TEMP_PREFIX, u64::from_le_bytes(random)));
     fs.create_dir(&aside, rights.dir_mode())?;
     let or_aside = |dir: &PathBuf| if *dir == dirs.mail { aside.clone() } else { dir.clone() };
-    let there = MailboxDirs { mail: aside.clone(), control: or_aside(&dirs.control), index: or_aside(&dirs.index) };
+    let (control, index) = (or_aside(&dirs.control), or_aside(&dirs.index));
+    let there = MailboxDirs { mail: aside.clone(), control, index, alt: dirs.alt.clone() };
     let made = format.make(&there, rights, identity).and_then(|()| {
         // Tells those who deliver or count quota that this is a folder of a store and no store itself.
         let is_marked = format.layout().shape() == Shape::MaildirPlusPlus && dirs.mail != format.layout().root();
@@ -256,6 +257,10 @@ pub(super) fn remove_mailbox(format: &dyn Format, name: &MailboxName, dirs: &Mai
         Shape::MaildirPlusPlus => name.is_inbox(),
         Shape::MaildirFs => name.is_inbox() || fs.is_dir(&dirs.mail)? && has_levels(fs, layout, &dirs.mail)?,
     };
+    if fs.is_dir(&dirs.mail)? {
+        // First: what is found there later would be taken for messages of the next mailbox of this name.
+        alternate::remove(fs, layout, dirs)?;
+    }
     if shares {
         strip_to_trash(fs, layout, layout.root(), &dirs.mail)?;
     } else if fs.is_dir(&dirs.mail)? {
@@ -362,10 +367,12 @@ fn rename_tree(format: &dyn Format, from: &MailboxName, to: &MailboxName) -> Res
         return Err(StorageError::AlreadyExists(to.clone()));
     }
     let rights = Rights::of(fs, &layout.mailboxes())?;
-    for root in beside_root(layout) {
-        move_beside(fs, layout, root, from, to, rights)?;
-    }
-    move_dir(fs, &old, &new, rights)?;
+    alternate::rename(fs, layout, (from, to), || {
+        for root in beside_root(layout) {
+            move_beside(fs, layout, root, from, to, rights)?;
+        }
+        move_dir(fs, &old, &new, rights)
+    })?;
     remove_empty_above(fs, layout, from)
 }
 
@@ -428,7 +435,7 @@ fn move_beside(
     move_dir(fs, &old, &new, rights)
 }
 
-fn move_dir(fs: &dyn FileSystem, old: &Path, new: &Path, rights: Rights) -> Result<()> {
+pub(super) fn move_dir(fs: &dyn FileSystem, old: &Path, new: &Path, rights: Rights) -> Result<()> {
     if let Some(parent) = new.parent() {
         rights.create_dirs(fs, parent)?;
     }

@@ -62,6 +62,8 @@ pub struct ListOptions {
     pub subscriptions: Option<String>,
     /// Where the messages of INBOX are, if not with the others. Dovecot's `INBOX=`.
     pub inbox: Option<PathBuf>,
+    /// Where messages of a dbox go that are moved to cheaper storage. Dovecot's `ALT=`.
+    pub alt: Option<PathBuf>,
     /// Levels above a deleted mailbox go with it when nothing else lies below them. Dovecot's `NO-NOSELECT`.
     pub no_empty_levels: bool,
     /// Where what need not outlive the machine lies: the list's lock. Dovecot's `VOLATILEDIR=`.
@@ -88,6 +90,8 @@ pub(crate) struct MailboxDirs {
     pub(crate) control: PathBuf,
     /// `dovecot.index*`.
     pub(crate) index: PathBuf,
+    /// Messages that were moved to alternate storage, if there is one; the folder may be missing.
+    pub(crate) alt: Option<PathBuf>,
 }
 
 impl MailboxDirs {
@@ -156,8 +160,8 @@ impl Layout {
             Shape::Dbox => mail.clone(),
             Shape::MaildirPlusPlus | Shape::MaildirFs => level(&self.control),
         };
-        let index = level(&self.index);
-        MailboxDirs { mail, control, index }
+        let (index, alt) = (level(&self.index), self.alt_root().map(level));
+        MailboxDirs { mail, control, index, alt }
     }
 
     /// How it is laid out.
@@ -178,6 +182,11 @@ impl Layout {
     /// Where the list index lies, and the list's lock.
     pub(crate) fn index(&self) -> &Path {
         &self.index
+    }
+
+    /// The root of alternate storage, of a format that has one.
+    pub(crate) fn alt_root(&self) -> Option<&Path> {
+        self.options.alt.as_deref().filter(|_| self.shape == Shape::Dbox)
     }
 
     /// The root and those that are set apart from it.
@@ -248,8 +257,9 @@ impl Layout {
             Shape::Dbox => mail.clone(),
             Shape::MaildirPlusPlus | Shape::MaildirFs => level(&self.control),
         };
+        let alt = self.alt_root().map(|root| self.mails_in(self.level_in(root, name)));
         let index = level(&self.index);
-        Ok(MailboxDirs { mail, control, index })
+        Ok(MailboxDirs { mail, control, index, alt })
     }
 
     /// The folder that holds a mailbox's messages.

@@ -25,6 +25,7 @@
 //!    in its log, so that everybody who has it open learns of it; then it disappears by one rename; then its files go.
 //! 4. Whoever changes the list marks Dovecot's own cache of it as stale.
 
+mod alternate;
 mod by_guid;
 mod change;
 mod follow;

@@ -5,7 +5,7 @@ use mailindex::engine;
 use mailtypes::MailboxName;
 
 use super::{
-    Format, MailboxDirs, Shape, by_guid,
+    Format, MailboxDirs, Shape, alternate, by_guid,
     change::{ListLock, remove_mailbox},
     trash::clean,
     walk::{Found, walk},
@@ -62,7 +62,11 @@ pub(crate) fn recover(format: &dyn Format) -> Result<RecoveryReport> {
             by_guid::adopt(format, &mut report.repaired)?;
             (None, by_guid::walk(format)?)
         }
-        false => (Some(ListLock::take(format)?), walk(fs, layout)?),
+        false => {
+            let lock = ListLock::take(format)?;
+            alternate::settle(fs, layout)?;
+            (Some(lock), walk(fs, layout)?)
+        }
     };
     for found in found {
         let mut mailbox = RecoveredMailbox::new(found.name);

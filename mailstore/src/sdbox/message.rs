@@ -35,13 +35,13 @@ impl MessageFiles for Mails {
     }
 
     fn open(&self, state: &State, uid: Uid) -> Result<Box<dyn StoredMessage>> {
-        let message = Mails::open(self, uid)?;
+        let (message, path) = self.open_placed(uid)?;
         let attachments = self.attachments.as_ref().zip(state.dbox_header()).map(|(folder, header)| AttachmentFiles {
             fs: Arc::clone(self.fs()),
             folder: Arc::clone(folder),
             suffix: attached::suffix(header.guid, uid),
         });
         let changed = message.changed();
-        Ok(Box::new(DboxStored::new(message, self.path(uid), changed, attachments)?))
+        Ok(Box::new(DboxStored::new(message, path, changed, attachments)?))
     }
 }

@@ -8,6 +8,7 @@
 //! 3. Whatever a message file that no record knows was left by, it is never removed, and taken in if it is whole.
 //! 4. Views read no lock and wait for none.
 
+mod alternate;
 mod attached;
 mod check;
 mod files;
@@ -64,6 +65,8 @@ struct Shared {
     options: SdboxOptions,
     /// Where `dovecot-uidvalidity` is.
     control: PathBuf,
+    /// The root of alternate storage, and the link that is to lead there.
+    alt_link: Option<(PathBuf, PathBuf)>,
     /// Held while an index is rebuilt, so that two who find it damaged do not both do it at once.
     rebuilding: Mutex<()>,
     /// Messages taken in whose files are open.

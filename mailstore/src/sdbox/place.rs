@@ -17,12 +17,13 @@ use std::{
 use mailfs::{FileSystem, FsError};
 use mailindex::{
     engine::{CommitPoint, MailboxIndex, OpError},
-    log::Origin,
+    log::{FlagChange, Origin},
     state::{DboxHeader, ExtensionSpec, RecordFlags},
 };
-use mailtypes::Uid;
+use mailtypes::{Uid, UidSet};
 
 use super::{
+    alternate::Storage,
     attached,
     files::Mails,
     save::{SdboxSave, Written},
@@ -40,10 +41,18 @@ const LEFTOVERS_MAX: u32 = 10_000;
 const LOOKS_MAX: u32 = 2_000;
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
+/// What one operation has done to the files.
+#[derive(Debug, Default)]
+pub(super) struct Placed {
+    /// Names given.
+    paths: Vec<PathBuf>,
+    /// Copies that lie in alternate storage.
+    alt: UidSet,
+}
+
 impl Backend for Mails {
     type Waiting = Written;
-    /// Names given.
-    type Placed = Vec<PathBuf>;
+    type Placed = Placed;
     const FLAGS_ORIGIN: Origin = Origin::External;
 
     fn fs(&self) -> &Arc<dyn FileSystem> {
@@ -61,7 +70,7 @@ impl Backend for Mails {
     fn place(
         &self,
         at: &mut CommitPoint<'_>,
-        placed: &mut Vec<PathBuf>,
+        placed: &mut Placed,
         message: &mut Staged<Written>,
         with: First<'_>,
     ) -> std::result::Result<Uid, OpError> {
@@ -74,27 +83,27 @@ impl Backend for Mails {
         name_next(self, at, placed, |_, path| match temp.rename_new(path) {
             // Left by a conversion that was stopped at this very place: it is the same message.
             Err(e) if e.is_already_exists() && with.kept.is_some() && is_same(self, path, temp.path()) => {
-                temp.replace(path)
+                temp.replace(path).map(|()| Storage::Primary)
             }
-            other => other,
+            other => other.map(|()| Storage::Primary),
         })
     }
 
-    /// The file gets another name. Where the message should lie (a further record flag) is a matter of each copy.
+    /// The file gets another name, in the storage that it lies in.
     fn copy(
         &self,
         at: &mut CommitPoint<'_>,
-        placed: &mut Vec<PathBuf>,
+        placed: &mut Placed,
         source: &CopyFrom<'_, Self>,
         uid: Uid,
         _with: First<'_>,
     ) -> std::result::Result<Option<Uid>, OpError> {
-        let (from, fs) = (source.files.path(uid), &**self.fs());
+        let fs = &**self.fs();
         let attached = attached::files_of(source.files, source.state, uid);
         let guid = at.state().dbox_header().map(|header| header.guid);
-        let named = name_next(self, at, placed, |uid, to| {
-            attached::link(fs, &attached, guid, uid)?;
-            link_or_copy(fs, &from, to, || self.create_temp())
+        let named = name_next(self, at, placed, |copy, to| {
+            attached::link(fs, &attached, guid, copy)?;
+            self.copy_file(source.files, uid, copy, to)
         });
         match named {
             Err(OpError::Fs(e)) if e.is_not_found() && is_gone(source.index, uid)? => Ok(None),
@@ -102,13 +111,17 @@ impl Backend for Mails {
         }
     }
 
-    fn end(&self, at: &mut CommitPoint<'_>, _placed: &mut Vec<PathBuf>) -> std::result::Result<(), OpError> {
+    fn end(&self, at: &mut CommitPoint<'_>, placed: &mut Placed) -> std::result::Result<(), OpError> {
         at.sync_dir(&self.dir);
+        if let (Some(alt), false) = (&self.alt, placed.alt.is_empty()) {
+            at.sync_dir(alt);
+            at.transaction().flags(&placed.alt, FlagChange::add(RecordFlags::ALT), Origin::External);
+        }
         Ok(())
     }
 
-    fn undo(&self, placed: Vec<PathBuf>) {
-        for path in placed.iter().rev() {
+    fn undo(&self, placed: Placed) {
+        for path in placed.paths.iter().rev() {
             if let Err(e) = self.fs().unlink(path) {
                 tracing::warn!("a message that was not committed stays: {e}");
             }
@@ -122,19 +135,48 @@ fn is_same(mails: &Mails, one: &Path, other: &Path) -> bool {
     guid(one).is_some_and(|one| guid(other) == Some(one))
 }
 
+impl Mails {
+    /// Gives a copy its file: `to`, or the same name in alternate storage if the message lies there. Tells which.
+    fn copy_file(&self, source: &Self, uid: Uid, copy: Uid, to: &Path) -> mailfs::Result<Storage> {
+        let fs = &**self.fs();
+        let first = link_or_copy(fs, &source.path(uid), to, || self.create_temp());
+        let (from, gone) = match (first, source.alt_path(uid)) {
+            (Err(e), Some(alt)) if e.is_not_found() => (alt, e),
+            (other, _) => return other.map(|()| Storage::Primary),
+        };
+        let (dir, to, storage) = match (self.make_alt(), self.alt_path(copy)) {
+            (Ok(alt), Some(to)) => (alt, to, Storage::Alternate),
+            _ => (&*self.dir, to.to_owned(), Storage::Primary),
+        };
+        match link_or_copy(fs, &from, &to, || self.create_temp_in(dir)) {
+            Ok(()) => Ok(storage),
+            // It may have come back between the two looks.
+            Err(e) if e.is_not_found() => match source.open_placed(uid) {
+                Ok((_, there)) => link_or_copy(fs, &there, &to, || self.create_temp_in(dir)).map(|()| storage),
+                Err(_) => Err(gone),
+            },
+            Err(e) => Err(e),
+        }
+    }
+}
+
 /// The next UID whose name is free, and a file under it. What lies in the way is taken in if it is whole.
 fn name_next(
     mails: &Mails,
     at: &mut CommitPoint<'_>,
-    placed: &mut Vec<PathBuf>,
-    mut put: impl FnMut(Uid, &Path) -> mailfs::Result<()>,
+    placed: &mut Placed,
+    mut put: impl FnMut(Uid, &Path) -> mailfs::Result<Storage>,
 ) -> std::result::Result<Uid, OpError> {
     for _ in 0..LEFTOVERS_MAX {
         let uid = at.next_uid()?;
         let path = mails.path(uid);
         match put(uid, &path) {
-            Ok(()) => {
-                placed.push(path);
+            Ok(storage) => {
+                let alt = mails.alt_path(uid).filter(|_| storage == Storage::Alternate);
+                if alt.is_some() {
+                    placed.alt.insert(uid);
+                }
+                placed.paths.push(alt.unwrap_or(path));
                 return Ok(uid);
             }
             Err(e) if e.is_already_exists() => {

@@ -56,9 +56,13 @@ fn what_is_left(name: &MailboxName, mails: &Arc<Mails>) -> Result<Option<State>>
 
 fn find_messages(mails: &Mails, keep: Option<&State>, expunged: &UidSet) -> Result<Vec<RebuildMessage>> {
     let mut messages = Vec::new();
+    let alt = mails.alt_uids()?;
     for uid in mails.uids()?.into_iter().filter(|uid| !expunged.contains(*uid)) {
-        match mails.open(uid) {
-            Ok(_) => messages.push(RebuildMessage { uid, flags: RecordFlags::NONE }),
+        match mails.open_placed(uid) {
+            Ok((_, path)) => {
+                let is_alt = alt.binary_search(&uid).is_ok() && path != mails.path(uid);
+                messages.push(RebuildMessage { uid, flags: if is_alt { RecordFlags::ALT } else { RecordFlags::NONE } });
+            }
             Err(StorageError::Expunged { .. }) => {}
             // Its flags are not to be lost before somebody has tried to put the file right.
             Err(e @ StorageError::Corrupt { .. }) if keep.is_some_and(|keep| keep.contains(uid)) => {

@@ -8,17 +8,21 @@ use std::{
 
 use mailfs::FileSystemExt;
 use mailindex::engine::{Env, MessageStore};
-use mailtypes::MailboxName;
+use mailtypes::{MailboxName, UidSet};
 
-use super::{SdboxOptions, Shared, check, files::Mails, index, recover};
+use super::{SdboxOptions, Shared, alternate, check, files::Mails, index, recover};
 use crate::{
     check::{Finding, Look},
-    indexed::IndexedMailbox,
+    dbox::{MoveTo, Moved},
+    indexed::{IndexedMailbox, indexed_of},
     mailbox_list::{
         self, Format, Layout, Listed, MailboxDirs, RecoveredMailbox, RecoveryReport, Rights, Shape, Subscriptions,
     },
-    traits::{MailboxIdentity, Result, StorageError},
+    traits::{MailStorage as _, MailboxIdentity, Result, StorageError},
 };
+
+/// Where Dovecot notes the root of alternate storage, to notice when the setting changes.
+const ALT_LINK: &str = "dbox-alt-root";
 
 /// Mode of the folder of a store that is made where nothing is.
 const ROOT_MODE: u32 = 0o700;
@@ -69,6 +73,7 @@ impl SdboxStorage {
             env: env.clone(),
             options,
             control: layout.control().to_owned(),
+            alt_link: layout.alt_root().map(|alt| (alt.to_owned(), layout.root().join(ALT_LINK))),
             rebuilding: Mutex::default(),
             open_saved: Arc::default(),
         });
@@ -91,6 +96,22 @@ impl SdboxStorage {
     /// in the report.
     pub fn recover(&self) -> Result<RecoveryReport> {
         mailbox_list::recover(&*self.store)
+    }
+}
+
+impl SdboxStorage {
+    /// Moves messages to alternate storage (Dovecot's `ALT=`, [`ListOptions::alt`](crate::ListOptions)) or back: those of the
+    /// UIDs that are there and lie in the other one. Sessions go on reading them. Copies the files, a few at a time; what a crash
+    /// or a failure leaves is moved or not, and the call can be given again.
+    ///
+    /// # Errors
+    /// [`StorageError::NotPossible`] without alternate storage; those of the disk.
+    pub fn move_messages(&self, mailbox: &MailboxName, uids: &UidSet, to: MoveTo) -> Result<Moved> {
+        let opened = self.mailbox(mailbox)?;
+        let not_ours = || StorageError::NotFound(mailbox.clone());
+        let indexed = indexed_of(&*opened).ok_or_else(not_ours)?;
+        let mails = Arc::clone(&indexed.files).into_any().downcast::<Mails>().map_err(|_| not_ours())?;
+        alternate::move_messages(mailbox, &indexed.index, &mails, uids, to)
     }
 }
 

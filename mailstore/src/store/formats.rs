@@ -8,14 +8,17 @@ use std::{
 
 use mailindex::engine::Env;
 
-use super::detect::{Detected, detect_as, detect_or_free};
+use super::{
+    dbox::DboxStorage,
+    detect::{Detected, detect_as, detect_or_free},
+};
 use crate::{
     compressed::BodyCompression,
     dbox::BodyLineEnds,
     mailbox_list::{self, ListLayout, ListOptions, Listed as _, RecoveryReport},
     maildir::{MaildirLayout, MaildirOptions, MaildirPlaces, MaildirSeparator, MaildirStorage},
     sdbox::{SdboxOptions, SdboxStorage},
-    traits::{MailStorage, NulPolicy, Result},
+    traits::{MailStorage, NulPolicy, Result, StorageError},
 };
 
 /// How a store lies on disk.
@@ -129,6 +132,18 @@ pub(crate) fn with_format<T>(
         Format::Maildir(layout) => {
             let (places, options) = options.maildir(layout, list);
             work(MaildirStorage::open(env, path, &places, options)?.format())
+        }
+    }
+}
+
+/// Opens the store at a path, which must be one whose messages can lie in alternate storage.
+pub fn open_dbox(env: &Env, path: &Path, options: &StoreOptions) -> Result<DboxStorage> {
+    let Detected { format, list, .. } = detect_as(&**env.fs(), path, options)?;
+    match format {
+        Format::Sdbox => Ok(DboxStorage::Sdbox(SdboxStorage::open(env, path, options.sdbox(list))?)),
+        other @ Format::Maildir(_) => {
+            let what = format!("{other} has no alternate storage");
+            Err(StorageError::NotAStore { path: path.to_owned(), what })
         }
     }
 }

@@ -58,15 +58,20 @@ impl Shared {
         }
     }
 
+    /// Has a command run as whom Dovecot runs as.
+    pub fn as_dovecot(&self, command: &mut Command) {
+        if is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+    }
+
     /// Starts a session.
     pub fn imap(&self) -> Imap {
         self.own();
         let mut command = Command::new(IMAP);
         command.arg("-c").arg(self.dir.path().join("dovecot.conf"));
         command.env_clear().env("HOME", self.dir.path()).env("USER", "nobody").env("TZ", "UTC");
-        if is_root() {
-            command.uid(NOBODY).gid(NOBODY);
-        }
+        self.as_dovecot(&mut command);
         // A session without a server logs there.
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).unwrap();
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn();

@@ -9,8 +9,9 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use mailfs::FileSystem;
 use mailindex::engine::{Background, Env, EnvOptions, Fsync};
 use mailstore::{
-    Batch, Columns, Cursor, FlagAction, FlagChange, ListPattern, MailStorage, Mailbox, Result, Rows, SaveMeta,
-    ScanBudget, Section, ViewAs,
+    Batch, Columns, Cursor, FlagAction, FlagChange, ListOptions, ListPattern, MailStorage, Mailbox, Result, Rows,
+    SaveMeta, ScanBudget, Section, ViewAs,
+    dbox::MoveTo,
     maildir::{MaildirOptions, MaildirPlaces, MaildirStorage},
     sdbox::{RecoveryReport, SdboxOptions, SdboxStorage},
 };
@@ -65,6 +66,8 @@ pub struct Setting {
     pub rotate_len: u64,
     /// Snapshots are written after so much log; 0: never.
     pub snapshot_len: u64,
+    /// There is alternate storage (sdbox).
+    pub alt: bool,
 }
 
 /// A change.
@@ -73,6 +76,7 @@ pub enum Step {
     Copy { from: &'static str, to: &'static str },
     Flags { mailbox: &'static str, uid: u32, seen: bool },
     Keyword { mailbox: &'static str, uid: u32 },
+    Altmove { mailbox: &'static str, first: u32, last: u32, to: MoveTo },
     Expunge { mailbox: &'static str, first: u32, last: u32 },
     Create(&'static str),
     Rename(&'static str, &'static str),
@@ -137,7 +141,9 @@ pub fn open(fs: &Arc<dyn FileSystem>, root: &Path, setting: Setting, create: boo
     let env = Env::new(Arc::clone(fs), options);
     Ok(match setting.format {
         Format::Sdbox => {
-            let options = SdboxOptions::default();
+            let alt = setting.alt.then(|| root.with_file_name("alt"));
+            let list = ListOptions { alt, ..ListOptions::default() };
+            let options = SdboxOptions { list, ..SdboxOptions::default() };
             let opened = if create {
                 SdboxStorage::create(&env, root, options)
             } else {
@@ -207,6 +213,10 @@ pub fn run_step(storage: &Opened, step: &Step) -> Result<()> {
             let keywords = vec![Keyword::new("$Label1").unwrap(), Keyword::new("new").unwrap()];
             submit(&*open(mailbox)?, flag_change(uid, FlagAction::Replace, Flag::Answered.into(), keywords))
         }
+        Step::Altmove { mailbox, first, last, to } => match storage {
+            Opened::Sdbox(_, sdbox) => sdbox.move_messages(&name(mailbox), &uids(first, last), to).map(|_| ()),
+            Opened::Maildir(..) => Ok(()),
+        },
         Step::Expunge { mailbox, first, last } => submit(&*open(mailbox)?, Batch::new().expunge(uids(first, last))),
         Step::Create(mailbox) => storage.create(&name(mailbox)),
         Step::Rename(from, to) => storage.rename(&name(from), &name(to)),

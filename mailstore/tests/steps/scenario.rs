@@ -14,6 +14,8 @@ use mailfs::{
     sim::{Acks, BoxError, CrashChoice, CrashRunner, Fault, FaultRunner, SimDisk},
 };
 
+use mailstore::dbox::MoveTo;
+
 use super::{Format, Message, Setting, Shown, Step, open, run_step, show};
 
 const ROOT: &str = "/mail";
@@ -30,8 +32,48 @@ fn append(mailbox: &'static str, first: u32, count: u32) -> Step {
     Step::Append { mailbox, first, count }
 }
 
+fn altmove(mailbox: &'static str, first: u32, last: u32, to: MoveTo) -> Step {
+    Step::Altmove { mailbox, first, last, to }
+}
+
+/// Messages in alternate storage.
+fn alternate() -> Vec<Scenario> {
+    let setting = Setting { alt: true, ..Setting::default() };
+    let moved = || altmove("INBOX", 2, 3, MoveTo::Alternate);
+    vec![
+        Scenario {
+            name: "altmove",
+            setting,
+            setup: vec![append("INBOX", 1, 4)],
+            steps: vec![moved(), append("INBOX", 5, 1), altmove("INBOX", 1, 2, MoveTo::Primary), moved()],
+        },
+        Scenario {
+            name: "copy and expunge in alternate storage",
+            setting,
+            setup: vec![append("INBOX", 1, 4), moved(), Step::Create("Copies")],
+            steps: vec![
+                Step::Copy { from: "INBOX", to: "Copies" },
+                Step::Expunge { mailbox: "INBOX", first: 3, last: 4 },
+                Step::Copy { from: "INBOX", to: "INBOX" },
+            ],
+        },
+        Scenario {
+            name: "rename and delete with alternate storage",
+            setting,
+            setup: vec![
+                Step::Create("a/b"),
+                append("a/b", 1, 3),
+                altmove("a/b", 2, 3, MoveTo::Alternate),
+                Step::Create("a"),
+            ],
+            steps: vec![Step::Rename("a", "x/y"), Step::Delete("x/y/b"), Step::Create("x/y/b"), append("x/y/b", 4, 1)],
+        },
+    ]
+}
+
 fn scenarios(format: Format) -> Vec<Scenario> {
     let plain = Setting { format, ..Setting::default() };
+    let further = if format == Format::Sdbox { alternate() } else { Vec::new() };
     let many_flags = || (0..12).map(|n| Step::Flags { mailbox: "INBOX", uid: n % 4 + 1, seen: n % 8 < 4 });
     vec![
         Scenario {
@@ -113,6 +155,9 @@ fn scenarios(format: Format) -> Vec<Scenario> {
             steps: vec![Step::Subscribe("a"), Step::Subscribe("b"), Step::Unsubscribe("a")],
         },
     ]
+    .into_iter()
+    .chain(further)
+    .collect()
 }
 
 impl Scenario {

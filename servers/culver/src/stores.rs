@@ -13,7 +13,7 @@ use culver_runtime::{PasswordFile, PasswordFileError, Scheme, StorageProvider, U
 use mailfs::{FileSystemExt as _, RealDisk};
 use mailindex::engine::{Env, EnvOptions, Fsync};
 use mailstore::{
-    Format, MailStorage, StorageError, StoreOptions,
+    Format, ListOptions, MailStorage, StorageError, StoreOptions,
     check::{CheckOptions, CheckProgress, CheckReport, check_storage},
     compressed::{BodyCompression, ZstdLevel},
     create_storage,
@@ -42,6 +42,7 @@ pub(crate) struct Stores {
     base: PathBuf,
     path: Template,
     index: Option<Template>,
+    alt: Option<Template>,
     control: Option<Template>,
     /// What is the same for all users.
     options: StoreOptions,
@@ -50,9 +51,11 @@ pub(crate) struct Stores {
 
 /// Where one store lies, and how it is opened.
 #[derive(Clone, Debug)]
-struct Place {
-    path: PathBuf,
-    options: StoreOptions,
+pub(crate) struct Place {
+    /// Its folder.
+    pub(crate) path: PathBuf,
+    /// As its user, or the configuration, says.
+    pub(crate) options: StoreOptions,
 }
 
 /// Why a user's mail is nowhere.
@@ -72,11 +75,12 @@ impl Stores {
         let storage = &config.storage;
         let (base, path) = (config.data(), Template::clone(&storage.path));
         let (index, control) = (Option::clone(&storage.index), Option::clone(&storage.control));
+        let alt = Option::clone(&storage.alt);
         let parents = [Some(&path), index.as_ref(), control.as_ref()].map(|path| path.map(|path| path.parent(&base)));
         for folder in [base.clone()].into_iter().chain(parents.into_iter().flatten()) {
             env.fs().create_dir_all(&folder, FOLDER_MODE).with_context(|| format!("making {}", folder.display()))?;
         }
-        Ok(Self { users, base, path, index, control, options: store_options(config), env })
+        Ok(Self { users, base, path, index, control, alt, options: store_options(config), env })
     }
 
     /// By the name under which mail is kept: who is known to the host only by another name has no home and no place of
@@ -90,13 +94,21 @@ impl Stores {
         let expand = |path: &Template| path.expand(&self.base, name, home);
         let (index, control) =
             (self.index.as_ref().map(expand).transpose()?, self.control.as_ref().map(expand).transpose()?);
-        Ok(Place { path: expand(&self.path)?, options: StoreOptions { index, control, ..self.options.clone() } })
+        let alt = self.alt.as_ref().map(expand).transpose()?;
+        let list = ListOptions { alt, ..self.options.list.clone() };
+        let options = StoreOptions { index, control, list, ..self.options.clone() };
+        Ok(Place { path: expand(&self.path)?, options })
+    }
+
+    /// Where the mail of a user lies, and how it is opened.
+    pub(crate) fn place_for(&self, user: &UserName) -> anyhow::Result<Place> {
+        Ok(self.place_of(user)?)
     }
 
     /// Warns of every user whose mail has no place, with the line that says so, and of homes that nothing looks at where
     /// nobody has decided on a path.
     pub(crate) fn complain(&self, config: &Config) -> anyhow::Result<()> {
-        let templates = [Some(&self.path), self.index.as_ref(), self.control.as_ref()];
+        let templates = [Some(&self.path), self.index.as_ref(), self.control.as_ref(), self.alt.as_ref()];
         let uses_home = templates.into_iter().flatten().any(Template::uses_home);
         let mut unused_home = None;
         for name in self.users.names()? {

@@ -7,7 +7,7 @@ use mailindex::{engine::MailboxIndex, log::Origin, state::ExtensionSpec};
 use mailtypes::{Guid, MailboxName, UidValidity};
 
 use super::{
-    super::{Format, MailboxDirs, Rights, list_index::NodesChange, note_uid_validity, trash::move_to_trash},
+    super::{Format, MailboxDirs, Rights, alternate, list_index::NodesChange, note_uid_validity, trash::move_to_trash},
     tree::{name_of, node, nodes, open},
 };
 use crate::{
@@ -227,6 +227,7 @@ pub(super) fn unlist(format: &dyn Format, name: &MailboxName, guid: Guid) -> Res
 /// Removes the folders of a mailbox that no name leads to any more.
 pub(super) fn remove_folders(format: &dyn Format, dirs: &MailboxDirs) -> Result<()> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
+    alternate::remove(fs, layout, dirs)?;
     for dir in [&*dirs.mail].into_iter().chain(dirs.beside_mail()) {
         if fs.is_dir(dir)? {
             move_to_trash(fs, layout, layout.root_of(dir), dir)?;

@@ -1,6 +1,7 @@
 //! The commands that look after users and their mail. They work beside a running server: a store may be open in any number
 //! of processes.
 
+mod altmove;
 mod check;
 mod export;
 mod fetch;
@@ -42,6 +43,8 @@ pub(crate) enum MailCommand {
     Fetch(fetch::FetchArguments),
     /// Find messages of a mailbox, by the words of IMAP's SEARCH.
     Search(search::SearchArguments),
+    /// Move messages to alternate storage, or back.
+    Altmove(altmove::AltmoveArguments),
 }
 
 /// Carries a command out.
@@ -53,6 +56,7 @@ pub(crate) fn run(config: &ConfigArguments, command: &MailCommand) -> anyhow::Re
         MailCommand::Check(arguments) => check::run(config, arguments),
         MailCommand::Mailbox { command } => mailbox::run(config, command).map(|()| ExitCode::SUCCESS),
         MailCommand::Fetch(arguments) => fetch::run(config, arguments).map(|()| ExitCode::SUCCESS),
+        MailCommand::Altmove(arguments) => altmove::run(config, arguments).map(|()| ExitCode::SUCCESS),
         MailCommand::Search(arguments) => search::run(config, arguments).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -6,11 +6,11 @@ use anyhow::{Context, bail};
 use culver_runtime::{PasswordFile, StorageProvider as _, UserName};
 use mailfs::RealDisk;
 use mailindex::engine::Env;
-use mailstore::{MailStorage, Mailbox, mailtypes::MailboxName};
+use mailstore::{DboxStorage, MailStorage, Mailbox, mailtypes::MailboxName, open_dbox};
 
 use crate::{
     config::{Config, arguments::ConfigArguments, check::Purpose},
-    stores::{Stores, env_options},
+    stores::{Place, Stores, env_options},
 };
 
 /// A user's mail.
@@ -18,6 +18,8 @@ pub(super) struct UserStore {
     env: Env,
     /// The mail.
     pub(super) storage: Arc<dyn MailStorage>,
+    /// Where it lies, and how it is opened.
+    place: Place,
 }
 
 /// The configuration, if there is nothing wrong with it.
@@ -43,13 +45,19 @@ impl UserStore {
         }
         let env = Env::new(Arc::new(RealDisk::new()), env_options(&config.storage));
         let stores = Stores::open(&config, env.clone(), Arc::clone(&users))?;
+        let place = stores.place_for(&user)?;
         let storage = stores.storage_for(&user).with_context(|| format!("opening the mail of {user}"))?;
-        Ok(Self { env, storage })
+        Ok(Self { env, storage, place })
     }
 
     /// Opens a mailbox by the name that a user would type.
     pub(super) fn mailbox(&self, name: &str) -> anyhow::Result<Arc<dyn Mailbox>> {
         Ok(self.storage.mailbox(&mailbox_name(name)?)?)
+    }
+
+    /// Opens it as what can move messages between storages.
+    pub(super) fn dbox(&self) -> anyhow::Result<DboxStorage> {
+        Ok(open_dbox(&self.env, &self.place.path, &self.place.options)?)
     }
 
     /// Makes durable what is not yet; to be called at the end of a command that changes something.

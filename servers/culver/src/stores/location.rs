@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use culver_runtime::UserName;
-use mailstore::{Format, StoreOptions, maildir::MaildirLayout};
+use mailstore::{Format, ListOptions, StoreOptions, maildir::MaildirLayout};
 
 use crate::{
     config::{
@@ -24,6 +24,7 @@ pub(super) struct Location {
     path: Template,
     index: Option<Template>,
     control: Option<Template>,
+    alt: Option<Template>,
 }
 
 /// Why a mail location is of no use.
@@ -33,7 +34,7 @@ pub(super) enum NoLocation {
     #[error("{0:?} is no format of mail that is known here; sdbox and maildir are")]
     Format(String),
     /// A key, or a value of one.
-    #[error("{0:?} is not known here; INDEX=, CONTROL= and LAYOUT=fs are")]
+    #[error("{0:?} is not known here; INDEX=, CONTROL=, ALT= and LAYOUT=fs are")]
     Key(String),
     /// A path.
     #[error("{path:?}: {why}")]
@@ -62,7 +63,7 @@ impl Location {
                 (Some(format), parts.next().unwrap_or_default())
             }
         };
-        let mut location = Self { format, path: template(path)?, index: None, control: None };
+        let mut location = Self { format, path: template(path)?, index: None, control: None, alt: None };
         for part in parts {
             location.key(part)?;
         }
@@ -74,6 +75,7 @@ impl Location {
         let is_maildir = matches!(self.format, Some(Format::Maildir(_)));
         match (key, value) {
             ("INDEX", path) if path != "MEMORY" => self.index = Some(template(path)?),
+            ("ALT", path) if !is_maildir => self.alt = Some(template(path)?),
             ("CONTROL", path) => self.control = Some(template(path)?),
             ("LAYOUT", "fs") if is_maildir => self.format = Some(Format::Maildir(MaildirLayout::Fs)),
             ("LAYOUT", "maildir++" | "Maildir++") if is_maildir => {}
@@ -88,8 +90,9 @@ impl Location {
         let root = Path::new("/");
         let expand = |path: &Option<Template>| path.as_ref().map(|path| path.expand(root, user, home)).transpose();
         let (index, control) = (expand(&self.index)?, expand(&self.control)?);
+        let list = ListOptions { alt: expand(&self.alt)?, ..common.list.clone() };
         let path = self.path.expand(root, user, home)?;
-        Ok(Place { path, options: StoreOptions { format: self.format, index, control, ..common.clone() } })
+        Ok(Place { path, options: StoreOptions { format: self.format, index, control, list, ..common.clone() } })
     }
 }
 
@@ -124,6 +127,8 @@ mod tests {
             place("sdbox:~/x:INDEX=/i/%u:LAYOUT=fs").options.index.as_deref(),
             Some(Path::new("/i/ann@example.org"))
         );
+        let found = place("sdbox:~/sdbox:ALT=/cold/%u");
+        assert_eq!(found.options.list.alt.as_deref(), Some(Path::new("/cold/ann@example.org")));
         let found = place("%h/mail");
         assert_eq!((found.path.as_path(), found.options.format), (Path::new("/home/ann/mail"), None));
         assert_eq!(place("Maildir:/a").options.format, Some(Format::Maildir(MaildirLayout::PlusPlus)));
@@ -142,5 +147,6 @@ mod tests {
         }
         assert!(Location::parse("sdbox:~/sdbox:LAYOUT=maildir++").is_err());
         assert!(Location::parse("maildir:~/Maildir:INDEX=x").is_err());
+        assert!(Location::parse("maildir:~/Maildir:ALT=/x").is_err());
     }
 }
