@@ -22,6 +22,7 @@ mod indexed;
 mod mailbox_list;
 pub mod maildir;
 pub mod mbox;
+pub mod mdbox;
 pub mod memory;
 pub mod preview;
 pub mod sdbox;

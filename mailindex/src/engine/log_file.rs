@@ -117,10 +117,15 @@ impl LogFile {
         Ok(read_header(&self.handle)?.is_ok_and(|header| header == self.header))
     }
 
-    /// Which place its lock has in the order; tells the index by the name of its log.
-    fn rank(&self) -> LockRank {
+    /// Whether it is the log of an mdbox's map, as its name tells.
+    pub(super) fn is_map(&self) -> bool {
         let name = self.path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
-        if name.starts_with(MAP_PREFIX.as_bytes()) { LockRank::MapLog } else { LockRank::MailboxLog }
+        name.starts_with(MAP_PREFIX.as_bytes())
+    }
+
+    /// Which place its lock has in the order.
+    fn rank(&self) -> LockRank {
+        if self.is_map() { LockRank::MapLog } else { LockRank::MailboxLog }
     }
 
     /// Waits for the lock; zero tries once. `ranked` enters the lock order of this thread: only for the first of several

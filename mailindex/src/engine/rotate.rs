@@ -178,9 +178,16 @@ pub(super) fn rotate_as(locked: &mut Locked, state: &State) -> Result<bool> {
         return Ok(false);
     }
     let unwritable = |what: String| super::IndexError::Unwritable { dir: index.paths.dir.clone(), what };
-    let pieces = stamp.encode(state).map_err(|e| unwritable(e.to_string()))?;
-    let first: Vec<u8> = pieces.into_iter().flat_map(|piece| piece.bytes).collect();
     let modseq = state.highest_modseq().value();
+    if old.is_map() {
+        // Whatever stands behind the tail, Dovecot takes the map for damaged.
+        stamp.move_tail();
+    }
+    let mut entered = Replay::new(state.clone(), Limits::default());
+    let next = RawLogHeader::next(&old.header, locked.written(), env.unix_time(), modseq);
+    entered.enter(&next).map_err(|e| unwritable(e.to_string()))?;
+    let pieces = stamp.encode(&entered.finish()).map_err(|e| unwritable(e.to_string()))?;
+    let first: Vec<u8> = pieces.into_iter().flat_map(|piece| piece.bytes).collect();
     let Some(rotated) = rotate(env, &index.paths, &old, locked.written(), modseq, &first)? else { return Ok(false) };
     // From here on the new log is the log, whatever happens.
     let mut replay = Replay::new(state.clone(), Limits::default());

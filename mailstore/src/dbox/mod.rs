@@ -33,7 +33,7 @@ pub use moved::{MoveTo, Moved};
 pub(crate) use plain_body::{PlainBody, Told};
 pub use reader::{DboxMessage, MessagePlace};
 pub(crate) use salvage::salvage;
-pub(crate) use saved_metadata::SavedAs;
+pub(crate) use saved_metadata::{SavedAs, pop3_flags};
 pub(crate) use stored::{AttachmentFiles, DboxStored};
 pub use writer::{BodyLineEnds, DboxWriter, WriterOptions, Written, WrittenBody};
 

@@ -1,5 +1,6 @@
 //! The metadata of a message that is taken in, in Dovecot's order (`docs/formats/dbox.md`, Metadata).
 
+use mailindex::state::DboxHeader;
 use mailtypes::Guid;
 
 use super::{Metadata, MetadataKey, WrittenBody};
@@ -39,4 +40,10 @@ impl Metadata {
         metadata.push_checksum(body.crc32);
         metadata
     }
+}
+
+/// What of POP3 stands in the metadata of a message, as the header of its mailbox is to tell.
+pub(crate) fn pop3_flags(pop3: &Pop3Identity) -> u8 {
+    let of = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
+    of(pop3.uidl.is_some(), DboxHeader::HAS_POP3_UIDLS) | of(pop3.order.is_some(), DboxHeader::HAS_POP3_ORDERS)
 }

@@ -5,7 +5,7 @@ use std::iter::Peekable;
 
 use mailindex::{
     engine::CacheValues,
-    state::{RecordRef, State},
+    state::{ExtensionSpec, RecordRef, State},
 };
 use mailmime::{CacheFlags, CachedHeader, Envelope, decode_mime_parts, encode_cached_header, encode_mime_parts};
 use mailtypes::{Flags, Guid, InternalDate, SeqNum, Uid, UidSet};
@@ -262,7 +262,7 @@ impl Filler<'_> {
         }
         if wanted(Column::Guid) {
             let known = self.view.mailbox.files.known(self.record.uid()).guid;
-            row.guid = match known.or_else(|| Guid::parse(cached.get("guid")?).ok()) {
+            row.guid = match known.or_else(|| self.recorded_guid()).or_else(|| Guid::parse(cached.get("guid")?).ok()) {
                 Some(guid) => Some(guid),
                 None => {
                     let guid = source.guid()?;
@@ -280,6 +280,12 @@ impl Filler<'_> {
             };
         }
         Ok(())
+    }
+
+    /// Where the index has GUIDs.
+    fn recorded_guid(&self) -> Option<Guid> {
+        let field = self.view.state.extension_index(ExtensionSpec::GUID.name)?;
+        self.record.field(field).first_chunk().copied().map(Guid).filter(|guid| !guid.is_zero())
     }
 
     fn known_size(&self, cached: &Cached) -> Option<u64> {

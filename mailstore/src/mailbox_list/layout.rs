@@ -400,7 +400,7 @@ impl Layout {
     }
 
     /// A name as it stands in lists on disk, with `/` between its levels.
-    pub(super) fn storage_name(&self, name: &MailboxName) -> String {
+    pub(crate) fn storage_name(&self, name: &MailboxName) -> String {
         self.naming.storage_name(name, '/', |level| self.is_reserved(level))
     }
 

@@ -45,8 +45,8 @@ mod trash;
 pub(crate) mod uid_validity;
 mod walk;
 
-pub(crate) use change::find;
-use change::{create, delete, list, rename, replace};
+use change::{create, delete, rename, replace};
+pub(crate) use change::{find, list};
 use follow::follow;
 pub(crate) use format::Format;
 pub(crate) use layout::{Layout, MailboxDirs, Shape};

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
-use mailindex::{engine::Fsync, state::DboxHeader};
+use mailindex::engine::Fsync;
 use mailtypes::Guid;
 
 use super::files::Mails;
 use crate::{
-    dbox::{DboxWriter, SavedAs, WriterOptions},
+    dbox::{DboxWriter, SavedAs, WriterOptions, pop3_flags},
     indexed::{Staged, TempFile, Unsynced, new_guid, unix_now},
     traits::{Pop3Identity, Result, Save, SaveMeta, Saved},
 };
@@ -81,9 +81,4 @@ pub(super) struct Written {
     pub(super) temp: TempFile,
     /// What of POP3 stands in it, as the mailbox's header is to tell.
     pub(super) pop3: u8,
-}
-
-fn pop3_flags(pop3: &Pop3Identity) -> u8 {
-    let of = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
-    of(pop3.uidl.is_some(), DboxHeader::HAS_POP3_UIDLS) | of(pop3.order.is_some(), DboxHeader::HAS_POP3_ORDERS)
 }

@@ -115,7 +115,7 @@ impl Found {
 }
 
 /// A dbox store that is as good in one layout as in the other.
-const NO_MAILBOXES: &str = "there is an empty folder \"mailboxes\" and no \"storage\"";
+const NO_MAILBOXES: &str = "there is an empty folder \"mailboxes\"";
 
 /// A Maildir that is as good in one layout as in the other.
 const INBOX_ONLY: &str = "there are \"cur\" and \"new\", and no other mailbox that would tell the layout";
@@ -146,8 +146,7 @@ fn found(fs: &dyn FileSystem, path: &Path) -> Result<Found> {
     let has = |name: &str| entries.iter().any(|e| e.name == name && e.kind != FileKind::File);
     let is_maildir = has("cur") && has("new");
     Ok(match (has("mailboxes"), is_maildir) {
-        (true, false) if has("storage") => Found::Other("it is an mdbox store, which is not supported yet"),
-        (true, false) => dbox_layout(fs, path)?,
+        (true, false) => dbox_layout(fs, path, if has("storage") { Format::Mdbox } else { Format::Sdbox })?,
         (true, true) if has_dbox(fs, &path.join("mailboxes"))? => {
             Found::Other("there are a Maildir and a dbox store in one folder")
         }
@@ -172,7 +171,7 @@ fn has_dbox(fs: &dyn FileSystem, mailboxes: &Path) -> Result<bool> {
     Ok(false)
 }
 
-fn dbox_layout(fs: &dyn FileSystem, path: &Path) -> Result<Found> {
+fn dbox_layout(fs: &dyn FileSystem, path: &Path, format: Format) -> Result<Found> {
     let mailboxes = path.join("mailboxes");
     let levels = match fs.read_dir(&mailboxes) {
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
@@ -185,11 +184,15 @@ fn dbox_layout(fs: &dyn FileSystem, path: &Path) -> Result<Found> {
         is_empty = false;
         if is_by_guid(fs, &mailboxes, level) {
             let why = format!("there is a mailbox in \"mailboxes/{}\", a GUID", level.name.to_string_lossy());
-            return Ok(Found::by_guid(Format::Sdbox, why));
+            return Ok(Found::by_guid(format, why));
         }
     }
-    let why = if is_empty { NO_MAILBOXES } else { "there is a folder \"mailboxes\" and no \"storage\"" };
-    Ok(Found::store(Format::Sdbox, why))
+    let why = match format {
+        _ if is_empty => NO_MAILBOXES,
+        Format::Mdbox => "there are folders \"mailboxes\" and \"storage\"",
+        _ => "there is a folder \"mailboxes\" and no \"storage\"",
+    };
+    Ok(Found::store(format, why))
 }
 
 fn is_guid(name: &str) -> bool {
@@ -301,6 +304,7 @@ mod tests {
     #[test]
     fn stores_are_known_by_their_folders() {
         assert_eq!(detected(&["mailboxes"], &[]), Ok(Format::Sdbox));
+        assert_eq!(detected(&["mailboxes", "storage"], &[]), Ok(Format::Mdbox));
         assert_eq!(detected(&["cur", "new", "tmp"], &["subscriptions"]), Ok(FLAT));
         assert_eq!(detected(&["cur", "new", ".a.b/cur"], &[".a.b/maildirfolder"]), Ok(FLAT));
         assert_eq!(detected(&["cur", "new", ".a/cur", "sieve/tmp", "courierimapkeywords"], &[]), Ok(FLAT));
@@ -315,7 +319,6 @@ mod tests {
         for (dirs, files, word) in [
             (&["cur", "new", ".a/cur", "b/cur", "b/new"][..], &[".a/maildirfolder"][..], "both layouts"),
             (&["cur", "new", "mailboxes/INBOX/dbox-Mails"], &[], "in one folder"),
-            (&["mailboxes", "storage"], &[], "mdbox"),
             (&["other"], &[], "without any mail store"),
             (&[], &[], "empty folder"),
         ] {

@@ -4,6 +4,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use mailindex::engine::Env;
@@ -17,6 +18,7 @@ use crate::{
     dbox::BodyLineEnds,
     mailbox_list::{self, ListLayout, ListOptions, Listed as _, RecoveryReport},
     maildir::{MaildirLayout, MaildirOptions, MaildirPlaces, MaildirSeparator, MaildirStorage},
+    mdbox::{MdboxOptions, MdboxStorage},
     sdbox::{SdboxOptions, SdboxStorage},
     traits::{MailStorage, NulPolicy, Result, StorageError},
 };
@@ -28,6 +30,8 @@ pub enum Format {
     /// A file for each message, flags in the index.
     #[default]
     Sdbox,
+    /// Many messages in a file, flags in the index.
+    Mdbox,
     /// A file for each message, whose name holds its flags.
     Maildir(MaildirLayout),
 }
@@ -36,6 +40,7 @@ impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Sdbox => "sdbox",
+            Self::Mdbox => "mdbox",
             Self::Maildir(MaildirLayout::PlusPlus) => "Maildir++",
             Self::Maildir(MaildirLayout::Fs) => "Maildir, layout fs",
         })
@@ -56,9 +61,15 @@ pub struct StoreOptions {
     pub separator: MaildirSeparator,
     /// The list of mailboxes, and how their names are written.
     pub list: ListOptions,
-    /// Where attachments lie that Dovecot has detached from the messages of an sdbox (its `mail_attachment_dir`).
+    /// No file of an mdbox is made larger than that in bytes, unless by a single message; 10 MiB if not given. Dovecot's
+    /// `mdbox_rotate_size`.
+    pub mdbox_rotate_size: Option<u64>,
+    /// Files of an mdbox that were made before the present interval of this length began get no more messages; zero: however
+    /// old they are. Dovecot's `mdbox_rotate_interval`.
+    pub mdbox_rotate_interval: Duration,
+    /// Where attachments lie that Dovecot has detached from the messages of a dbox (its `mail_attachment_dir`).
     pub attachments: Option<PathBuf>,
-    /// Line ends of new messages' bodies in sdbox.
+    /// Line ends of new messages' bodies in sdbox and mdbox.
     pub line_ends: BodyLineEnds,
     /// Whether new messages' bodies are compressed; all kinds are read.
     pub compression: BodyCompression,
@@ -86,6 +97,21 @@ impl StoreOptions {
         }
     }
 
+    fn mdbox(&self, list: ListLayout) -> MdboxOptions {
+        MdboxOptions {
+            line_ends: self.line_ends,
+            compression: self.compression,
+            nuls: self.nuls,
+            limits: self.limits.clone(),
+            attachments: self.attachments.clone(),
+            index: self.index.clone(),
+            control: self.control.clone(),
+            list: self.list(list),
+            rotate_size: self.mdbox_rotate_size.unwrap_or(MdboxOptions::ROTATE_SIZE),
+            rotate_interval: self.mdbox_rotate_interval,
+        }
+    }
+
     fn maildir(&self, layout: MaildirLayout, list: ListLayout) -> (MaildirPlaces, MaildirOptions) {
         let Self { index, control, separator, .. } = self;
         let (control, index, list) = (control.clone(), index.clone(), self.list(list));
@@ -100,6 +126,7 @@ pub fn open_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<Ar
     let Detected { format, list, .. } = detect_as(&**env.fs(), path, options)?;
     Ok(match format {
         Format::Sdbox => Arc::new(SdboxStorage::open(env, path, options.sdbox(list))?),
+        Format::Mdbox => Arc::new(MdboxStorage::open(env, path, options.mdbox(list))?),
         Format::Maildir(layout) => {
             let (places, options) = options.maildir(layout, list);
             Arc::new(MaildirStorage::open(env, path, &places, options)?)
@@ -112,6 +139,7 @@ pub fn create_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<
     let (format, list) = detect_or_free(&**env.fs(), path, options)?;
     Ok(match format {
         Format::Sdbox => Arc::new(SdboxStorage::create(env, path, options.sdbox(list))?),
+        Format::Mdbox => Arc::new(MdboxStorage::create(env, path, options.mdbox(list))?),
         Format::Maildir(layout) => {
             let (places, options) = options.maildir(layout, list);
             Arc::new(MaildirStorage::create(env, path, &places, options)?)
@@ -129,6 +157,7 @@ pub(crate) fn with_format<T>(
     let Detected { format, list, .. } = detect_as(&**env.fs(), path, options)?;
     match format {
         Format::Sdbox => work(SdboxStorage::open(env, path, options.sdbox(list))?.format()),
+        Format::Mdbox => work(MdboxStorage::open(env, path, options.mdbox(list))?.format()),
         Format::Maildir(layout) => {
             let (places, options) = options.maildir(layout, list);
             work(MaildirStorage::open(env, path, &places, options)?.format())
@@ -141,19 +170,20 @@ pub fn open_dbox(env: &Env, path: &Path, options: &StoreOptions) -> Result<DboxS
     let Detected { format, list, .. } = detect_as(&**env.fs(), path, options)?;
     match format {
         Format::Sdbox => Ok(DboxStorage::Sdbox(SdboxStorage::open(env, path, options.sdbox(list))?)),
-        other @ Format::Maildir(_) => {
-            let what = format!("{other} has no alternate storage");
+        other @ (Format::Mdbox | Format::Maildir(_)) => {
+            let what = format!("messages of {other} are not moved to alternate storage");
             Err(StorageError::NotAStore { path: path.to_owned(), what })
         }
     }
 }
 
-/// Looks over a store after a crash; to be called before anybody else opens it. See [`SdboxStorage::recover`] and
-/// [`MaildirStorage::recover`].
+/// Looks over a store after a crash; to be called before anybody else opens it. See [`SdboxStorage::recover`],
+/// [`MdboxStorage::recover`] and [`MaildirStorage::recover`].
 pub fn recover_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<RecoveryReport> {
     let Detected { format, list, .. } = detect_as(&**env.fs(), path, options)?;
     match format {
         Format::Sdbox => SdboxStorage::open(env, path, options.sdbox(list))?.recover(),
+        Format::Mdbox => MdboxStorage::open(env, path, options.mdbox(list))?.recover(),
         Format::Maildir(layout) => {
             let (places, options) = options.maildir(layout, list);
             MaildirStorage::open(env, path, &places, options)?.recover()

@@ -13,6 +13,7 @@ use mailstore::{
     SaveMeta, ScanBudget, Section, ViewAs,
     dbox::MoveTo,
     maildir::{MaildirOptions, MaildirPlaces, MaildirStorage},
+    mdbox::{MdboxOptions, MdboxStorage},
     sdbox::{RecoveryReport, SdboxOptions, SdboxStorage},
 };
 use mailtypes::{Flag, Flags, Keyword, MailboxName, Uid, UidSet};
@@ -22,25 +23,28 @@ use mailtypes::{Flag, Flags, Keyword, MailboxName, Uid, UidSet};
 pub enum Format {
     #[default]
     Sdbox,
+    Mdbox,
     Maildir,
 }
 
-/// A store of either kind, open.
+/// A store of any kind, open.
 pub enum Opened {
     Sdbox(Env, SdboxStorage),
+    Mdbox(Env, MdboxStorage),
     Maildir(Env, MaildirStorage),
 }
 
 impl Opened {
     fn env(&self) -> &Env {
         match self {
-            Self::Sdbox(env, _) | Self::Maildir(env, _) => env,
+            Self::Sdbox(env, _) | Self::Mdbox(env, _) | Self::Maildir(env, _) => env,
         }
     }
 
     pub fn recover(&self) -> Result<RecoveryReport> {
         match self {
             Self::Sdbox(_, storage) => storage.recover(),
+            Self::Mdbox(_, storage) => storage.recover(),
             Self::Maildir(_, storage) => storage.recover(),
         }
     }
@@ -51,6 +55,7 @@ impl std::ops::Deref for Opened {
     fn deref(&self) -> &Self::Target {
         match self {
             Self::Sdbox(_, storage) => storage,
+            Self::Mdbox(_, storage) => storage,
             Self::Maildir(_, storage) => storage,
         }
     }
@@ -62,6 +67,8 @@ pub struct Setting {
     pub format: Format,
     /// Flag changes are synced before they are acknowledged.
     pub always: bool,
+    /// Files of an mdbox get no longer than that.
+    pub file_len: u64,
     /// Logs are rotated at this length; 0: never.
     pub rotate_len: u64,
     /// Snapshots are written after so much log; 0: never.
@@ -151,6 +158,15 @@ pub fn open(fs: &Arc<dyn FileSystem>, root: &Path, setting: Setting, create: boo
             };
             Opened::Sdbox(env, opened?)
         }
+        Format::Mdbox => {
+            let options = MdboxOptions { rotate_size: setting.file_len, ..MdboxOptions::default() };
+            let opened = if create {
+                MdboxStorage::create(&env, root, options)
+            } else {
+                MdboxStorage::open(&env, root, options)
+            };
+            Opened::Mdbox(env, opened?)
+        }
         Format::Maildir => {
             let (places, options) = (MaildirPlaces::default(), MaildirOptions::default());
             let opened = if create {
@@ -215,7 +231,7 @@ pub fn run_step(storage: &Opened, step: &Step) -> Result<()> {
         }
         Step::Altmove { mailbox, first, last, to } => match storage {
             Opened::Sdbox(_, sdbox) => sdbox.move_messages(&name(mailbox), &uids(first, last), to).map(|_| ()),
-            Opened::Maildir(..) => Ok(()),
+            Opened::Mdbox(..) | Opened::Maildir(..) => Ok(()),
         },
         Step::Expunge { mailbox, first, last } => submit(&*open(mailbox)?, Batch::new().expunge(uids(first, last))),
         Step::Create(mailbox) => storage.create(&name(mailbox)),

@@ -72,7 +72,8 @@ fn alternate() -> Vec<Scenario> {
 }
 
 fn scenarios(format: Format) -> Vec<Scenario> {
-    let plain = Setting { format, ..Setting::default() };
+    // About every fourth message of an mdbox begins another file.
+    let plain = Setting { format, file_len: if format == Format::Mdbox { 800 } else { 0 }, ..Setting::default() };
     let further = if format == Format::Sdbox { alternate() } else { Vec::new() };
     let many_flags = || (0..12).map(|n| Step::Flags { mailbox: "INBOX", uid: n % 4 + 1, seen: n % 8 < 4 });
     vec![

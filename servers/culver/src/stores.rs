@@ -6,6 +6,7 @@ mod location;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -185,6 +186,7 @@ fn store_options(config: &Config) -> StoreOptions {
         format: match *storage.format {
             tables::Format::Auto => None,
             tables::Format::Sdbox => Some(Format::Sdbox),
+            tables::Format::Mdbox => Some(Format::Mdbox),
             tables::Format::Maildir => Some(Format::Maildir(MaildirLayout::PlusPlus)),
             tables::Format::MaildirFs => Some(Format::Maildir(MaildirLayout::Fs)),
         },
@@ -203,6 +205,8 @@ fn store_options(config: &Config) -> StoreOptions {
                 BodyCompression::Zstd(level.unwrap_or_default())
             }
         },
+        mdbox_rotate_size: Some(storage.mdbox_rotate_size.0),
+        mdbox_rotate_interval: storage.mdbox_rotate_interval.map_or(Duration::ZERO, |interval| interval.0),
         attachments: storage.attachments.as_ref().map(|folder| config.path(folder)),
         limits: mime_limits(&config.limits),
         ..StoreOptions::default()

@@ -41,6 +41,8 @@ choice! {
         Auto = "auto",
         /// One file a message (Dovecot's single-dbox).
         Sdbox = "sdbox",
+        /// Many messages in a file (Dovecot's multi-dbox).
+        Mdbox = "mdbox",
         /// Maildir++.
         Maildir = "maildir",
         /// Maildir, folders within folders (Dovecot's `LAYOUT=fs`).
@@ -208,7 +210,7 @@ section! {
         /// Where messages of an sdbox go that `culver altmove` moves to cheaper storage (Dovecot's `ALT=`). Empty: nowhere. They
         /// are looked for in both places.
         alt: Option<Template> = "", Restart;
-        /// Where Dovecot has put attachments that it detached from messages of an sdbox (its `mail_attachment_dir`). They are
+        /// Where Dovecot has put attachments that it detached from messages of a dbox (its `mail_attachment_dir`). They are
         /// read there; Culver detaches none. Empty: nowhere.
         attachments: Option<PathBuf> = "", Restart;
         /// What clients see between the levels of a Maildir's names. `as-on-disk`: `.` for Maildir++, `/` for layout fs.
@@ -218,13 +220,18 @@ section! {
         fsync: FsyncMode = "optimized", Restart;
         /// How long changed flags may be in memory only, with `fsync = "optimized"`.
         flag_flush_interval: Time = "1 s", Restart;
-        /// Line ends of new messages' files in sdbox. Both kinds are read. `crlf` makes reading faster and files larger.
+        /// Line ends of new messages' files in sdbox and mdbox. Both kinds are read. `crlf` makes reading faster and files larger.
         line_ends: LineEnds = "lf", Restart;
         /// Whether the bodies of new messages are compressed, as Dovecot's `zlib_save` does. All that Dovecot writes are read
         /// (gz, bz2, lz4, zstd, xz). A Dovecot beside it needs its plugin: `mail_plugins = $mail_plugins zlib`.
         compression: BodyCompression = "none", Restart;
         /// How hard zstd tries, from 1 to 19.
         compression_level: usize = 3, Restart;
+        /// No file of an mdbox is made larger than that, unless by a single message.
+        mdbox_rotate_size: ByteSize = "10 MiB", Restart;
+        /// Files of an mdbox that were made before the present interval of this length began get no more messages, as with
+        /// `1 day` those made yesterday. Empty: however old they are.
+        mdbox_rotate_interval: Option<Time> = "", Restart;
         /// Whether all stores are looked over at the start for what a crash left.
         check_at_start: bool = true, Restart;
         /// Threads that do storage work. 0: four for each core, at least 8 and at most 64.
@@ -256,7 +263,7 @@ section! {
         /// Users and passwords, in the syntax of Dovecot's passwd-file. Changes are seen at the next login; another home or
         /// `userdb_mail` once nobody has had that user's mail open for a while, or after a restart. Of the extra fields
         /// `user`, `allow_nets`, `nopassword`, `nologin`, `userdb_home` and `userdb_mail` count; the last is `FORMAT:PATH` with
-        /// the formats `sdbox` and `maildir`, `INDEX=`, `CONTROL=` and `LAYOUT=fs`, `~/`, `%u`, `%n`, `%d` and `%h`. The log names
+        /// the formats `sdbox`, `mdbox` and `maildir`, `INDEX=`, `CONTROL=` and `LAYOUT=fs`, `~/`, `%u`, `%n`, `%d` and `%h`. The log names
         /// what else there is and is not looked at.
         passwd_file: PathBuf = "users", Restart;
         /// The scheme of passwords that stand in the file without one (`{SCHEME}`), such as `PLAIN` or `SHA512-CRYPT`. `CRYPT`

@@ -31,7 +31,7 @@ pub(super) struct Location {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum NoLocation {
     /// A format, or something that is no format.
-    #[error("{0:?} is no format of mail that is known here; sdbox and maildir are")]
+    #[error("{0:?} is no format of mail that is known here; sdbox, mdbox and maildir are")]
     Format(String),
     /// A key, or a value of one.
     #[error("{0:?} is not known here; INDEX=, CONTROL=, ALT= and LAYOUT=fs are")]
@@ -57,6 +57,7 @@ impl Location {
             false => {
                 let format = match first.to_ascii_lowercase().as_str() {
                     "sdbox" => Format::Sdbox,
+                    "mdbox" => Format::Mdbox,
                     "maildir" => Format::Maildir(MaildirLayout::PlusPlus),
                     _ => return Err(NoLocation::Format(first.to_owned())),
                 };
@@ -79,7 +80,7 @@ impl Location {
             ("CONTROL", path) => self.control = Some(template(path)?),
             ("LAYOUT", "fs") if is_maildir => self.format = Some(Format::Maildir(MaildirLayout::Fs)),
             ("LAYOUT", "maildir++" | "Maildir++") if is_maildir => {}
-            ("LAYOUT", "fs") if self.format == Some(Format::Sdbox) => {}
+            ("LAYOUT", "fs") if matches!(self.format, Some(Format::Sdbox | Format::Mdbox)) => {}
             _ => return Err(NoLocation::Key(part.to_owned())),
         }
         Ok(())
@@ -129,6 +130,8 @@ mod tests {
         );
         let found = place("sdbox:~/sdbox:ALT=/cold/%u");
         assert_eq!(found.options.list.alt.as_deref(), Some(Path::new("/cold/ann@example.org")));
+        let found = place("mdbox:~/mdbox:INDEX=/i/%n:LAYOUT=fs");
+        assert_eq!((found.path.as_path(), found.options.format), (Path::new("/home/ann/mdbox"), Some(Format::Mdbox)));
         let found = place("%h/mail");
         assert_eq!((found.path.as_path(), found.options.format), (Path::new("/home/ann/mail"), None));
         assert_eq!(place("Maildir:/a").options.format, Some(Format::Maildir(MaildirLayout::PlusPlus)));
@@ -136,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_refused() {
-        for text in ["", "mbox:~/mail", "mdbox:~/mdbox", "maildir", "maildir:", "sdbox:mail", "ann", "imapc:"] {
+        for text in ["", "mbox:~/mail", "mdbox", "maildir", "maildir:", "sdbox:mail", "ann", "imapc:"] {
             assert!(Location::parse(text).is_err(), "{text}");
         }
         for key in

@@ -58,7 +58,7 @@ fn mail_lies_where_the_file_of_users_says() {
     assert!(is_there(&place, "srv/carl/mailboxes/INBOX"));
     // Who has no place gets no other one: his mail waits at the MTA, and he is told so.
     for (user, line, why) in [
-        ("dora", 4, "userdb_mail: \"mbox\" is no format of mail that is known here; sdbox and maildir are"),
+        ("dora", 4, "userdb_mail: \"mbox\" is no format of mail that is known here; sdbox, mdbox and maildir are"),
         ("emil", 5, "user emil has no home, and the path \"{home}/mail\" needs one"),
         ("fred", 6, "the home \"home/fred\" of user fred is no absolute path without `..`"),
     ] {

@@ -1,0 +1,98 @@
+//! Which file the next message is added to (`docs/formats/dbox.md`, "Saving, in order").
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use mailfs::{FileHandle, FlockGuard, OpenMode};
+
+use super::{
+    Shared,
+    m_files::read_header,
+    map_state::{FileId, MapState},
+};
+use crate::{
+    dbox::{DboxError, FileHeader, MessageHeader},
+    indexed::unix_now,
+};
+
+/// Files looked at before a new one is made.
+const FILES_TRIED_MAX: usize = 10;
+
+/// Records gone over for that, from the newest on.
+const RECORDS_SEEN_MAX: u32 = 10_000;
+
+/// A file that messages are added to, locked.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) id: FileId,
+    pub(super) path: PathBuf,
+    pub(super) handle: FileHandle,
+    pub(super) lock: FlockGuard,
+    /// Where it ends.
+    pub(super) end: u64,
+}
+
+/// A file that so many bytes more fit into, but for those in `tried`, to which all that are looked at are added; `None`
+/// where a new one is to be made. The map is locked.
+pub(super) fn choose(
+    shared: &Shared,
+    map: &MapState,
+    len: u64,
+    tried: &mut BTreeSet<FileId>,
+) -> Result<Option<Target>, DboxError> {
+    let count = map.len();
+    for index in (count.saturating_sub(RECORDS_SEEN_MAX)..count).rev() {
+        if tried.len() >= FILES_TRIED_MAX {
+            break;
+        }
+        let Some(record) = map.record_at(index) else { continue };
+        if !tried.insert(record.place.file) {
+            continue;
+        }
+        // A message that goes to the file's end, however long, is the last one there.
+        let Some(end) = record.place.end() else { continue };
+        match open(shared, map, record.place.file, end, len) {
+            Ok(Some(target)) => return Ok(Some(target)),
+            Ok(None) => {}
+            Err(DboxError::Fs(e)) if e.is_not_found() => {}
+            Err(e @ DboxError::Damaged { .. }) => {
+                tracing::warn!(path = %shared.files.path(record.place.file).display(), "nothing is added to it: {e}");
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(None)
+}
+
+/// The file, if it has room, is young enough, whole, and nobody else adds to it. `end`: that of the message in it that
+/// was stored last.
+fn open(shared: &Shared, map: &MapState, id: FileId, end: u64, len: u64) -> Result<Option<Target>, DboxError> {
+    let is_full = |end: u64| end.saturating_add(len) >= shared.options.rotate_size;
+    if is_full(end) {
+        return Ok(None);
+    }
+    let path = shared.files.path(id);
+    let handle = shared.fs().open(&path, OpenMode::ReadWrite)?;
+    let Some(lock) = FlockGuard::try_take(&handle)? else { return Ok(None) };
+    let header = read_header(&handle)?;
+    let file_len = handle.len()?;
+    if is_full(file_len) || !is_young(shared, header) || header.message_header_len as usize != MessageHeader::LEN {
+        return Ok(None);
+    }
+    // A purge moves messages without giving them other numbers, so that another may be last.
+    let last = || {
+        map.records()
+            .filter(|record| record.place.file == id)
+            .try_fold(0, |last, record| record.place.end().map(|end| last.max(end)))
+    };
+    if end != file_len && last() != Some(file_len) {
+        // Somebody was stopped while he added to it, or it is damaged.
+        return Ok(None);
+    }
+    Ok(Some(Target { id, path, handle, lock, end: file_len }))
+}
+
+fn is_young(shared: &Shared, header: FileHeader) -> bool {
+    let interval = shared.options.rotate_interval.as_secs();
+    let now = u64::from(unix_now(shared.fs()));
+    interval == 0 || u64::from(header.created) >= now - now % interval
+}

@@ -1,0 +1,201 @@
+//! The map's index: opened when it is needed, made where there is none and nothing that it would have to speak of.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use mailfs::{FileHandle, FileSystemExt};
+use mailindex::{
+    engine::{self, Damage, Env, Exclusive, IndexError, MailboxIndex, MessageStore, StoreError},
+    log::Transaction,
+    state::{RawIndexHeader, State},
+};
+use mailtypes::UidSet;
+
+use super::{
+    m_files::MFiles,
+    map_state::{MapChanges, MapState},
+};
+use crate::{
+    indexed::unix_now,
+    mailbox_list::Rights,
+    storage_error::from_fs,
+    traits::{Result, StorageError},
+};
+
+/// What the names of the map's files begin with.
+const PREFIX: &str = "dovecot.map.index";
+
+/// The map's records stand for bodies, which go with the files they lie in.
+struct Bodies;
+
+impl MessageStore for Bodies {
+    fn remove(&self, _: &State, _: &UidSet) -> std::result::Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// The map of a store.
+pub(crate) struct Map {
+    env: Env,
+    dir: PathBuf,
+    index: Mutex<Option<Arc<MailboxIndex>>>,
+}
+
+impl Map {
+    /// Of a store whose map lies, or will lie, in this folder.
+    pub(super) fn new(env: &Env, dir: PathBuf) -> Self {
+        Self { env: env.clone(), dir, index: Mutex::default() }
+    }
+
+    /// Where it lies.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Opens it; makes it if there is none and there are no files of messages either.
+    pub(crate) fn open(&self, files: &MFiles) -> engine::Result<Arc<MailboxIndex>> {
+        let mut slot = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = slot.as_ref().filter(|index| !index.is_deleted()) {
+            return Ok(Arc::clone(index));
+        }
+        let index = match MailboxIndex::open(&self.env, &self.dir, PREFIX, Arc::new(Bodies)) {
+            Err(IndexError::NotFound { .. }) => self.make(files)?,
+            other => other?,
+        };
+        *slot = Some(Arc::clone(&index));
+        Ok(index)
+    }
+
+    fn make(&self, files: &MFiles) -> engine::Result<Arc<MailboxIndex>> {
+        let found = files.ids()?.len();
+        if found > 0 {
+            return Err(self.lost(format!("the map is not there, and {found} files of messages are")));
+        }
+        let fs = &**self.env.fs();
+        for dir in [files.dir(), &*self.dir] {
+            if let Some(parent) = dir.parent().filter(|_| !matches!(fs.is_dir(dir), Ok(true))) {
+                Rights::of(fs, parent)?.create_dirs(fs, dir)?;
+            }
+        }
+        let mut initial = Transaction::new();
+        let validity = unix_now(fs).max(1);
+        initial.header_update_before(RawIndexHeader::UID_VALIDITY, &validity.to_le_bytes());
+        // Whatever stands behind the tail, Dovecot takes the map for damaged.
+        initial.move_tail();
+        MailboxIndex::create(&self.env, &self.dir, PREFIX, Arc::new(Bodies), &initial)
+    }
+
+    /// The map as far as it is known; looks for what others changed only where nothing is known yet.
+    pub(crate) fn state(&self, files: &MFiles) -> engine::Result<MapState> {
+        Ok(MapState::new(self.open(files)?.state()))
+    }
+
+    /// The map with all that others changed.
+    pub(crate) fn refresh(&self, files: &MFiles) -> engine::Result<MapState> {
+        match self.open(files)?.refresh() {
+            Err(IndexError::NotFound { .. } | IndexError::Deleted { .. }) => {
+                // Another has taken its place, or none.
+                Ok(MapState::new(self.open(files)?.refresh()?))
+            }
+            other => Ok(MapState::new(other?)),
+        }
+    }
+
+    /// Keeps everybody else from changing it. Fails where it has to be rebuilt first.
+    pub(crate) fn lock(&self, files: &MFiles, timeout: Duration, ranked: bool) -> engine::Result<LockedMap> {
+        let index = self.open(files)?;
+        let exclusive = index.lock_exclusively(timeout, ranked).map_err(|e| match e {
+            // It is the map that is gone, not a mailbox.
+            IndexError::NotFound { .. } | IndexError::Deleted { .. } => self.lost("the map is gone".to_owned()),
+            other => other,
+        })?;
+        let map = LockedMap { exclusive };
+        if map.state().has_fsck_mark() {
+            return Err(self.lost("the map is marked as damaged".to_owned()));
+        }
+        Ok(map)
+    }
+
+    /// Looks over its files after a crash, before anybody else does.
+    pub(super) fn recover(&self) -> engine::Result<engine::Recovered> {
+        engine::recover(&self.env, &self.dir, PREFIX, Arc::new(Bodies))
+    }
+
+    /// The map cannot be used, for this reason.
+    pub(crate) fn lost(&self, what: String) -> IndexError {
+        let damage = Damage { path: self.dir.join(format!("{PREFIX}.log")), offset: 0, what };
+        IndexError::NeedsRebuild { dir: self.dir.clone(), damage }
+    }
+}
+
+impl fmt::Debug for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+/// What is wrong with the map, as the storage traits tell it.
+pub(super) fn from_map(error: IndexError) -> StorageError {
+    let damaged = |Damage { path, offset, what }: Damage| StorageError::Corrupt {
+        path,
+        offset,
+        what: format!("{what}; the store has to be rebuilt from its files of messages"),
+    };
+    match error {
+        IndexError::NeedsRebuild { damage, .. } | IndexError::Corrupt(damage) => damaged(damage),
+        IndexError::NotFound { dir } | IndexError::Deleted { dir } => {
+            damaged(Damage { path: dir.join(format!("{PREFIX}.log")), offset: 0, what: "the map is gone".to_owned() })
+        }
+        IndexError::LockTimeout { .. } => StorageError::Unavailable(error.to_string()),
+        IndexError::Fs(e) => from_fs(&e),
+        other => StorageError::Io(other.to_string()),
+    }
+}
+
+/// The map, and nobody else can change it.
+#[derive(Debug)]
+pub(crate) struct LockedMap {
+    exclusive: Exclusive,
+}
+
+impl LockedMap {
+    /// The map with all that was appended here.
+    pub(crate) fn state(&self) -> MapState {
+        MapState::new(self.exclusive.state().clone())
+    }
+
+    /// Appends; not synced. When that fails nothing of it is in force, and nothing more can be appended.
+    pub(crate) fn append(&mut self, changes: &MapChanges) -> engine::Result<()> {
+        self.exclusive.append(changes.transaction())
+    }
+
+    /// What has to be synced for it to be durable; the caller does so.
+    pub(crate) fn file_to_sync(&mut self) -> FileHandle {
+        self.exclusive.file_to_sync()
+    }
+
+    /// Takes back all that was appended and not published; `false` when that failed and it may be in force.
+    pub(crate) fn take_back(&mut self) -> bool {
+        self.exclusive.take_back()
+    }
+
+    /// Lets readers of this process see it.
+    pub(crate) fn publish(&mut self) {
+        self.exclusive.publish();
+    }
+}
+
+/// For callers that want the traits' errors.
+pub(super) trait MapResult<T> {
+    fn of_map(self) -> Result<T>;
+}
+
+impl<T> MapResult<T> for engine::Result<T> {
+    fn of_map(self) -> Result<T> {
+        self.map_err(from_map)
+    }
+}
