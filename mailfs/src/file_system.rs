@@ -168,6 +168,15 @@ pub trait FileSystem: Send + Sync + fmt::Debug {
     fn random(&self, buf: &mut [u8]);
     /// Calls `wake` after names or contents in the directory change. May call too often, never too rarely.
     fn watch_dir(&self, path: &Path, wake: Wake) -> Result<Box<dyn Watch>>;
+    /// The same disk, read so that times of access stay as they are where the system grants it (who owns a file may do
+    /// so); `None` where there is no such way.
+    fn keeping_atime(&self) -> Option<Arc<dyn FileSystem>> {
+        None
+    }
+    /// Whether what is written reaches no disk: see [`Overlay`](crate::Overlay).
+    fn is_overlay(&self) -> bool {
+        false
+    }
     /// Whether a process of this host exists, as far as one may know; for stale dotlocks.
     fn process_exists(&self, pid: u32) -> bool {
         host::process_exists(pid)

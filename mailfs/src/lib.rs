@@ -27,6 +27,7 @@ mod host;
 mod lock;
 mod lock_order;
 mod map;
+mod overlay;
 mod real;
 pub mod sim;
 
@@ -37,4 +38,5 @@ pub use file_system::{DirEntry, File, FileHandle, FileKind, FileSystem, LockKind
 pub use lock::{CreatedLock, FlockGuard, LockGuard, LockPoller, lock_with_timeout};
 pub use lock_order::{LockOrder, LockRank, RankGuard};
 pub use map::{Bytes, MapPolicy, ReadOnlyMap, open_bytes};
+pub use overlay::{OVERLAY_LEN_MAX, Overlay};
 pub use real::{RealDisk, RealDiskOptions};

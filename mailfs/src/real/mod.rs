@@ -4,6 +4,7 @@
 //! Nothing is cached, so any number of `RealDisk`s in a process are as good as one; one shares the watch thread.
 
 mod file;
+mod quiet;
 mod watch;
 
 use std::{
@@ -38,11 +39,14 @@ pub struct RealDiskOptions {
     pub sync_thread_count_max: usize,
     /// How often a watch wakes its owner where the kernel cannot tell of changes (no inotify, or its limits reached).
     pub watch_poll_interval: Duration,
+    /// Whether reading leaves the times of access of files and folders as they are, where the system grants it: who owns
+    /// them, or is root, may ask for that.
+    pub keep_atime: bool,
 }
 
 impl Default for RealDiskOptions {
     fn default() -> Self {
-        Self { sync_thread_count_max: 8, watch_poll_interval: Duration::from_secs(1) }
+        Self { sync_thread_count_max: 8, watch_poll_interval: Duration::from_secs(1), keep_atime: false }
     }
 }
 
@@ -87,10 +91,19 @@ impl FileSystem for RealDisk {
                 options.write(true).create_new(true).mode(mode & MODE_BITS);
             }
         }
-        options.custom_flags(flags.bits().cast_signed());
+        let mut open = |flags: OFlags| {
+            options.custom_flags(flags.bits().cast_signed());
+            retry(|| options.open(path))
+        };
         let (op, file) = match mode {
-            OpenMode::CreateNew { .. } => ("create", retry(|| options.open(path))),
-            OpenMode::Read | OpenMode::ReadWrite => ("open", retry(|| options.open(path))),
+            OpenMode::CreateNew { .. } => ("create", open(flags)),
+            OpenMode::Read | OpenMode::ReadWrite if self.options.keep_atime => {
+                // Refused to who does not own the file; whether it is that, or may not be opened at all, tells the second.
+                let kept = open(flags | OFlags::NOATIME);
+                let refused = kept.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied);
+                ("open", if refused { open(flags) } else { kept })
+            }
+            OpenMode::Read | OpenMode::ReadWrite => ("open", open(flags)),
         };
         let file = file.map_err(|e| FsError::new(op, path, e))?;
         if let OpenMode::CreateNew { mode } = mode {
@@ -109,6 +122,11 @@ impl FileSystem for RealDisk {
 
     fn read_dir(&self, path: &Path) -> Result<Vec<DirEntry>> {
         let failed = |e| FsError::new("read directory", path, e);
+        if self.options.keep_atime
+            && let Some(entries) = quiet::read_dir(path).map_err(failed)?
+        {
+            return Ok(entries);
+        }
         let mut entries = Vec::new();
         for entry in retry(|| fs::read_dir(path)).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -204,6 +222,10 @@ impl FileSystem for RealDisk {
     fn watch_dir(&self, path: &Path, wake: Wake) -> Result<Box<dyn Watch>> {
         let watcher = self.watcher.get_or_init(|| Watcher::new(self.options.watch_poll_interval));
         watcher.watch(path, wake)
+    }
+
+    fn keeping_atime(&self) -> Option<Arc<dyn FileSystem>> {
+        Some(Arc::new(Self::with_options(RealDiskOptions { keep_atime: true, ..self.options })))
     }
 }
 

@@ -7,6 +7,7 @@ mod dotlocks;
 mod faults;
 mod foreign_locks;
 mod lock_waiting;
+mod overlays;
 mod runners;
 mod same_results;
 mod transfers;

@@ -1,8 +1,8 @@
 //! Any sequence of calls has the same visible results on the real disk and on the simulated one.
 
-use std::{io::ErrorKind, path::PathBuf};
+use std::{io::ErrorKind, path::PathBuf, sync::Arc};
 
-use mailfs::{FileHandle, FileKind, FileSystemExt, LockKind, OpenMode, Result};
+use mailfs::{FileHandle, FileKind, FileSystem, FileSystemExt, LockKind, OpenMode, Overlay, Result, sim::SimDisk};
 use proptest::prelude::*;
 
 use crate::Place;
@@ -85,11 +85,17 @@ struct Run {
     /// The last four that were opened.
     handles: Vec<Option<FileHandle>>,
     next: usize,
+    /// Links are counted.
+    links: bool,
 }
 
 impl Run {
     fn new(place: Place) -> Self {
-        Self { place, handles: vec![None; 4], next: 0 }
+        Self { place, handles: vec![None; 4], next: 0, links: true }
+    }
+
+    fn without_links(fs: Arc<dyn FileSystem>) -> Self {
+        Self { links: false, ..Self::new(Place { fs, dir: PathBuf::from("/"), _temp: None }) }
     }
 
     fn path(&self, index: usize) -> PathBuf {
@@ -163,7 +169,7 @@ impl Run {
     fn stat(&self, path: usize) -> Seen {
         seen(self.place.fs.metadata(&self.path(path)), |metadata| {
             let only_of_files = |m: mailfs::Metadata| match m.kind {
-                FileKind::File => (m.kind, m.len, m.links),
+                FileKind::File => (m.kind, m.len, if self.links { m.links } else { 1 }),
                 other => (other, 0, 0),
             };
             Seen::Stat(metadata.map(only_of_files))
@@ -186,5 +192,33 @@ proptest! {
             prop_assert_eq!(real.run(call), simulated.run(call), "call {}: {:?}", n, call);
         }
         prop_assert_eq!(real.whole(), simulated.whole());
+    }
+
+    /// What came before lies on the disk; what comes after goes over it, and changes nothing there.
+    #[test]
+    fn an_overlay_and_a_disk_agree(
+        before in proptest::collection::vec(any_call(), 0..40),
+        after in proptest::collection::vec(any_call(), 1..40),
+    ) {
+        let below = SimDisk::new();
+        let mut run = Run::without_links(below.as_file_system());
+        for call in &before {
+            run.run(call);
+        }
+        drop(run);
+        below.sync_all();
+        let other = below.fork();
+        below.crash_after(1);
+        let overlay: Arc<dyn FileSystem> = Arc::new(Overlay::new(below.as_file_system()));
+        let (mut over, mut disk) = (Run::without_links(overlay), Run::without_links(other.as_file_system()));
+        for (n, call) in after.iter().enumerate() {
+            let seen = over.run(call);
+            // Folders of the disk are not moved.
+            if seen != Seen::Failed(ErrorKind::ReadOnlyFilesystem) {
+                prop_assert_eq!(seen, disk.run(call), "call {}: {:?}", n, call);
+            }
+        }
+        prop_assert_eq!(over.whole(), disk.whole());
+        prop_assert!(!below.is_crashed(), "{:?}", below.crashed_during());
     }
 }
