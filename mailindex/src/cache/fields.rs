@@ -156,6 +156,19 @@ impl Fields {
         Err(CacheDamageKind::ChainLength.at(start))
     }
 
+    /// How many blocks the file has, of which the newest counts.
+    pub fn count_blocks<W: Window + ?Sized>(
+        window: &mut W,
+        header: &RawCacheHeader,
+    ) -> Result<usize, CacheError<W::Error>> {
+        let (mut at, mut count) = (header.fields_offset(), 0);
+        while let Some(offset) = at.filter(|_| count < BLOCKS_MAX) {
+            at = block_header(window, offset)?.next.filter(|next| *next > offset);
+            count += 1;
+        }
+        Ok(count)
+    }
+
     fn read_block<W: Window + ?Sized>(
         window: &mut W,
         offset: u32,

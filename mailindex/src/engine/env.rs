@@ -9,11 +9,11 @@ use std::{
     any::{Any, TypeId},
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
-use mailfs::FileSystem;
+use mailfs::{FileSystem, Overlay};
 
 use super::{day_table::host_day_start, pool::Pool, registry::Registry};
 
@@ -72,6 +72,10 @@ pub struct EnvOptions {
     pub day_start: fn(u32) -> u32,
     /// Who does background work.
     pub background: Background,
+    /// Not a byte and no time of any file changes, and no lock is taken: the file system is put below a
+    /// [`mailfs::Overlay`]. What has to be put right, or found out, to be read at all is so in memory. Layers above refuse
+    /// changes.
+    pub read_only: bool,
 }
 
 impl Default for EnvOptions {
@@ -92,6 +96,7 @@ impl Default for EnvOptions {
             cache_fill_len_max: 1 << 20,
             day_start: host_day_start,
             background: Background::default(),
+            read_only: false,
         }
     }
 }
@@ -106,14 +111,31 @@ struct Inner {
     registry: Registry,
     pool: Pool,
     companions: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+    /// See [`Env::read_only`].
+    read_only: OnceLock<Env>,
 }
 
 impl Env {
     /// Over a file system.
     pub fn new(fs: Arc<dyn FileSystem>, options: EnvOptions) -> Self {
+        let fs = if options.read_only && !fs.is_overlay() { Arc::new(Overlay::new(fs)) } else { fs };
         let pool = Pool::new(Arc::clone(&fs), &options);
         let registry = Registry::new(options.state_cache_len_max);
-        Self(Arc::new(Inner { fs, options, registry, pool, companions: Mutex::default() }))
+        Self(Arc::new(Inner { fs, options, registry, pool, companions: Mutex::default(), read_only: OnceLock::new() }))
+    }
+
+    /// The `Env` for stores on the same file system that are only to be read ([`EnvOptions::read_only`]); always the same.
+    pub fn read_only(&self) -> Self {
+        if self.is_read_only() {
+            return self.clone();
+        }
+        let options = EnvOptions { read_only: true, ..self.0.options.clone() };
+        self.0.read_only.get_or_init(|| Self::new(Arc::clone(&self.0.fs), options)).clone()
+    }
+
+    /// See [`EnvOptions::read_only`].
+    pub fn is_read_only(&self) -> bool {
+        self.0.options.read_only
     }
 
     /// The file system.

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -42,10 +42,13 @@ pub struct MailboxIndex {
     bell: Arc<Bell>,
     gone: AtomicBool,
     pub(super) snapshot_scheduled: AtomicBool,
+    pub(super) purge_scheduled: AtomicBool,
     fills: Mutex<Fills>,
     cache: Mutex<CacheSlot>,
     /// Number of a log and the place in it up to which this process has had flags written to the store.
     carried_out: Mutex<(u32, u32)>,
+    /// Inode of the log that has a second name.
+    pub(super) kept: AtomicU64,
 }
 
 /// What is known of the log, and whether a commit is between its append and its sync.
@@ -70,9 +73,11 @@ impl MailboxIndex {
             bell: Arc::default(),
             gone: AtomicBool::new(false),
             snapshot_scheduled: AtomicBool::new(false),
+            purge_scheduled: AtomicBool::new(false),
             fills: Mutex::default(),
             cache: Mutex::default(),
             carried_out: Mutex::default(),
+            kept: AtomicU64::new(0),
         }
     }
 

@@ -22,6 +22,7 @@ mod feed;
 mod flusher;
 mod index;
 mod inspect;
+mod kept;
 mod live;
 mod load;
 mod log_file;
@@ -49,6 +50,7 @@ pub use self::{
     feed::{Changes, ChangesSince, FeedPosition},
     index::MailboxIndex,
     inspect::{IndexFinding, IndexRemedy, Inspected, at_rest, inspect},
+    kept::{kept_state, restore_lost},
     mend::{mend, set_aside, set_cache_aside},
     rebuild::{RebuildMessage, rebuild},
     recover::{Recovered, RecoveryAction, RecoveryReport, recover},

@@ -46,8 +46,10 @@ impl MailboxIndex {
         // One that stands for a mailbox that was here before is left to those who have it.
         if index.is_deleted() || index.state().index_id() != index_id {
             env.registry().replace(&key, &new);
+            new.keep_present_files();
             return Ok(new);
         }
+        index.keep_present_files();
         Ok(index)
     }
 }

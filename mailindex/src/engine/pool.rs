@@ -10,7 +10,7 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -26,6 +26,8 @@ const BLOCKED_THREADS_MAX: usize = 32;
 pub(super) enum Job {
     /// Write a snapshot if one is due.
     Snapshot(Arc<MailboxIndex>),
+    /// Rewrite the cache if that is due.
+    PurgeCache(Arc<MailboxIndex>),
 }
 
 struct DirtyLog {
@@ -251,6 +253,12 @@ impl Shared {
             Some(Job::Snapshot(index)) => contained("writing a snapshot", || {
                 if let Err(e) = index.write_snapshot_if_due() {
                     tracing::warn!(dir = %index.dir().display(), "no snapshot written: {e}");
+                }
+            }),
+            Some(Job::PurgeCache(index)) => contained("purging a cache", || {
+                index.purge_scheduled.store(false, Ordering::Release);
+                if let Err(e) = index.purge_cache_if_due() {
+                    tracing::debug!(dir = %index.dir().display(), "the cache was not purged: {e}");
                 }
             }),
             None => {}

@@ -17,7 +17,7 @@ use mailfs::{FileSystem, FileSystemExt};
 use zerocopy::IntoBytes;
 
 use super::{
-    Damage, Env, IndexError, MailboxIndex, MessageStore, Result, commit, create,
+    Damage, Env, IndexError, MailboxIndex, MessageStore, Result, commit, create, kept,
     load::{self, Snapshot},
     log_file::{LogFile, Opened},
     paths::Paths,
@@ -64,6 +64,9 @@ pub enum RecoveryAction {
     },
     /// The backup took the place of the snapshot.
     UsedBackup,
+    /// Files that were missing are back under their names, from their second ones
+    /// ([`MessageStore::index_is_sole_record`](super::MessageStore::index_is_sole_record)).
+    Restored,
     /// A new log was begun behind the snapshot.
     NewLog {
         /// Its number.
@@ -187,6 +190,11 @@ impl Work<'_> {
 
     /// The snapshot alone counts, and a new log begins behind it.
     fn without_log(&mut self) -> Result<Step> {
+        if kept::restore(self.env, self.paths)? {
+            let damage = Damage { path: self.paths.log.clone(), offset: 0, what: "the log is missing".into() };
+            self.report(damage, RecoveryAction::Restored);
+            return Ok(None);
+        }
         let (mut found, mut kept) = (None, None);
         for path in [&self.paths.index, &self.paths.backup] {
             match load::read_snapshot(self.fs, path)? {
@@ -272,7 +280,17 @@ impl Work<'_> {
         if let Snapshot::Usable { state, .. } = &backup
             && load::continue_from(self.fs, self.paths, log, state.clone())?.is_ok()
         {
-            return self.use_backup(&snapshot, damage);
+            return self.use_other(&snapshot, &self.paths.backup, damage, RecoveryAction::UsedBackup);
+        }
+        if kept::restore_log2(self.env, self.paths, log)? {
+            self.report(damage, RecoveryAction::Restored);
+            return Ok(None);
+        }
+        let kept = self.paths.kept().index;
+        if let Snapshot::Usable { state, .. } = load::read_snapshot(self.fs, &kept)?
+            && load::continue_from(self.fs, self.paths, log, state)?.is_ok()
+        {
+            return self.use_other(&snapshot, &kept, damage, RecoveryAction::Restored);
         }
         let (mut whole, mut partial) = (None, None);
         for found in [snapshot, backup] {
@@ -298,15 +316,16 @@ impl Work<'_> {
         Ok(None)
     }
 
-    fn use_backup(&mut self, snapshot: &Snapshot, damage: Damage) -> Result<Step> {
+    /// Puts another snapshot in the place of the one that cannot be used.
+    fn use_other(&mut self, snapshot: &Snapshot, other: &Path, damage: Damage, action: RecoveryAction) -> Result<Step> {
         if !matches!(snapshot, Snapshot::Missing) {
             let copy = self.move_aside(&self.paths.index)?;
             self.report(damage.clone(), RecoveryAction::SetAside { copy });
         }
         let temp = self.paths.temp("index", self.env.random());
-        self.fs.hard_link(&self.paths.backup, &temp)?;
+        self.fs.hard_link(other, &temp)?;
         snapshot_writer::replace(self.env, self.paths, &temp)?;
-        self.report(damage, RecoveryAction::UsedBackup);
+        self.report(damage, action);
         Ok(None)
     }
 
@@ -395,6 +414,11 @@ pub(super) fn move_aside(env: &Env, paths: &Paths, path: &Path) -> Result<PathBu
 /// Gives a file a second name, under which it stays when the first is replaced.
 pub(super) fn link_aside(fs: &dyn FileSystem, path: &Path) -> Result<PathBuf> {
     aside(fs, path, |copy| fs.hard_link(path, copy))
+}
+
+/// Gives a file the name that a copy of `path` would get.
+pub(super) fn move_aside_as(fs: &dyn FileSystem, file: &Path, path: &Path) -> Result<()> {
+    aside(fs, path, |copy| fs.rename_new(file, copy)).map(|_| ())
 }
 
 /// Puts a log in the place of the present one, whose lock is held.

@@ -163,7 +163,9 @@ fn is_due(locked: &Locked) -> bool {
 pub(super) fn is_long_enough(env: &Env, log: &LogFile, end: u32) -> bool {
     let (options, len) = (env.options(), u64::from(end));
     let age = u64::from(env.unix_time().saturating_sub(log.header.create_stamp.get()));
-    len >= options.rotate_len_max || len >= options.rotate_len_min && age >= options.rotate_age_min.as_secs()
+    let grown =
+        len >= options.rotate_len_max || len >= options.rotate_len_min && age >= options.rotate_age_min.as_secs();
+    grown && !env.is_read_only()
 }
 
 /// Rotates; the new log begins with what `state` says, which may count other mod-sequences than the old one's end.

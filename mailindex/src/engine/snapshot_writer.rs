@@ -41,6 +41,14 @@ impl MailboxIndex {
         }
     }
 
+    /// Has the cache purged in the background if it is due then.
+    pub(super) fn schedule_cache_purge(self: &Arc<Self>) {
+        let is_used = self.state().cache_file_seq().is_some() && !self.env().is_read_only();
+        if is_used && !self.is_deleted() && !self.purge_scheduled.swap(true, Ordering::AcqRel) {
+            self.env().pool().schedule_job(Job::PurgeCache(Arc::clone(self)));
+        }
+    }
+
     pub(super) fn write_snapshot_if_due(self: &Arc<Self>) -> Result<()> {
         self.snapshot_scheduled.store(false, Ordering::Release);
         let due = is_due(self.env(), &self.slot().live);
@@ -84,7 +92,7 @@ impl MailboxIndex {
 /// Whether the log has grown enough since the snapshot, or cannot be rotated for want of one.
 fn is_due(env: &Env, live: &Live) -> bool {
     let options = env.options();
-    let Some(position) = live.state.position() else { return false };
+    let Some(position) = live.state.position().filter(|_| !env.is_read_only()) else { return false };
     let (since, snapshot_len) = match live.snapshot {
         Some(mark) if mark.at.file_seq == position.file_seq => (mark.at.offset, mark.len),
         // It stands before a rotation: the next one must not come before the next snapshot.
@@ -148,13 +156,17 @@ pub(super) fn write_first(locked: &Locked) -> Result<()> {
     Ok(())
 }
 
-/// Puts a finished snapshot in place of the present one, which becomes the backup.
+/// Puts a finished snapshot in place of the present one, which becomes the backup. That may be another program's, which has
+/// not synced it: a good backup is not to be replaced by one that a power cut empties.
 pub(super) fn replace(env: &Env, paths: &Paths, temp: &Path) -> Result<()> {
     let fs = &**env.fs();
     if fs.metadata(&paths.index)?.is_some() {
         match fs.unlink(&paths.backup_tmp) {
             Err(e) if !e.is_not_found() => return Err(e.into()),
             _ => {}
+        }
+        if env.syncs() {
+            fs.open(&paths.index, OpenMode::Read)?.sync_data()?;
         }
         fs.hard_link(&paths.index, &paths.backup_tmp)?;
         fs.rename(&paths.backup_tmp, &paths.backup)?;

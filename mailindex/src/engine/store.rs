@@ -102,6 +102,12 @@ pub trait MessageStore: Send + Sync {
         false
     }
 
+    /// Whether flags, keywords, UIDs and which messages there are stand in the index alone. Then its files get second names
+    /// ([`kept_state`](super::kept_state)).
+    fn index_is_sole_record(&self) -> bool {
+        self.counts_references()
+    }
+
     /// For [`MailboxIndex::store`](super::MailboxIndex::store).
     fn as_any(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {
         None

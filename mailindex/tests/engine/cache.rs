@@ -1,10 +1,13 @@
 //! The cache: what is put in comes out, for another process too; damage costs nothing but the values.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::common::*;
 use mailfs::{FileSystem, FileSystemExt, OpenMode, RealDisk, sim::SimDisk};
-use mailindex::engine::{CacheValues, Env, MailboxIndex};
+use mailindex::{
+    cache::{Decision, Fields, RawCacheHeader},
+    engine::{CacheValues, Env, MailboxIndex},
+};
 
 fn on_both(test: impl Fn(Arc<dyn FileSystem>, &Path)) {
     let sim = SimDisk::new().as_file_system();
@@ -229,4 +232,127 @@ fn lost_sectors_are_noticed() {
     }
     assert!(noticed as u64 >= len / 512, "{noticed} of {}", len / 512);
     assert!(check_varied(&open(&Env::new(fs, manual()), dir).unwrap(), "whole") + 3 >= whole);
+}
+
+/// The file's header and fields as they stand on disk.
+fn on_disk(fs: &dyn FileSystem, dir: &Path) -> (RawCacheHeader, Fields) {
+    let bytes = fs.read_all(&dir.join("dovecot.index.cache"), 1 << 30).unwrap();
+    let header = RawCacheHeader::read(&mut &bytes[..]).unwrap();
+    let fields = Fields::read(&mut &bytes[..], &header).unwrap();
+    (header, fields)
+}
+
+fn decision(fs: &dyn FileSystem, dir: &Path, field: &str) -> Decision {
+    let (_, fields) = on_disk(fs, dir);
+    fields.get(fields.find(field.as_bytes()).unwrap()).unwrap().decision
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Four hundred messages of the first day, and ten of each of the nine after it.
+fn aged(fs: &Arc<dyn FileSystem>, dir: &Path) -> Arc<MailboxIndex> {
+    fs.create_dir(dir, 0o700).unwrap();
+    let index = create(&Env::new(fs.clone(), manual()), dir);
+    append_varied(&index, 400);
+    for _ in 0..9 {
+        fs.sleep(DAY);
+        append_varied(&index, 10);
+    }
+    index
+}
+
+/// Reads one field of one message, at a command's end.
+fn ask(index: &Arc<MailboxIndex>, n: u32, field: &str) -> Option<Vec<u8>> {
+    let state = index.refresh().unwrap();
+    let found = index.cache_reader(&state, &[field]).read(&state.record_of(uid(n)).unwrap());
+    let value = found.get(field).map(<[u8]>::to_vec);
+    index.flush_fills().unwrap();
+    value
+}
+
+fn purge_after_expunging(index: &Arc<MailboxIndex>, gone: impl Iterator<Item = u32>) {
+    expunge(index, &set(&gone.collect::<Vec<_>>())).unwrap();
+    index.env().drain();
+}
+
+#[test]
+fn what_is_asked_for_of_old_mail_is_kept_for_good() {
+    let (fs, dir) = (SimDisk::new().as_file_system(), Path::new("/box"));
+    let index = aged(&fs, dir);
+    assert!(ask(&index, 470, "hdr.subject").is_some());
+    assert_eq!(decision(&*fs, dir, "hdr.subject"), Decision::TEMP, "it is of this week");
+    let used = |field: &str| {
+        let (_, fields) = on_disk(&*fs, dir);
+        fields.get(fields.find(field.as_bytes()).unwrap()).unwrap().last_used
+    };
+    assert!(used("hdr.subject") >= used("date.received") + 8 * 24 * 3600, "and noted as used today");
+    let before = used("hdr.subject");
+    fs.sleep(DAY / 2);
+    assert!(ask(&index, 1, "hdr.subject").is_some());
+    assert_eq!(decision(&*fs, dir, "hdr.subject"), Decision::YES);
+    assert_eq!(decision(&*fs, dir, "size.virtual"), Decision::TEMP);
+    let noted = used("hdr.subject");
+    assert!(noted > before);
+    fs.sleep(DAY / 2);
+    ask(&index, 2, "hdr.subject");
+    assert_eq!(used("hdr.subject"), noted, "once a day is enough");
+}
+
+#[test]
+fn a_purge_drops_what_nobody_asks_for() {
+    let (fs, dir) = (SimDisk::new().as_file_system(), Path::new("/box"));
+    let index = aged(&fs, dir);
+    ask(&index, 2, "size.virtual");
+    let seq = on_disk(&*fs, dir).0.file_seq;
+    purge_after_expunging(&index, (1..400).filter(|n| n % 2 == 1));
+    assert_ne!(on_disk(&*fs, dir).0.file_seq, seq, "a purge was due");
+    assert!(ask(&index, 2, "size.virtual").is_some(), "asked for of old mail before");
+    assert_eq!(ask(&index, 2, "hdr.subject"), None, "kept for a week only");
+    assert!(ask(&index, 480, "hdr.subject").is_some());
+    check_varied(&index, "after a purge");
+    // A month later, with mail of today: what is unused is not kept for good any more; after two, not at all.
+    for (days, expected) in [(31, Decision::TEMP), (31, Decision::NO)] {
+        for _ in 0..days {
+            fs.sleep(DAY);
+        }
+        append_varied(&index, 300);
+        let newest = index.state().next_uid().value();
+        purge_after_expunging(&index, newest - 300..newest - 100);
+        assert_eq!(decision(&*fs, dir, "size.virtual"), expected, "after {days} days more");
+    }
+    assert_eq!(ask(&index, index.state().next_uid().value() - 1, "size.virtual"), None);
+}
+
+#[test]
+fn expunged_records_are_counted_as_dovecot_counts_them() {
+    on_both(|fs, dir| {
+        let index = create(&Env::new(fs.clone(), manual()), dir);
+        append_varied(&index, 30);
+        save(&index, "not cached").unwrap();
+        expunge(&index, &set(&[3, 4, 31])).unwrap();
+        let (header, _) = on_disk(&*fs, dir);
+        assert_eq!((header.record_count.get(), header.deleted_record_count.get()), (28, 2));
+        index.env().drain();
+        assert_eq!(on_disk(&*fs, dir).0.file_seq, header.file_seq, "too small to be purged");
+    });
+}
+
+/// A file with five blocks of fields is rewritten, however small: the first, one for `hdr.x-mine`, and these.
+#[test]
+fn many_blocks_of_fields_are_made_one() {
+    on_both(|fs, dir| {
+        let index = create(&Env::new(fs.clone(), manual()), dir);
+        let n = append_cached(&index);
+        for field in ["hdr.x-a", "hdr.x-b", "hdr.x-c"] {
+            assert!(!index.purge_cache_if_due().unwrap(), "before {field}");
+            let mut values = CacheValues::default();
+            values.put(field, Vec::new());
+            index.queue_fill(uid(n), values);
+            index.flush_fills().unwrap();
+        }
+        assert!(index.purge_cache_if_due().unwrap());
+        assert!(!index.purge_cache_if_due().unwrap());
+        assert_eq!(get(&index, n, "hdr.x-c"), Some(Vec::new()));
+        assert_eq!(get(&index, n, "size.virtual").unwrap(), u64::from(n).to_le_bytes());
+    });
 }

@@ -7,8 +7,10 @@
 //! 3. A file that is damaged, or shorter than the index's offsets reach (a power cut took its end, and what is appended
 //!    next would be taken for what stood there), is replaced by an empty one with another `file_seq`, which voids the
 //!    offsets.
+//! 4. The counts in the header are kept as Dovecot keeps them, so that either purges for what the other has left.
 
 mod check;
+mod decisions;
 mod fields;
 mod file;
 mod purge;
@@ -20,6 +22,7 @@ mod writer;
 pub(super) use self::{
     check::check_cache,
     file::OpenCache,
+    purge::count_deleted,
     values::{CacheSlot, Fills},
     writer::{Wait, store},
 };

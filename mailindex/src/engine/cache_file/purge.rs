@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use mailtypes::Uid;
+use mailtypes::{Uid, UidSet};
 
-use super::{OpenCache, window::FileWindow, writer};
+use super::{
+    OpenCache,
+    decisions::{aged, first_recent, is_kept},
+    window::FileWindow,
+    writer,
+};
 use crate::{
     cache::{CacheError, Field, Fields, RawCacheHeader, encode_new_file, encode_record, read_values},
     engine::{
@@ -27,6 +32,9 @@ const CONTINUED_PERCENT: u64 = 200;
 /// Records of expunged messages, in percent of all, from which on it is due.
 const DELETED_PERCENT: u64 = 20;
 
+/// More blocks of fields than this are too many to follow, however small the file.
+const BLOCKS_MAX: usize = 4;
+
 /// Bytes gathered before they are written.
 const WRITE_LEN: usize = 1 << 20;
 
@@ -38,6 +46,8 @@ impl MailboxIndex {
         if !is_due(&cache, &state) {
             return Ok(false);
         }
+        // Who asks for what is to count.
+        self.write_uses();
         let purged = with_lock(self, self.env().options().cache_lock_timeout, purge)?;
         self.announce(purged.unwrap_or(false));
         Ok(purged.is_some())
@@ -47,17 +57,55 @@ impl MailboxIndex {
 fn is_due(cache: &OpenCache, state: &State) -> bool {
     let mut window = FileWindow::new(Arc::clone(&cache.handle));
     let (Ok(header), Ok(len)) = (RawCacheHeader::read(&mut window), cache.handle.len()) else { return false };
+    if Fields::count_blocks(&mut window, &header).is_ok_and(|count| count > BLOCKS_MAX) {
+        return true;
+    }
     if len < FILE_LEN_MIN {
         return false;
     }
     // The count of deleted records is only as good as all writers keep it; what lives is known.
     let live = state.records_from(0).filter(|record| record.cache_offset().is_some()).count() as u64;
-    let records = u64::from(header.record_count.get());
-    let deleted = records.saturating_sub(live).max(header.deleted_record_count.get().into());
+    // Of a program that does not count them as deleted, they are among the others.
+    let counted = u64::from(header.deleted_record_count.get());
+    let records = (u64::from(header.record_count.get()) + counted).max(live);
+    let deleted = records.saturating_sub(live).max(counted);
     let continued = u64::from(header.continued_record_count.get());
     len >= FILE_LEN_NEAR_MAX
         || continued * 100 >= records.max(1) * CONTINUED_PERCENT
         || deleted * 100 >= records.max(1) * DELETED_PERCENT
+}
+
+/// Messages of a state were expunged: their records are of no use any more. Best effort; where the count is too low, the
+/// file is purged later.
+pub(in crate::engine) fn count_deleted(index: &Arc<MailboxIndex>, state: &State, uids: &UidSet) {
+    if index.env().is_read_only() {
+        return;
+    }
+    let cached = |uid: &Uid| state.record_of(*uid).is_some_and(|record| record.cache_offset().is_some());
+    let gone = u32::try_from(uids.iter().filter(cached).count()).unwrap_or(u32::MAX);
+    if gone == 0 {
+        return;
+    }
+    let Some(cache) = index.known_cache(state) else { return };
+    match writer::lock(index, &cache, writer::Wait::IfFree) {
+        Ok(Some(_lock)) => {}
+        Ok(None) | Err(_) => return,
+    }
+    let counted = || -> mailfs::Result<()> {
+        let mut counts = [0; 16];
+        if cache.handle.read_at(&mut counts, RECORD_COUNT_OFFSET)? < counts.len() {
+            return Ok(());
+        }
+        // record_count, used_file_size, deleted_record_count, and what is no count.
+        let [records, _, deleted, _] = *counts.as_chunks::<4>().0 else { return Ok(()) };
+        let records = u32::from_le_bytes(records).saturating_sub(gone);
+        let deleted = u32::from_le_bytes(deleted).saturating_add(gone);
+        cache.handle.write_at(&records.to_le_bytes(), RECORD_COUNT_OFFSET)?;
+        cache.handle.write_at(&deleted.to_le_bytes(), DELETED_COUNT_OFFSET)
+    };
+    if let Err(e) = counted() {
+        tracing::debug!("cache records not counted: {e}");
+    }
 }
 
 /// `None` when it could not be done; else whether views see another state.
@@ -100,10 +148,12 @@ fn rewrite(index: &Arc<MailboxIndex>, state: &State) -> std::result::Result<Opti
     }
     let old = old.refreshed()?;
     // The standard fields keep their places; of the others those that are wanted stay.
+    let now = env.unix_time();
+    let aged: Vec<Field> = old.fields.all().iter().map(|f| Field { decision: aged(f, now), ..f.clone() }).collect();
     let stays = |(number, field): (usize, &Field)| number < STANDARD_COUNT || field.decision.stores();
-    let kept: Vec<usize> =
-        old.fields.all().iter().enumerate().filter(|f| stays(*f)).map(|(number, _)| number).collect();
-    let fields: Vec<Field> = kept.iter().filter_map(|n| old.fields.get(*n as u32).cloned()).collect();
+    let kept: Vec<usize> = aged.iter().enumerate().filter(|f| stays(*f)).map(|(number, _)| number).collect();
+    let fields: Vec<Field> = kept.iter().filter_map(|n| aged.get(*n).cloned()).collect();
+    let first_recent = first_recent(state);
     let file_seq = old.file_seq.saturating_add(1);
     let mut bytes = encode_new_file(state.index_id(), file_seq, &fields).map_err(|e| e.to_string())?;
     let new_fields = Fields::read_from(&mut &bytes[..], RawCacheHeader::SIZE as u32).map_err(|e| e.to_string())?;
@@ -114,7 +164,8 @@ fn rewrite(index: &Arc<MailboxIndex>, state: &State) -> std::result::Result<Opti
         let mut offsets = Vec::new();
         for record in state.records_from(0) {
             let Some(offset) = record.cache_offset() else { continue };
-            let stored = |number: u32| old.fields.get(number).is_some_and(|field| field.decision.stores());
+            let uid = record.uid();
+            let stored = |n: u32| aged.get(n as usize).is_some_and(|f| is_kept(f.decision, uid, first_recent));
             let values = read_values(&mut window, &old.fields, offset, stored, None).map_err(|e| match e {
                 CacheError::Read(e) => e.to_string(),
                 CacheError::Damage(damage) => {
@@ -152,6 +203,9 @@ fn rewrite(index: &Arc<MailboxIndex>, state: &State) -> std::result::Result<Opti
 
 /// Fields that every file begins with.
 const STANDARD_COUNT: usize = 15;
+
+/// Offset of `deleted_record_count` in the header.
+const DELETED_COUNT_OFFSET: u64 = std::mem::offset_of!(RawCacheHeader, deleted_record_count) as u64;
 
 /// Offset of `record_count` in the header.
 const RECORD_COUNT_OFFSET: u64 = std::mem::offset_of!(RawCacheHeader, record_count) as u64;

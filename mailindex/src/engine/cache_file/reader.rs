@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use mailtypes::Uid;
+
 use super::{OpenCache, values::cmp_names, window::FileWindow};
 use crate::{
     cache::{CacheError, FieldKind, Values, read_values},
@@ -16,6 +18,9 @@ pub struct CacheReader {
     wanted: Arc<Wanted>,
     source: Option<(Arc<OpenCache>, FileWindow)>,
     stop_after: Option<usize>,
+    /// Of which messages it is, and the first of them that was asked for.
+    state: State,
+    lowest: Option<Uid>,
 }
 
 /// The values of one message.
@@ -76,7 +81,14 @@ impl MailboxIndex {
             let window = FileWindow::new(Arc::clone(&cache.handle));
             (cache, window)
         });
-        CacheReader { index: Arc::clone(self), wanted: Arc::new(wanted), source, stop_after: (!masks).then_some(known) }
+        CacheReader {
+            index: Arc::clone(self),
+            wanted: Arc::new(wanted),
+            source,
+            stop_after: (!masks).then_some(known),
+            state: state.clone(),
+            lowest: None,
+        }
     }
 }
 
@@ -85,6 +97,7 @@ impl CacheReader {
     pub fn read(&mut self, record: &RecordRef<'_>) -> CachedValues {
         let mut found = CachedValues { wanted: Arc::clone(&self.wanted), values: Values::default() };
         let (Some((cache, window)), Some(offset)) = (&mut self.source, record.cache_offset()) else { return found };
+        self.lowest = Some(self.lowest.map_or(record.uid(), |lowest| lowest.min(record.uid())));
         let wanted = |number| self.wanted.has(number);
         match read_values(window, &cache.fields, offset, wanted, self.stop_after) {
             Ok(values) => found.values = values,
@@ -98,6 +111,14 @@ impl CacheReader {
             }
         }
         found
+    }
+}
+
+impl Drop for CacheReader {
+    fn drop(&mut self) {
+        if let (Some((cache, _)), Some(lowest)) = (&self.source, self.lowest) {
+            self.index.note_uses(cache, &self.wanted.numbers, lowest, &self.state);
+        }
     }
 }
 

@@ -99,6 +99,8 @@ pub(in crate::engine) struct CacheSlot {
     pub(super) damaged: Option<u32>,
     /// The file that reaches as far as the index's offsets.
     pub(super) checked: Option<u32>,
+    /// What was asked for.
+    pub(super) uses: super::decisions::Uses,
 }
 
 #[cfg(test)]

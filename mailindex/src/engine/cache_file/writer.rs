@@ -59,6 +59,9 @@ struct Plan {
 /// Appends values to the cache and returns the records that the log needs for them; `None` when nothing was written.
 pub(in crate::engine) fn store(locked: &Locked, values: &[(Uid, CacheValues)], wait: Wait) -> Option<Transaction> {
     let index = &locked.index;
+    if index.env().is_read_only() {
+        return None;
+    }
     match try_store(index, &locked.state, values, wait) {
         Ok(transaction) => transaction,
         Err(what) => {
@@ -316,7 +319,7 @@ impl MailboxIndex {
     /// Remembers values that were computed for a client, until [`MailboxIndex::flush_fills`]. Of more than
     /// [`EnvOptions::cache_fill_len_max`](crate::engine::EnvOptions::cache_fill_len_max) bytes the oldest are dropped.
     pub fn queue_fill(&self, uid: Uid, values: CacheValues) {
-        if values.is_empty() {
+        if values.is_empty() || self.env().is_read_only() {
             return;
         }
         let max = self.env().options().cache_fill_len_max;
@@ -326,7 +329,11 @@ impl MailboxIndex {
     /// Writes what was queued, if the locks are free; else drops it. To be called at a command's end.
     pub fn flush_fills(self: &Arc<Self>) -> Result<()> {
         let fills = self.fills().take();
-        if fills.is_empty() || self.is_deleted() {
+        if self.is_deleted() {
+            return Ok(());
+        }
+        self.write_uses();
+        if fills.is_empty() {
             return Ok(());
         }
         let written = with_lock(self, Duration::ZERO, |locked| {

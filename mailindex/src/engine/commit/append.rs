@@ -18,7 +18,7 @@ use mailtypes::UidSet;
 
 use crate::{
     engine::{
-        Damage, IndexError, LockFor, MailboxIndex, Result, StoreLock,
+        Damage, IndexError, LockFor, MailboxIndex, Result, StoreLock, cache_file,
         live::stop_damage,
         log_file::{LogFile, LogLock, Opened},
         recover,
@@ -245,6 +245,7 @@ impl Locked {
     /// Tells the store which messages went, now that the log says so durably.
     pub(in crate::engine) fn tell_gone(&mut self) {
         for (state, uids) in mem::take(&mut self.removals) {
+            cache_file::count_deleted(&self.index, &state, &uids);
             let Some(store) = &mut self.store_lock else { continue };
             if let Err(error) = store.gone(&state, &uids) {
                 let dir = self.index.paths.dir.display();
@@ -276,6 +277,7 @@ impl Locked {
     /// the whole mailbox. What cannot be removed stays as a file that nothing refers to.
     fn remove_bodies(&mut self) {
         for (state, uids) in mem::take(&mut self.removals) {
+            cache_file::count_deleted(&self.index, &state, &uids);
             let store = &self.index.store;
             let refused = match catch_unwind(AssertUnwindSafe(|| store.remove(&state, &uids))) {
                 Ok(Ok(())) => continue,

@@ -466,6 +466,7 @@ impl Batch {
                 let rotated = rotate::rotate_if_due(&mut locked);
                 self.owes_flush &= !rotated;
                 self.changed = locked.publish();
+                index.keep_files(&locked.log);
                 self.outcome = Some(CommitOutcome { state: locked.state.clone(), durable });
                 if self.owes_flush && locked.log.set_dirty() {
                     env.pool().schedule_flush(Arc::clone(&index));
@@ -473,6 +474,7 @@ impl Batch {
             }
         }
         index.announce(self.changed);
+        let expunged = self.entries.iter().any(|entry| entry.error.is_none() && !entry.expunges.is_empty());
         for entry in self.entries {
             let outcome = match (entry.error, &self.outcome) {
                 (None, Some(outcome)) => Ok(outcome),
@@ -489,6 +491,9 @@ impl Batch {
             }
         }
         index.schedule_snapshot_if_due();
+        if expunged {
+            index.schedule_cache_purge();
+        }
     }
 }
 
@@ -642,6 +647,7 @@ fn carry_out_in_store(
         if index.env().syncs() {
             index.store.sync_names()?;
         }
+        cache_file::count_deleted(&index, &locked.state, expunges);
         transaction.expunge_done(expunges.iter().map(|uid| (uid, Guid::ZERO)));
     }
     if !index.env().syncs() || !index.store.owes_names() {
