@@ -71,6 +71,27 @@ impl Store {
         Self::open_in(&real_env(), path, &StoreOptions::default())
     }
 
+    /// Opens the store at a path for reading alone: no byte and no time of any file changes, no lock is taken, and whatever
+    /// would change something fails with [`StorageError::ReadOnly`]. Also on a disk that is mounted read-only, and in
+    /// folders of another user that may be read. Times of access stay too where the system grants it, which it does to
+    /// who owns the files.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), mailstore::StorageError> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("mail");
+    /// # mailstore::Store::create(&path)?;
+    /// let store = mailstore::Store::open_read_only(&path)?;
+    /// assert_eq!(store.mailbox("INBOX")?.view()?.len(), 0);
+    /// assert!(matches!(store.create_mailbox("x"), Err(mailstore::StorageError::ReadOnly(_))));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
+        let options = StoreOptions { read_only: true, ..StoreOptions::default() };
+        Self::open_in(&real_env(), path, &options)
+    }
+
     /// Makes an sdbox store with an empty INBOX, or opens the one that is there, whatever its format.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         Self::create_in(&real_env(), path, &StoreOptions::default())

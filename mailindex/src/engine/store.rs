@@ -105,7 +105,7 @@ pub trait MessageStore: Send + Sync {
     /// Whether flags, keywords, UIDs and which messages there are stand in the index alone. Then its files get second names
     /// ([`kept_state`](super::kept_state)).
     fn index_is_sole_record(&self) -> bool {
-        self.counts_references()
+        false
     }
 
     /// For [`MailboxIndex::store`](super::MailboxIndex::store).

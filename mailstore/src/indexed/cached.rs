@@ -36,6 +36,8 @@ pub(super) struct CachedReader<'a> {
     /// The cache fields of the header fields asked for, in their order.
     pub(super) headers: Vec<String>,
     found: Vec<(Uid, CacheValues)>,
+    /// Whether the file's decisions want `imap.envelope`: Dovecot's default forbids it.
+    pub(super) keeps_envelopes: bool,
 }
 
 /// The values of one message.
@@ -69,7 +71,8 @@ impl<'a> CachedReader<'a> {
         fields.sort_unstable_by_key(|name| name.to_ascii_lowercase());
         fields.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
         let reader = index.cache_reader(&view.state, &fields);
-        Self { index, reader, headers, found: Vec::new() }
+        let keeps_envelopes = columns.has(Column::Envelope) && index.caches_new("imap.envelope");
+        Self { index, reader, headers, found: Vec::new(), keeps_envelopes }
     }
 
     pub(super) fn read(&mut self, record: &RecordRef<'_>) -> Cached {

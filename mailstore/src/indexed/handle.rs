@@ -56,11 +56,13 @@ impl Mailbox for IndexedMailbox {
     }
 
     fn begin_save(&self, meta: SaveMeta, _size_hint: Option<u64>) -> Result<Box<dyn Save>> {
+        self.indexed.check_writable()?;
         self.indexed.files.begin(&meta, self.indexed.index.caches_new(PREVIEW_FIELD))
     }
 
     /// Copies from another kind of store are read here and now.
     fn submit(&self, batch: Batch) -> Result<Ticket> {
+        self.indexed.check_writable()?;
         Arc::clone(&self.indexed.files).submit(self, batch)
     }
 
@@ -77,7 +79,16 @@ impl Mailbox for IndexedMailbox {
     }
 
     fn stamp(&self, stamp: &Stamp) -> Result<()> {
+        self.indexed.check_writable()?;
         self.indexed.stamp(stamp)
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.indexed.is_read_only()
+    }
+
+    fn uids_are_lasting(&self) -> bool {
+        self.indexed.uids_are_lasting()
     }
 
     fn as_any(&self) -> &dyn Any {

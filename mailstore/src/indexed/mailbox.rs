@@ -8,7 +8,7 @@ use mailindex::{
 };
 use mailtypes::{Guid, MailboxName, Uid, UidValidity};
 
-use super::{AnyBackend, change, from_index, scan, view::IndexedView};
+use super::{AnyBackend, change, from_index, view::IndexedView, vsize};
 use crate::traits::{
     ChangesSince, Committed, Completer, Drive, Freshness, Position, Result, Status, StorageError, Ticket, View, ViewAs,
     Wake, Watch,
@@ -57,6 +57,21 @@ impl Indexed {
         }
     }
 
+    /// Whether the store was opened for reading alone.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.index.env().is_read_only()
+    }
+
+    /// Fails where the store was opened for reading alone.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        if self.is_read_only() { Err(StorageError::ReadOnly(format!("mailbox {}", self.name))) } else { Ok(()) }
+    }
+
+    /// See [`crate::Mailbox::uids_are_lasting`].
+    pub(super) fn uids_are_lasting(&self) -> bool {
+        self.files.made_up_from().is_none_or(|first| self.index.state().next_uid() <= first)
+    }
+
     /// Takes the recent messages from the sessions to come; tells which was the first.
     pub(super) fn take_recent(&self) -> Result<Uid> {
         let taken = change(&self.name, &self.index, |at| {
@@ -94,7 +109,7 @@ impl Indexed {
     /// See [`crate::Mailbox::size`].
     pub(crate) fn size(self: &Arc<Self>) -> Result<u64> {
         let view = IndexedView::open(Arc::clone(self), &ViewAs::default())?;
-        let size = scan::total_size(&view)?;
+        let size = vsize::total_size(&view)?;
         view.flush_cache();
         Ok(size)
     }

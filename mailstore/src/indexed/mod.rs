@@ -22,11 +22,13 @@ mod fill;
 mod flags;
 mod handle;
 mod mailbox;
+mod orders;
 mod saving;
 mod scan;
 mod source;
 mod stamp;
 mod view;
+mod vsize;
 
 use std::time::SystemTime;
 
@@ -91,6 +93,11 @@ pub(crate) trait MessageFiles: Send + Sync {
     /// Whether the files may have changed since they were looked at; no system call.
     fn freshness(&self) -> Freshness {
         Freshness::Same
+    }
+
+    /// The first UID that was given in memory alone, the store being opened for reading.
+    fn made_up_from(&self) -> Option<Uid> {
+        None
     }
 
     /// Calls `wake` after changes of the files that the index's own watch does not see.

@@ -5,7 +5,7 @@ use std::iter::Peekable;
 
 use mailindex::{
     engine::CacheValues,
-    state::{ExtensionSpec, RecordRef, State},
+    state::{ExtensionSpec, RecordRef},
 };
 use mailmime::{CacheFlags, CachedHeader, Envelope, decode_mime_parts, encode_cached_header, encode_mime_parts};
 use mailtypes::{Flags, Guid, InternalDate, SeqNum, Uid, UidSet};
@@ -95,33 +95,6 @@ fn scan_with<'a>(
     Ok(None)
 }
 
-/// RFC822.SIZE of all messages. What Dovecot has added up already is believed as far as it goes.
-pub(super) fn total_size(view: &IndexedView) -> Result<u64> {
-    let (mut total, first) = summed(&view.state).unwrap_or((0, Uid::MIN));
-    let mut uids = UidSet::new();
-    uids.insert_range(first..=Uid::MAX);
-    let columns = Columns::default() | Column::Size;
-    let budget = ScanBudget { until: None, ..ScanBudget::default() };
-    let mut rows = Rows::new();
-    let mut at = Some(Cursor::START);
-    while let Some(cursor) = at {
-        rows.clear();
-        at = scan(view, &uids, cursor, &columns, budget, &mut rows)?;
-        total = rows.rows.iter().filter_map(|row| row.size).fold(total, u64::saturating_add);
-    }
-    Ok(total)
-}
-
-/// The sum in `hdr-vsize` and the first UID behind it, if it still counts the messages that there are.
-fn summed(state: &State) -> Option<(u64, Uid)> {
-    let header = state.extension("hdr-vsize")?;
-    let sum = u64::from_le_bytes(header.hdr_bytes(0)?);
-    let highest = Uid::new(u32::from_le_bytes(header.hdr_bytes(8)?))?;
-    let count = u32::from_le_bytes(header.hdr_bytes(12)?);
-    let next = highest.successor()?;
-    (state.count_below(next) == count).then_some((sum, next))
-}
-
 /// A message that the view shows.
 enum Message<'a> {
     Here(RecordRef<'a>),
@@ -205,7 +178,7 @@ impl Filler<'_> {
             row.preview = self.preview(&cached, &mut source, &mut found)?;
         }
         if self.columns.has(Column::Envelope) {
-            row.envelope = Some(self.envelope(&cached, &mut source, &mut found)?);
+            row.envelope = Some(self.envelope(&cached, &mut source, &mut found, reader.keeps_envelopes)?);
         }
         if !self.columns.headers.is_empty() {
             row.headers = Some(self.headers(&reader.headers, &cached, &mut source, &mut found)?);
@@ -382,7 +355,13 @@ impl Filler<'_> {
         Ok(Some(self.out.push_text(|out| out.extend_from_slice(text.as_bytes()))))
     }
 
-    fn envelope(&mut self, cached: &Cached, source: &mut Source<'_>, found: &mut CacheValues) -> Result<ArenaRange> {
+    fn envelope(
+        &mut self,
+        cached: &Cached,
+        source: &mut Source<'_>,
+        found: &mut CacheValues,
+        keeps: bool,
+    ) -> Result<ArenaRange> {
         if let Some(text) = cached.get("imap.envelope").filter(|text| !text.is_empty()) {
             return Ok(self.out.push_text(|out| {
                 out.push(b'(');
@@ -401,7 +380,13 @@ impl Filler<'_> {
                 Envelope::from_header(header)
             }
         };
-        Ok(self.out.push_text(|out| envelope.write(out)))
+        let range = self.out.push_text(|out| envelope.write(out));
+        // Without the outer parentheses.
+        let text = self.out.text(range);
+        if let Some(inner) = text.strip_prefix(b"(").and_then(|text| text.strip_suffix(b")")).filter(|_| keeps) {
+            found.put("imap.envelope", inner);
+        }
+        Ok(range)
     }
 
     fn headers(

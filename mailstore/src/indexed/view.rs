@@ -13,9 +13,10 @@ use mailindex::{
     engine::CacheValues,
     state::{State, diff},
 };
-use mailtypes::{Keyword, ModSeq, SeqNum, Uid, UidSet, UidValidity};
+use mailtypes::{Keyword, ModSeq, SeqNum, SortKey, Uid, UidSet, UidValidity};
 
-use super::{Indexed, body::IndexedBody, from_index, indexed_of, scan};
+use super::{Indexed, body::IndexedBody, from_index, indexed_of, orders, scan};
+use crate::sort::SortOrder;
 use crate::traits::{
     Body, Changes, Columns, Cursor, Expunges, FileIdentity, Freshness, Mailbox, Result, Rows, ScanBudget, StorageError,
     View, ViewAs, unshown,
@@ -33,7 +34,7 @@ pub(super) struct IndexedView {
 
 impl IndexedView {
     pub(super) fn open(mailbox: Arc<Indexed>, who: &ViewAs) -> Result<Self> {
-        let takes_recent = who.takes_recent;
+        let takes_recent = who.takes_recent && !mailbox.is_read_only();
         let state = mailbox.refresh(takes_recent)?;
         let mut view = Self { mailbox, state, ghosts: Vec::new(), recent: UidSet::new(), takes_recent };
         view.note_recent(None)?;
@@ -289,6 +290,14 @@ impl View for IndexedView {
             }
             other => Ok(Box::new(other?)),
         }
+    }
+
+    fn sort_order(&self, key: SortKey) -> Option<Arc<SortOrder>> {
+        orders::find(&self.mailbox, &self.state, key)
+    }
+
+    fn keep_sort_order(&self, key: SortKey, order: &Arc<SortOrder>) {
+        orders::keep(&self.mailbox, key, order);
     }
 
     fn flush_cache(&self) {

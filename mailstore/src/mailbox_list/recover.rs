@@ -7,6 +7,7 @@ use mailtypes::MailboxName;
 use super::{
     Format, MailboxDirs, Shape, alternate, by_guid,
     change::{ListLock, remove_mailbox},
+    storage::check_writable,
     trash::clean,
     walk::{Found, walk},
 };
@@ -54,6 +55,7 @@ impl RecoveredMailbox {
 
 /// Looks over everything, the list locked. What fails about one mailbox stands in the report and costs no other.
 pub(crate) fn recover(format: &dyn Format) -> Result<RecoveryReport> {
+    check_writable(format)?;
     let (fs, layout) = (&**format.env().fs(), format.layout());
     let mut report = RecoveryReport::default();
     let (_lock, found) = match layout.is_by_guid() {

@@ -7,6 +7,14 @@ use mailtypes::MailboxName;
 use super::{Format, create, delete, find, follow, list, rename, replace, status};
 use crate::traits::{ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, Result, Status, StorageError};
 
+/// Fails where the store was opened for reading alone.
+pub(super) fn check_writable(format: &dyn Format) -> Result<()> {
+    if format.env().is_read_only() {
+        return Err(StorageError::ReadOnly(format!("the store {}", format.layout().root().display())));
+    }
+    Ok(())
+}
+
 /// A storage whose mailboxes stand in a list of folders.
 pub(crate) trait Listed: fmt::Debug + Send + Sync {
     /// What its format is.
@@ -35,6 +43,7 @@ impl<S: Listed> MailStorage for S {
     }
 
     fn create(&self, name: &MailboxName) -> Result<()> {
+        check_writable(self.format())?;
         create(self.format(), name)
     }
 
@@ -47,10 +56,12 @@ impl<S: Listed> MailStorage for S {
     }
 
     fn delete(&self, name: &MailboxName) -> Result<()> {
+        check_writable(self.format())?;
         delete(self.format(), name)
     }
 
     fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
+        check_writable(self.format())?;
         rename(self, self.format(), from, to)
     }
 
@@ -59,10 +70,12 @@ impl<S: Listed> MailStorage for S {
     }
 
     fn subscribe(&self, name: &MailboxName) -> Result<()> {
+        check_writable(self.format())?;
         self.format().subscriptions().change(name, true)
     }
 
     fn unsubscribe(&self, name: &MailboxName) -> Result<()> {
+        check_writable(self.format())?;
         self.format().subscriptions().change(name, false)
     }
 

@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -108,6 +108,8 @@ pub(super) struct MaildirFiles {
     pub(super) stir: Arc<Stir>,
     /// The UID list's lock, if it is held.
     pub(super) held: Mutex<Option<Held>>,
+    /// The first UID that was given in memory alone; 0: none was.
+    made_up_from: AtomicU32,
 }
 
 /// A file that was listed.
@@ -129,6 +131,7 @@ impl MaildirFiles {
             owes_names: AtomicBool::new(false),
             stir: Arc::default(),
             held: Mutex::default(),
+            made_up_from: AtomicU32::new(0),
         }
     }
 
@@ -263,6 +266,7 @@ impl MaildirFiles {
         let table = known.table();
         let header = &mut table.header;
         if header.uid_validity.is_none() {
+            self.note_made_up(Uid::MIN);
             let in_index = state.uid_validity().map(Ok);
             header.uid_validity =
                 Some(in_index.unwrap_or_else(|| next_uid_validity(fs, &self.shared.uid_validity_dir))?);
@@ -499,6 +503,21 @@ impl MaildirFiles {
             self.save_keywords(known)?;
         }
         Ok(letters)
+    }
+
+    /// UIDs from this one on are given; where the store is only read, in memory alone.
+    pub(super) fn note_made_up(&self, first: Uid) {
+        if self.shared.env.is_read_only()
+            && self.made_up_from.compare_exchange(0, first.value(), Ordering::AcqRel, Ordering::Acquire).is_ok()
+        {
+            let dir = self.dirs.mail.display();
+            tracing::warn!(%dir, "UIDs from {first} on are made up in memory: nobody has given any yet who may write");
+        }
+    }
+
+    /// The first UID that was made up.
+    pub(super) fn made_up_from(&self) -> Option<Uid> {
+        Uid::new(self.made_up_from.load(Ordering::Acquire))
     }
 
     /// Whether the names that were changed have to be synced.

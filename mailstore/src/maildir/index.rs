@@ -75,6 +75,9 @@ pub(super) fn message_store(shared: &Arc<Shared>, dirs: &MailboxDirs) -> Arc<dyn
 
 /// Once in a while, files that were left in `tmp` go.
 fn clean_tmp(name: &MailboxName, files: &MaildirFiles, index: &Arc<MailboxIndex>) {
+    if index.env().is_read_only() {
+        return;
+    }
     let now = unix_now(&**files.fs());
     let last = index.state().header().last_temp_file_scan.get();
     if now.saturating_sub(last) < TMP_SCAN_INTERVAL {

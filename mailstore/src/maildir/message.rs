@@ -217,6 +217,10 @@ impl MaildirFiles {
 }
 
 impl MessageFiles for MaildirFiles {
+    fn made_up_from(&self) -> Option<Uid> {
+        MaildirFiles::made_up_from(self)
+    }
+
     fn open(&self, state: &State, uid: Uid) -> Result<Box<dyn StoredMessage>> {
         let mut message = self.with_path(state, uid, |path| read_message(self, uid, path))?;
         message.told = self.known().table().get(uid).and_then(Entry::virtual_size);

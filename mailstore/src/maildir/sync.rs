@@ -145,6 +145,9 @@ impl MaildirFiles {
         if name_letters(known, state, &mut changes) {
             self.save_keywords(known)?;
         }
+        if let Some(first) = changes.first_new {
+            self.note_made_up(first);
+        }
         if let Some((file, _)) = self.save_uidlist(known, state, changes.first_new)? {
             at.sync_file(&file);
         }

@@ -236,6 +236,10 @@ fn file_name(uid: Uid) -> String {
 }
 
 impl MessageStore for Mails {
+    fn index_is_sole_record(&self) -> bool {
+        true
+    }
+
     fn remove(&self, state: &State, uids: &UidSet) -> std::result::Result<(), StoreError> {
         for uid in uids.iter() {
             let attached = attached::files_of(self, state, uid);

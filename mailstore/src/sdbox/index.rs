@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use mailfs::FileSystemExt;
 use mailindex::{
-    engine::{IndexError, MailboxIndex},
+    engine::{self, IndexError, MailboxIndex},
     log::{Origin, Transaction},
     state::{DboxHeader, ExtensionSpec, RawIndexHeader, State},
 };
-use mailtypes::{Guid, MailboxName, UidValidity};
+use mailtypes::{Guid, MailboxName, Uid, UidValidity};
 
 use super::{Shared, files::Mails, rebuild};
 use crate::{
@@ -45,12 +45,13 @@ fn open_index(name: &MailboxName, mails: &Arc<Mails>) -> Result<Arc<MailboxIndex
     let shared = &mails.shared;
     for _ in 0..OPEN_TRIES_MAX {
         match MailboxIndex::open(&shared.env, &mails.index, PREFIX, Arc::clone(mails) as _) {
-            Ok(index) if has_fsck_mark(&index.state()) => {
+            Ok(index) if has_fsck_mark(&index.state()) || was_lost(name, &index, mails)? => {
                 drop(index);
                 rebuild::rebuild(name, mails)?;
             }
             Ok(index) => return Ok(index),
             Err(IndexError::NotFound { .. }) if !mails.exists()? => return Err(StorageError::NotFound(name.clone())),
+            Err(IndexError::NotFound { .. }) if restore(name, mails)? => {}
             Err(IndexError::NotFound { .. }) if mails.uids()?.is_empty() => {
                 let initial = first_transaction(new_identity(shared)?);
                 let made = MailboxIndex::create(&shared.env, &mails.index, PREFIX, Arc::clone(mails) as _, &initial);
@@ -63,6 +64,35 @@ fn open_index(name: &MailboxName, mails: &Arc<Mails>) -> Result<Arc<MailboxIndex
         }
     }
     Err(StorageError::Unavailable(format!("the index of {name} changes faster than it can be opened")))
+}
+
+/// Whether the index is an empty one that somebody made where there are messages, having found none: that of before is
+/// known by other names.
+fn was_lost(name: &MailboxName, index: &MailboxIndex, mails: &Mails) -> Result<bool> {
+    let is_empty = index.state().message_count() == 0 && index.state().next_uid() == Uid::MIN;
+    if !is_empty || !index.another_was_lost().map_err(|e| from_index(name, &e))? {
+        return Ok(false);
+    }
+    Ok(!mails.uids()?.is_empty())
+}
+
+/// Gives a lost index back as far as it is known by other names; tells whether there is one again.
+fn restore(name: &MailboxName, mails: &Arc<Mails>) -> Result<bool> {
+    let shared = &mails.shared;
+    let failed = |e: IndexError| from_index(name, &e);
+    if !engine::restore_lost(&shared.env, &mails.index, PREFIX).map_err(failed)? {
+        return Ok(false);
+    }
+    // Others may have added and removed messages since.
+    let is_right = match MailboxIndex::open(&shared.env, &mails.index, PREFIX, Arc::clone(mails) as _) {
+        Ok(index) => mails.uids()? == index.state().uids().iter().collect::<Vec<_>>(),
+        Err(IndexError::NeedsRebuild { .. }) => false,
+        Err(e) => return Err(failed(e)),
+    };
+    if !is_right {
+        rebuild::rebuild(name, mails)?;
+    }
+    Ok(true)
 }
 
 /// Dovecot's fsck was here, and leaves it to the next to go over the messages.

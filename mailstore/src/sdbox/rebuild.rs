@@ -7,7 +7,7 @@ use mailindex::{
     log::Transaction,
     state::{RecordFlags, State},
 };
-use mailtypes::{MailboxName, UidSet};
+use mailtypes::{MailboxName, Uid, UidSet};
 
 use super::{
     files::Mails,
@@ -47,11 +47,25 @@ pub(super) fn rebuild(name: &MailboxName, mails: &Arc<Mails>) -> Result<usize> {
 }
 
 fn what_is_left(name: &MailboxName, mails: &Arc<Mails>) -> Result<Option<State>> {
-    match engine::recover(&mails.shared.env, &mails.index, PREFIX, Arc::clone(mails) as _) {
-        Ok(recovered) => Ok(recovered.state),
-        Err(IndexError::NotFound { .. } | IndexError::NeedsRebuild { .. }) => Ok(None),
-        Err(e) => Err(from_index(name, &e)),
+    let found = match engine::recover(&mails.shared.env, &mails.index, PREFIX, Arc::clone(mails) as _) {
+        Ok(recovered) => recovered.state,
+        Err(IndexError::NotFound { .. } | IndexError::NeedsRebuild { .. }) => None,
+        Err(e) => return Err(from_index(name, &e)),
+    };
+    let kept = engine::kept_state(&mails.shared.env, &mails.index, PREFIX).map_err(|e| from_index(name, &e))?;
+    Ok(match (found, kept) {
+        (Some(found), Some(kept)) if knows_more(&kept, &found) => Some(kept),
+        (found, kept) => found.or(kept),
+    })
+}
+
+/// Whether a state that is known by second names is the better one: it goes further in the same log, or is that of the
+/// index that was here before one was made that is empty.
+fn knows_more(kept: &State, found: &State) -> bool {
+    if kept.index_id() == found.index_id() {
+        return kept.position() > found.position();
     }
+    found.message_count() == 0 && found.next_uid() == Uid::MIN
 }
 
 fn find_messages(mails: &Mails, keep: Option<&State>, expunged: &UidSet) -> Result<Vec<RebuildMessage>> {

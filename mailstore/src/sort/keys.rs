@@ -1,10 +1,11 @@
 //! What messages are compared by: for each criterion a number, or a text in one arena for all messages.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, sync::Arc};
 
 use mailmime::{Address, BaseSubject, Fields, collation_key, decode_header_text, parse_address_list};
 use mailtypes::{SortCriterion, SortKey};
 
+use super::SortOrder;
 use crate::traits::{Column, Columns, Result, Row, Rows, StorageError};
 
 /// Longest text that is compared, in bytes; texts that are equal so far are equal.
@@ -25,11 +26,13 @@ pub(super) struct Keys {
 
 #[derive(Debug)]
 struct Criterion {
+    /// As asked for.
+    key: SortKey,
     source: Source,
     reverse: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Source {
     Arrival,
     Date,
@@ -38,10 +41,12 @@ enum Source {
     Subject(usize),
     Mailbox(usize),
     Display(usize),
+    /// A text by its number in an order that is known.
+    Ranked(Arc<SortOrder>),
 }
 
 impl Source {
-    const fn is_text(self) -> bool {
+    const fn is_text(&self) -> bool {
         matches!(self, Self::Subject(_) | Self::Mailbox(_) | Self::Display(_))
     }
 }
@@ -51,17 +56,27 @@ pub(super) type KeyIndex = u32;
 
 impl Keys {
     pub(super) fn new(criteria: &[SortCriterion]) -> Self {
+        Self::with_orders(criteria, |_| None)
+    }
+
+    /// With the orders that are known.
+    pub(super) fn with_orders(criteria: &[SortCriterion], order: impl Fn(SortKey) -> Option<Arc<SortOrder>>) -> Self {
         let mut keys = Self { criteria: Vec::new(), columns: Columns::flags(), values: Vec::new(), texts: Vec::new() };
         for (place, criterion) in criteria.iter().enumerate() {
             // What is equal by a criterion is equal by it once more, in whatever direction.
             if !criteria.iter().take(place).any(|before| before.key == criterion.key) {
-                keys.criterion(criterion);
+                keys.criterion(criterion, order(criterion.key));
             }
         }
         keys
     }
 
-    fn criterion(&mut self, criterion: &SortCriterion) {
+    fn criterion(&mut self, criterion: &SortCriterion, order: Option<Arc<SortOrder>>) {
+        if let Some(order) = order {
+            let SortCriterion { key, reverse } = *criterion;
+            self.criteria.push(Criterion { key, source: Source::Ranked(order), reverse });
+            return;
+        }
         let source = match criterion.key {
             SortKey::Arrival => self.column(Column::InternalDate, Source::Arrival),
             SortKey::Date => {
@@ -78,7 +93,7 @@ impl Keys {
             // A key of a later version orders nothing here.
             _ => return,
         };
-        self.criteria.push(Criterion { source, reverse: criterion.reverse });
+        self.criteria.push(Criterion { key: criterion.key, source, reverse: criterion.reverse });
     }
 
     fn column(&mut self, column: Column, source: Source) -> Source {
@@ -100,7 +115,7 @@ impl Keys {
     pub(super) fn read(&mut self, row: &Row, rows: &Rows) -> Result<KeyIndex> {
         let index = self.values.len().checked_div(self.criteria.len()).unwrap_or_default();
         for at in 0..self.criteria.len() {
-            let Some(source) = self.criteria.get(at).map(|criterion| criterion.source) else { break };
+            let Some(source) = self.criteria.get(at).map(|criterion| criterion.source.clone()) else { break };
             let value = match source {
                 Source::Arrival => ordered(row.internal_date.map(|date| date.unix)),
                 Source::Date => ordered(sent_date(row)),
@@ -108,10 +123,28 @@ impl Keys {
                 Source::Subject(n) => self.text(|out| out.extend(BaseSubject::of(&first_field(row, rows, n)).key))?,
                 Source::Mailbox(n) => self.text(|out| mailbox_key(&first_field(row, rows, n), out))?,
                 Source::Display(n) => self.text(|out| display_key(&first_field(row, rows, n), out))?,
+                Source::Ranked(order) => order.rank(row.uid).unwrap_or_default().into(),
             };
             self.values.push(value);
         }
         Ok(KeyIndex::try_from(index).unwrap_or(KeyIndex::MAX))
+    }
+
+    /// The text that weighs most, and whether the order is the other way round; `None` where that is no text.
+    pub(super) fn first_text(&self) -> Option<(SortKey, bool)> {
+        let first = self.criteria.first().filter(|criterion| criterion.source.is_text())?;
+        Some((first.key, first.reverse))
+    }
+
+    /// Whether two messages are equal in what weighs most, which is a text.
+    pub(super) fn is_first_text_equal(&self, a: KeyIndex, b: KeyIndex) -> bool {
+        let text = |key| self.values_of(key).first().map(|value| self.text_of(*value));
+        text(a) == text(b)
+    }
+
+    /// The texts of all messages, one after the other.
+    pub(super) fn into_texts(self) -> Vec<u8> {
+        self.texts
     }
 
     fn text(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<u64> {

@@ -2,26 +2,35 @@
 //!
 //! A [`Sort`] searches, then reads the sort keys of what was found, then puts the messages in order: all in steps of a
 //! [`ScanBudget`], between which it holds no view and no lock. Keys are read in runs that are sorted as they are full; in
-//! the end the runs are merged. Memory is bounded: some bytes a message, and [`SORT_KEYS_LEN_MAX`] for the texts.
+//! the end the runs are merged. An order by a text that was found is kept with the mailbox ([`SortOrder`]).
+//! Memory is bounded: some bytes a message, and [`SORT_KEYS_LEN_MAX`] for the texts.
 //!
 //! Texts compare as Dovecot 2.3 compares them ([`mailmime::collation_key`]); so do addresses, where the RFCs leave
 //! something open: the first address of the first field, its missing parts filled in as ENVELOPE has them.
 
 mod keys;
+mod order;
 mod runs;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use mailtypes::{ModSeq, SearchKey, SeqNum, SortCriterion, Uid, UidSet};
+use mailtypes::{ModSeq, SearchKey, SeqNum, SortCriterion, SortKey, Uid, UidSet};
 
-use self::{keys::Keys, runs::Runs};
+use self::{
+    keys::Keys,
+    order::{ORDER_LEN_MIN, order_of},
+    runs::Runs,
+};
 use crate::{
     search::{Search, SearchProgress},
     traits::{Cursor, Result, Rows, ScanBudget, View},
 };
 
 pub(crate) use self::keys::sent_date;
-pub use self::keys::{SORT_KEY_LEN_MAX, SORT_KEYS_LEN_MAX};
+pub use self::{
+    keys::{SORT_KEY_LEN_MAX, SORT_KEYS_LEN_MAX},
+    order::SortOrder,
+};
 
 /// Messages sorted or merged between two looks at the clock.
 const STRIDE: usize = 1024;
@@ -49,11 +58,46 @@ pub struct SortedMessage {
 #[derive(Debug)]
 pub struct Sort {
     phase: Phase,
+    criteria: Vec<SortCriterion>,
     keys: Keys,
+    /// The order by the text that weighs most, as it is found.
+    found: FoundOrder,
     runs: Runs,
     rows: Rows,
     sorted: Vec<SortedMessage>,
     highest_modseq: Option<ModSeq>,
+}
+
+/// An order on its way.
+#[derive(Debug, Default)]
+struct FoundOrder {
+    by_uid: Vec<(Uid, u32)>,
+    last: Option<(u32, u32)>,
+}
+
+impl FoundOrder {
+    /// Takes the next message; `first_text` as [`Keys::first_text`] has it.
+    fn note(&mut self, keys: &Keys, first_text: Option<(SortKey, bool)>, message: SortedMessage, key: u32) {
+        let Some((_, reverse)) = first_text else { return };
+        let rank = match self.last {
+            None if reverse => u32::MAX,
+            None => 1,
+            Some((before, rank)) if keys.is_first_text_equal(before, key) => rank,
+            Some((_, rank)) if reverse => rank - 1,
+            Some((_, rank)) => rank + 1,
+        };
+        self.last = Some((key, rank));
+        self.by_uid.push((message.uid, rank));
+    }
+
+    /// Keeps it with the view where it is worth it.
+    fn keep(self, keys: &Keys, view: &dyn View) {
+        let Some((key, _)) = keys.first_text() else { return };
+        let known = view.sort_order(key).map_or(0, |order| order.len());
+        if self.by_uid.len() >= ORDER_LEN_MIN.max(known) {
+            view.keep_sort_order(key, &Arc::new(SortOrder::new(self.by_uid)));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -74,7 +118,9 @@ impl Sort {
         let search = Search::new(key, view)?;
         Ok(Self {
             phase: Phase::Searching(Box::new(search)),
+            criteria: criteria.to_vec(),
             keys: Keys::new(criteria),
+            found: FoundOrder::default(),
             runs: Runs::default(),
             rows: Rows::new(),
             sorted: Vec::new(),
@@ -95,13 +141,19 @@ impl Sort {
                     SearchProgress::Running => self.phase = Phase::Searching(search),
                     SearchProgress::Done => {
                         self.highest_modseq = search.highest_modseq();
-                        self.phase = Phase::Reading { uids: search.uids(), at: Cursor::START };
+                        let uids = search.uids();
+                        self.use_orders(view, &uids)?;
+                        self.phase = Phase::Reading { uids, at: Cursor::START };
                     }
                 },
                 Phase::Reading { uids, at } => self.phase = self.read(view, uids, at, budget)?,
                 Phase::Merging => {
-                    if self.runs.merge(&self.keys, STRIDE, &mut self.sorted) {
+                    let Self { keys, runs, sorted, found, .. } = self;
+                    let text = keys.first_text();
+                    if runs.merge(keys, STRIDE, sorted, |message, key| found.note(keys, text, message, key)) {
                         self.phase = Phase::Merging;
+                    } else {
+                        std::mem::take(&mut self.found).keep(&self.keys, view);
                     }
                 }
                 Phase::Done => return Ok(SortProgress::Done),
@@ -120,6 +172,21 @@ impl Sort {
     /// The largest mod-sequence of the messages (RFC 7162 §3.1.5).
     pub fn highest_modseq(&self) -> Option<ModSeq> {
         self.highest_modseq
+    }
+
+    /// Compares by the numbers of orders that are known, instead of by texts.
+    fn use_orders(&mut self, view: &dyn View, uids: &UidSet) -> Result<()> {
+        let mut orders = Vec::new();
+        for SortCriterion { key, .. } in &self.criteria {
+            if let Some(order) = order_of(view, *key, uids)? {
+                orders.push((*key, order));
+            }
+        }
+        if !orders.is_empty() {
+            let order = |key| orders.iter().find(|(of, _)| *of == key).map(|(_, order)| Arc::clone(order));
+            self.keys = Keys::with_orders(&self.criteria, order);
+        }
+        Ok(())
     }
 
     fn read(&mut self, view: &dyn View, uids: UidSet, at: Cursor, budget: ScanBudget) -> Result<Phase> {

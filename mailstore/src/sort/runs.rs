@@ -59,10 +59,18 @@ impl Runs {
     }
 
     /// Appends the next messages in order, `count` at most. Says whether there are more.
-    pub(super) fn merge(&mut self, keys: &Keys, count: usize, out: &mut Vec<SortedMessage>) -> bool {
+    /// `note` is told each with its key.
+    pub(super) fn merge(
+        &mut self,
+        keys: &Keys,
+        count: usize,
+        out: &mut Vec<SortedMessage>,
+        mut note: impl FnMut(SortedMessage, KeyIndex),
+    ) -> bool {
         for _ in 0..count {
             let Some(run) = self.heap.first_mut() else { break };
             if let Some(entry) = self.entries.get(run.start) {
+                note(entry.message, entry.key);
                 out.push(entry.message);
             }
             run.start += 1;

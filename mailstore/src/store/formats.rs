@@ -77,9 +77,17 @@ pub struct StoreOptions {
     pub nuls: NulPolicy,
     /// What parsing a message may hold in memory.
     pub limits: mailmime::Limits,
+    /// Not a byte and no time of any file changes, no lock is taken, and every change is refused with
+    /// [`StorageError::ReadOnly`](crate::StorageError::ReadOnly): see [`EnvOptions::read_only`](mailindex::engine::EnvOptions::read_only).
+    pub read_only: bool,
 }
 
 impl StoreOptions {
+    /// Where the store is to be opened.
+    fn env(&self, env: &Env) -> Env {
+        if self.read_only { env.read_only() } else { env.clone() }
+    }
+
     fn list(&self, layout: ListLayout) -> ListOptions {
         ListOptions { layout: Some(layout), ..self.list.clone() }
     }
@@ -123,6 +131,7 @@ impl StoreOptions {
 /// Opens the store at a path. Fails with [`StorageError::NotAStore`](crate::StorageError::NotAStore), which says what was
 /// found, where there is none, or none of the format asked for.
 pub fn open_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<Arc<dyn MailStorage>> {
+    let env = &options.env(env);
     let Detected { format, list, .. } = detect_as(&**env.fs(), path, options)?;
     Ok(match format {
         Format::Sdbox => Arc::new(SdboxStorage::open(env, path, options.sdbox(list))?),
@@ -134,8 +143,11 @@ pub fn open_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<Ar
     })
 }
 
-/// Makes a store with an empty INBOX, or opens the one that is there.
+/// Makes a store with an empty INBOX, or opens the one that is there. With [`StoreOptions::read_only`] it must be there.
 pub fn create_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<Arc<dyn MailStorage>> {
+    if options.read_only || env.is_read_only() {
+        return open_storage(env, path, options);
+    }
     let (format, list) = detect_or_free(&**env.fs(), path, options)?;
     Ok(match format {
         Format::Sdbox => Arc::new(SdboxStorage::create(env, path, options.sdbox(list))?),
@@ -180,6 +192,7 @@ pub fn open_dbox(env: &Env, path: &Path, options: &StoreOptions) -> Result<DboxS
 /// Looks over a store after a crash; to be called before anybody else opens it. See [`SdboxStorage::recover`],
 /// [`MdboxStorage::recover`] and [`MaildirStorage::recover`].
 pub fn recover_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<RecoveryReport> {
+    let env = &options.env(env);
     let Detected { format, list, .. } = detect_as(&**env.fs(), path, options)?;
     match format {
         Format::Sdbox => SdboxStorage::open(env, path, options.sdbox(list))?.recover(),

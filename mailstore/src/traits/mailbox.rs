@@ -49,6 +49,15 @@ pub trait Mailbox: Send + Sync + fmt::Debug {
     fn stamp(&self, _stamp: &Stamp) -> Result<()> {
         Err(StorageError::Unsupported("keeping mod-sequences of another store".to_owned()))
     }
+    /// Whether no change of it is possible, whoever asks: as an IMAP server tells a client.
+    fn is_read_only(&self) -> bool {
+        false
+    }
+    /// Whether its messages have the UIDs that they are shown with for good. They do not where a store is only read, and
+    /// nobody who may write has given them any yet: then they hold as long as the process.
+    fn uids_are_lasting(&self) -> bool {
+        true
+    }
     /// For backends to know their own mailboxes, so that a copy within one store need not move bytes.
     fn as_any(&self) -> &dyn Any;
 }

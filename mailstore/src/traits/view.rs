@@ -1,10 +1,14 @@
 //! A snapshot of a mailbox, as one session sees it.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use mailtypes::{Keyword, ModSeq, SeqNum, Uid, UidSet, UidValidity};
+use mailtypes::{Keyword, ModSeq, SeqNum, SortKey, Uid, UidSet, UidValidity};
 
 use super::{Columns, Mailbox, Result, Rows};
+use crate::sort::SortOrder;
 
 /// A snapshot of a mailbox. Only [`View::sync`] changes what it shows.
 pub trait View: Send {
@@ -80,6 +84,12 @@ pub trait View: Send {
     fn file_identity(&self, _uid: Uid) -> Option<FileIdentity> {
         None
     }
+    /// The order of messages by a text, as it was found before; it may lack messages.
+    fn sort_order(&self, _key: SortKey) -> Option<Arc<SortOrder>> {
+        None
+    }
+    /// Keeps an order that was found, for as long as the store sees fit.
+    fn keep_sort_order(&self, _key: SortKey, _order: &Arc<SortOrder>) {}
     /// Offers what scans computed to the store's cache; does nothing if the cache is busy.
     fn flush_cache(&self) {}
 }

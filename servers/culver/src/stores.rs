@@ -71,14 +71,15 @@ enum NoPlace {
 }
 
 impl Stores {
-    /// As the configuration says, and `users`; makes the folder that they lie in.
+    /// As the configuration says, and `users`; makes the folder that they lie in, unless mail is only read.
     pub(crate) fn open(config: &Config, env: Env, users: Arc<PasswordFile>) -> anyhow::Result<Self> {
         let storage = &config.storage;
         let (base, path) = (config.data(), Template::clone(&storage.path));
         let (index, control) = (Option::clone(&storage.index), Option::clone(&storage.control));
         let alt = Option::clone(&storage.alt);
         let parents = [Some(&path), index.as_ref(), control.as_ref()].map(|path| path.map(|path| path.parent(&base)));
-        for folder in [base.clone()].into_iter().chain(parents.into_iter().flatten()) {
+        let folders = [base.clone()].into_iter().chain(parents.into_iter().flatten());
+        for folder in folders.filter(|_| !*storage.read_only) {
             env.fs().create_dir_all(&folder, FOLDER_MODE).with_context(|| format!("making {}", folder.display()))?;
         }
         Ok(Self { users, base, path, index, control, alt, options: store_options(config), env })
@@ -131,6 +132,9 @@ impl Stores {
     /// Looks for what a crash left in the users' stores, before anybody else opens one: a Dovecot that meets a torn log
     /// first throws the whole log away. A store that cannot be looked at costs nobody but its user.
     pub(crate) fn recover(&self) -> anyhow::Result<()> {
+        if self.options.read_only {
+            return Ok(());
+        }
         for user in self.users.names()? {
             // Who has none was told of.
             let Ok(Place { path, options }) = self.place_of(&user) else { continue };
@@ -171,7 +175,7 @@ impl Stores {
 impl StorageProvider for Stores {
     fn storage_for(&self, user: &UserName) -> mailstore::Result<Arc<dyn MailStorage>> {
         let place = self.place_of(user).map_err(|error| StorageError::Unavailable(error.to_string()))?;
-        if let Some(parent) = place.path.parent() {
+        if let Some(parent) = place.path.parent().filter(|_| !self.options.read_only) {
             // The folder of a domain, say.
             self.env.fs().create_dir_all(parent, FOLDER_MODE).map_err(StorageError::from)?;
         }
@@ -209,6 +213,7 @@ fn store_options(config: &Config) -> StoreOptions {
         mdbox_rotate_interval: storage.mdbox_rotate_interval.map_or(Duration::ZERO, |interval| interval.0),
         attachments: storage.attachments.as_ref().map(|folder| config.path(folder)),
         limits: mime_limits(&config.limits),
+        read_only: *storage.read_only,
         ..StoreOptions::default()
     }
 }

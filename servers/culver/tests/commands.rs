@@ -256,3 +256,51 @@ fn the_first_user_of_a_configuration() {
         .unwrap();
     assert!(checked().contains("error: users.passwd_file"));
 }
+
+/// In the way of whoever looks at mail that is not his, as a user who may read it and no more: nothing changes, and what
+/// would change something is refused. (Where tests do not run as root, they are the owner without the right to write.)
+#[test]
+fn mail_of_others_is_read_and_left_as_it_is() {
+    let host = Host::with_mail();
+    let reader = MailUser::for_tests().unwrap();
+    let (data, copy) = (host.path("data"), host.path("copy"));
+    assert!(Command::new("cp").arg("-r").args([&data, &copy]).status().unwrap().success());
+    let mode = |mode: &str| {
+        assert!(Command::new("chmod").args(["-R", mode]).arg(&copy).status().unwrap().success());
+    };
+    mode("a-w,a+rX");
+    let listing = || {
+        let output = Command::new("find").arg(&copy).args(["-printf", "%p %i %n %m %s %T@ %C@\n"]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let before = listing();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_culver"));
+        command.arg("--data").arg(&copy).arg("--read-only").args(arguments);
+        reader.run_as(&mut command);
+        command.output().unwrap()
+    };
+    let printed = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(printed(&["fetch", "ann", "INBOX", "--fields", "uid,subject"]), "1\tGr\u{fc}\u{df}e\n2\ttwo words\n");
+    assert!(printed(&["fetch", "ann", "INBOX", "--raw", "UID", "2"]).contains("the other body"));
+    assert_eq!(printed(&["search", "ann", "INBOX", "SUBJECT", "words"]).trim(), "2");
+    assert!(printed(&["mailbox", "status", "ann"]).starts_with("INBOX\tmessages 2\t"));
+    for change in [
+        &["mailbox", "create", "ann", "new"][..],
+        &["mailbox", "delete", "ann", "INBOX"],
+        &["mailbox", "rename", "ann", "INBOX", "other"],
+    ] {
+        let output = run(change);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains("read-only"), "{change:?}: {told}");
+    }
+    assert_eq!(before, listing());
+    mode("u+w");
+}

@@ -46,9 +46,11 @@ impl Session {
             self.state.unselect();
             return self.storage_error(tag, "SELECT", &error, Target::Other);
         }
-        let (code, text) = match read_only {
-            false => (Code::ReadWrite, "Select completed."),
-            true => (Code::ReadOnly, "Examine completed."),
+        let is_read_only = self.here(|selected, _| selected.read_only)?;
+        let (code, text) = match (read_only, is_read_only) {
+            (true, _) => (Code::ReadOnly, "Examine completed."),
+            (false, true) => (Code::ReadOnly, "Select completed."),
+            (false, false) => (Code::ReadWrite, "Select completed."),
         };
         self.ok_with(tag, Some(code), text);
         Ok(())
@@ -98,6 +100,7 @@ impl Session {
 
 fn open(storage: &dyn MailStorage, name: &MailboxName, read_only: bool) -> StorageResult<(Box<Selected>, Vec<u8>)> {
     let mailbox = storage.mailbox(name)?;
+    let read_only = read_only || mailbox.is_read_only();
     let view = mailbox.view(&ViewAs { takes_recent: !read_only })?;
     let selected = Box::new(Selected::new(mailbox, view, read_only));
     let mut told = Vec::new();

@@ -112,6 +112,10 @@ impl Selected {
             ok(out, Code::Unseen(seq), "First unseen.");
         }
         ok(out, Code::UidValidity(self.view.uid_validity()), "UIDs valid");
+        if !self.mailbox.uids_are_lasting() {
+            // RFC 4315 §3 wants a NO, which some clients take for the failure of the command.
+            ok(out, Code::UidNotSticky, "The mailbox is only read, and its new messages have no UIDs yet.");
+        }
         ok(out, Code::UidNext(self.view.uid_next()), "Predicted next UID");
         ok(out, Code::HighestModSeq(self.view.highest_modseq()), "Highest");
         let guid = self.mailbox.guid();

@@ -19,6 +19,9 @@ pub(crate) struct ConfigArguments {
     /// One setting, such as `limits.connections_max=100`; before the file's.
     #[arg(long, value_name = "KEY=VALUE", global = true)]
     set: Vec<String>,
+    /// Change nothing in anybody's mail, not a byte and no time of a file: the setting `storage.read_only`.
+    #[arg(long, global = true)]
+    read_only: bool,
 }
 
 /// Listeners by options: with any of them, no other is opened.
@@ -48,7 +51,9 @@ impl ConfigArguments {
     /// As an overlay of the file.
     pub(crate) fn overlay(&self, listeners: Option<&ListenerArguments>) -> Overlay {
         let listeners = listeners.map(ListenerArguments::listeners).unwrap_or_default();
-        Overlay { file: self.config.clone(), data: self.data.clone(), listeners, set: self.set.clone() }
+        let read_only = self.read_only.then(|| "storage.read_only=true".to_owned());
+        let set = self.set.iter().cloned().chain(read_only).collect();
+        Overlay { file: self.config.clone(), data: self.data.clone(), listeners, set }
     }
 }
 

@@ -232,6 +232,9 @@ section! {
         /// Files of an mdbox that were made before the present interval of this length began get no more messages, as with
         /// `1 day` those made yesterday. Empty: however old they are.
         mdbox_rotate_interval: Option<Time> = "", Restart;
+        /// Whether mail is only read: no byte and no time of a file changes, no lock is taken, no store is made, and clients
+        /// are told that their mailboxes are read-only. For disks mounted so, and for looking at stores of others.
+        read_only: bool = false, Restart;
         /// Whether all stores are looked over at the start for what a crash left.
         check_at_start: bool = true, Restart;
         /// Threads that do storage work. 0: four for each core, at least 8 and at most 64.
