@@ -29,12 +29,12 @@ fn create_apart(env: &Env, root: &Path) -> Arc<dyn MailStorage> {
 
 #[test]
 fn on_the_real_disk() {
-    on_disk::on_the_real_disk(create);
+    on_disk::on_the_real_disk(create, &[]);
 }
 
 #[test]
 fn on_a_simulated_disk() {
-    on_disk::on_a_simulated_disk(create);
+    on_disk::on_a_simulated_disk(create, &[]);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn behaves_like_the_model() {
 
 #[test]
 fn with_its_indexes_apart() {
-    on_disk::on_a_simulated_disk(create_apart);
+    on_disk::on_a_simulated_disk(create_apart, &[]);
     on_disk::behaves_like_the_model(create_apart);
 }
 

@@ -15,12 +15,12 @@ fn delayed(commit_delay: Duration) -> Arc<dyn MailStorage> {
 
 #[test]
 fn commits_at_once() {
-    conformance::run(&|| delayed(Duration::ZERO));
+    conformance::run(&|| delayed(Duration::ZERO), &[]);
 }
 
 #[test]
 fn commits_from_far_away() {
-    conformance::run(&|| delayed(Duration::from_millis(3)));
+    conformance::run(&|| delayed(Duration::from_millis(3)), &[]);
 }
 
 #[test]

@@ -40,6 +40,11 @@ fn maildir_with_layout_fs_reads_as_dovecot_reads_it() {
     assert_eq!(check("maildir-fs").mailboxes, 9);
 }
 
+#[test]
+fn mbox_reads_as_dovecot_reads_it() {
+    assert_eq!(check("mbox").mailboxes, 9);
+}
+
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Summary {
     mailboxes: u32,

@@ -15,10 +15,12 @@ use crate::{
 pub type StoreError = Box<dyn Error + Send + Sync>;
 
 /// What a log's lock is wanted for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum LockFor {
     /// Flags and what is about the index alone.
     Flags,
+    /// The messages are looked at.
+    Reading,
     /// Messages may come or go as well.
     Messages,
 }
@@ -57,6 +59,17 @@ pub trait MessageStore: Send + Sync {
     /// Removes messages' bodies, after the log says that the messages are gone; in `state` they are still there. One that
     /// is not there is fine. When it fails, a body stays that nothing refers to.
     fn remove(&self, state: &State, uids: &UidSet) -> std::result::Result<(), StoreError>;
+
+    /// The same for a store that [keeps flags](Self::keeps_flags), adding to the transaction what is to be recorded along
+    /// with it, such as where other messages lie now.
+    fn remove_recording(
+        &self,
+        state: &State,
+        uids: &UidSet,
+        _more: &mut Transaction,
+    ) -> std::result::Result<(), StoreError> {
+        self.remove(state, uids)
+    }
 
     /// Takes a lock of the store's own, which is held as long as the log's and taken before it. With a timeout of zero one
     /// try is made, and [`IndexError::LockTimeout`](super::IndexError::LockTimeout) or

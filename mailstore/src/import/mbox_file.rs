@@ -75,7 +75,7 @@ impl Source for MboxFile {
 }
 
 /// The zone of the host at a local time.
-pub(super) fn host_zone(local_seconds: i64) -> i16 {
+pub(crate) fn host_zone(local_seconds: i64) -> i16 {
     let zone = TimeZone::try_system().unwrap_or(TimeZone::UTC);
     let at = |seconds: i64| Timestamp::from_second(seconds).map_or(0, |time| i64::from(zone.to_offset(time).seconds()));
     // The offset at what would be the time in UTC is right but for the hours around a change of clocks.

@@ -23,6 +23,7 @@ use std::{fmt, path::Path};
 use mailfs::{FileKind, FileSystem};
 use mailtypes::MailboxName;
 
+pub(crate) use self::mbox_file::host_zone;
 use crate::traits::{MailStorage, Result, StorageError};
 
 /// What is imported from.

@@ -18,7 +18,7 @@ use mailindex::{
     state::State,
 };
 use mailmime::Structure;
-use mailtypes::{Flags, Keyword, Uid};
+use mailtypes::{Flags, Keyword, Uid, UidSet};
 
 use super::{IndexedMailbox, MessageFiles, Unsynced, commit};
 use crate::traits::{Batch, Kept, Result, Save, SaveMeta, SavedMessage, Ticket};
@@ -46,6 +46,11 @@ pub(crate) trait Backend: MessageFiles + Sized + 'static {
     /// Called before the first message of an operation gets its place.
     fn begin(&self, _at: &mut CommitPoint<'_>, _placed: &mut Self::Placed) -> std::result::Result<(), OpError> {
         Ok(())
+    }
+
+    /// Called before the first expunge of an operation that adds no messages; tells which messages are found to be gone.
+    fn begin_expunge(&self, _at: &mut CommitPoint<'_>) -> std::result::Result<UidSet, OpError> {
+        Ok(UidSet::new())
     }
 
     /// Gives a message that was taken in the next UID and its place.

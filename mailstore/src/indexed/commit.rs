@@ -31,8 +31,8 @@ enum Item<B: Backend> {
         flags: Flags,
         keywords: Vec<Keyword>,
         kept: Option<Kept>,
-        /// Its UID in another kind of store, from where it had to be moved byte by byte.
-        copy_of: Option<Uid>,
+        /// Where it is a copy that had to be moved byte by byte.
+        copy_of: Option<Original>,
     },
     Copy {
         source: Arc<Indexed>,
@@ -41,6 +41,14 @@ enum Item<B: Backend> {
     },
     Flags(FlagChange),
     Expunge(UidSet),
+}
+
+/// The message that a copy was made of.
+#[derive(Clone, Copy)]
+struct Original {
+    uid: Uid,
+    /// It is in the mailbox that the copy goes to: what the batch does to it first, the copy has too.
+    is_here: bool,
 }
 
 impl<B: Backend> Item<B> {
@@ -89,11 +97,13 @@ fn copies<B: Backend>(
         items.push(Item::Copy { source: Arc::clone(indexed), files: near, uids: uids.clone() });
         return Ok(());
     }
+    let is_here = indexed_of(&*source.mailbox).is_some_and(|other| Arc::ptr_eq(&other.index, &mailbox.indexed.index));
     let view = source.mailbox.view(&ViewAs::default())?;
     let (batch, sources) = stage_copies(&*view, uids, mailbox as &dyn Mailbox, &CopyOptions { keep_guids: true })?;
     for (item, uid) in batch.items.into_iter().zip(sources) {
         if let BatchItem::Save { message, flags, keywords, kept } = item {
-            items.push(Item::Save { message: own_message(message)?, flags, keywords, kept, copy_of: Some(uid) });
+            let copy_of = Some(Original { uid, is_here });
+            items.push(Item::Save { message: own_message(message)?, flags, keywords, kept, copy_of });
         }
     }
     Ok(())
@@ -137,16 +147,25 @@ impl<B: Backend> CommitOp for BatchOp<B> {
     fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
         let Self { files, items, made, placed, .. } = self;
         made.uid_validity = at.state().uid_validity();
-        let adds = items.iter().any(Item::adds_messages);
-        if adds {
+        let mut gone = UidSet::new();
+        if items.iter().any(Item::adds_messages) {
             files.begin(at, placed)?;
+        } else if items.iter().any(|item| matches!(item, Item::Expunge(_))) {
+            gone = files.begin_expunge(at)?;
         }
         for item in items {
             match item {
                 Item::Save { message, flags, keywords, kept, copy_of } => {
+                    if let Some(source) = copy_of.filter(|source| source.is_here) {
+                        if made.expunged.contains(source.uid) {
+                            continue;
+                        }
+                        let Some(record) = at.state().record_of(source.uid) else { continue };
+                        (*flags, *keywords) = effective(at.state(), &record, &made.applied);
+                    }
                     let uid = save(&**files, at, placed, message, First { flags: *flags, keywords, kept: *kept })?;
                     match copy_of {
-                        Some(source) => made.copied.push((*source, uid)),
+                        Some(source) => made.copied.push((source.uid, uid)),
                         None => made.saved.push(uid),
                     }
                 }
@@ -158,8 +177,9 @@ impl<B: Backend> CommitOp for BatchOp<B> {
                 Item::Expunge(uids) => {
                     // What another operation of this append asked to expunge is that one's.
                     let there = at.state().uids().difference(&at.state().requested_expunges());
+                    let uids = uids.difference(&gone);
                     made.expunged = made.expunged.union(&uids.intersection(&there));
-                    at.expunge(uids);
+                    at.expunge(&uids);
                 }
             }
         }

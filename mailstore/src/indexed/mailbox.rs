@@ -159,6 +159,12 @@ impl Indexed {
     }
 }
 
+impl Drop for Indexed {
+    fn drop(&mut self) {
+        self.files.close();
+    }
+}
+
 impl fmt::Debug for Indexed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Indexed").field("name", &self.name).field("dir", &self.index.dir()).finish_non_exhaustive()

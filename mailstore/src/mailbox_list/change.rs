@@ -14,7 +14,7 @@ use mailfs::{CreatedLock, FileSystem, FileSystemExt, LockOrder, LockRank, RankGu
 use mailtypes::{MailboxName, UidSet};
 
 use super::{
-    Format, Layout, MailboxDirs, Rights, Shape, alternate, by_guid, mark_stale, note_uid_validity,
+    Format, Layout, MailboxDirs, Rights, Shape, alternate, by_guid, mark_stale, mbox, note_uid_validity,
     trash::{clear_leftover, has_levels, move_to_trash, strip_to_trash},
     walk::{Found, flat_names, walk, walk_noted},
 };
@@ -87,7 +87,7 @@ pub(crate) fn find(format: &dyn Format, name: &MailboxName) -> Result<MailboxDir
         };
     }
     let is_level = match layout.shape() {
-        Shape::Dbox | Shape::MaildirFs => fs.is_dir(&layout.level_dir(name)?)?,
+        Shape::Dbox | Shape::MaildirFs | Shape::Mbox => fs.is_dir(&layout.level_dir(name)?)?,
         Shape::MaildirPlusPlus => flat_names(fs, layout, layout.root())?.iter().any(|other| other.is_below(name)),
     };
     Err(if is_level { StorageError::NotSelectable(name.clone()) } else { StorageError::NotFound(name.clone()) })
@@ -114,13 +114,16 @@ pub(crate) fn replace(format: &dyn Format, name: &MailboxName, identity: &Mailbo
             delete_mailbox(format, name)?;
         }
         // Mailboxes to come must not be taken for this one.
-        note_uid_validity(fs, layout.control(), identity.uid_validity)?;
+        note_uid_validity(fs, layout.uid_validity_dir(), identity.uid_validity)?;
         create_locked(format, name, Some(identity))
     })
 }
 
 fn create_locked(format: &dyn Format, name: &MailboxName, identity: Option<&MailboxIdentity>) -> Result<()> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
+    if layout.shape() == Shape::Mbox {
+        return mbox::create(format, name, identity);
+    }
     let dirs = layout.dirs(name)?;
     if layout.is_mailbox(fs, name)? {
         if !format.is_deleted(&dirs)? {
@@ -222,6 +225,9 @@ pub(crate) fn delete(format: &dyn Format, name: &MailboxName) -> Result<()> {
 
 fn delete_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
+    if layout.shape() == Shape::Mbox {
+        return mbox::delete(format, name);
+    }
     let level = layout.level_dir(name)?;
     if !fs.is_dir(&level)? {
         return Err(StorageError::NotFound(name.clone()));
@@ -256,6 +262,7 @@ pub(super) fn remove_mailbox(format: &dyn Format, name: &MailboxName, dirs: &Mai
         Shape::Dbox => false,
         Shape::MaildirPlusPlus => name.is_inbox(),
         Shape::MaildirFs => name.is_inbox() || fs.is_dir(&dirs.mail)? && has_levels(fs, layout, &dirs.mail)?,
+        Shape::Mbox => return mbox::remove(format, dirs),
     };
     if fs.is_dir(&dirs.mail)? {
         // First: what is found there later would be taken for messages of the next mailbox of this name.
@@ -335,6 +342,7 @@ pub(crate) fn rename(
     change(format, || match format.layout().shape() {
         Shape::Dbox | Shape::MaildirFs => rename_tree(format, from, to),
         Shape::MaildirPlusPlus => rename_flat(format, from, to),
+        Shape::Mbox => mbox::rename(format, from, to),
     })
 }
 

@@ -9,7 +9,7 @@ use super::{Layout, MailboxDirs, RecoveredMailbox, Rights, Subscriptions};
 use crate::{
     check::{Finding, Look, mend_index},
     indexed::{self, IndexedMailbox},
-    traits::{MailboxIdentity, Result},
+    traits::{Keeps, MailboxIdentity, Result},
 };
 
 /// A format's part of the list's work. The list is locked in all of it.
@@ -37,6 +37,17 @@ pub(crate) trait Format {
     /// Fills folders that are there with what an empty mailbox consists of, durably but for the folders' own names. It
     /// gets GUID and UIDVALIDITY of its own unless it is to have those of another store.
     fn make(&self, dirs: &MailboxDirs, rights: Rights, identity: Option<&MailboxIdentity>) -> Result<()>;
+
+    /// What of another store's mail can be kept in it.
+    fn keeps(&self) -> Keeps {
+        Keeps::ALL
+    }
+
+    /// Writes to the messages what only the index knows, before the two are parted for a moment. Nothing, where the index
+    /// lies with them.
+    fn settle(&self, _name: &MailboxName, _dirs: &MailboxDirs) -> Result<()> {
+        Ok(())
+    }
 
     /// Whether the mailbox in these folders is marked as deleted.
     fn is_deleted(&self, dirs: &MailboxDirs) -> Result<bool> {

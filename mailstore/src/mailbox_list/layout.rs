@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mailfs::{FileSystem, FileSystemExt};
+use mailfs::{FileKind, FileSystem, FileSystemExt};
 use mailtypes::{Guid, InvalidMailboxName, MailboxName};
 
 use super::naming::Naming;
@@ -20,6 +20,15 @@ const CUR_DIR: &str = "cur";
 /// The folders of a Maildir mailbox.
 const MAILDIR_DIRS: [&str; 3] = [CUR_DIR, "new", "tmp"];
 
+/// Where the indexes of mbox files lie, beside the files.
+pub(super) const MBOX_INDEX_DIR: &str = ".imap";
+
+/// The subscriptions of a store of mbox files.
+const MBOX_SUBSCRIPTIONS: &str = ".subscriptions";
+
+/// What names of mbox locks end with.
+const LOCK_SUFFIX: &str = ".lock";
+
 /// What Dovecot's own files in a Maildir are called: no level of layout `fs` may be called so.
 const OWN_FILE_PREFIX: &str = "dovecot-";
 
@@ -32,6 +41,8 @@ pub(crate) enum Shape {
     MaildirPlusPlus,
     /// `<root>/a/b`; INBOX is the root.
     MaildirFs,
+    /// `<root>/a/b`, a file; its index in `<root>/a/.imap/b`. INBOX may be a file elsewhere.
+    Mbox,
 }
 
 /// Where a store keeps the names of its mailboxes.
@@ -79,12 +90,22 @@ pub(crate) struct Layout {
     index: PathBuf,
     options: ListOptions,
     naming: Naming,
+    /// Of an mbox store.
+    mbox: Option<MboxPlaces>,
+}
+
+#[derive(Clone, Debug)]
+struct MboxPlaces {
+    inbox: PathBuf,
+    /// What indexes lie below, in their `.imap` folders.
+    index_root: PathBuf,
+    uid_validity_dir: PathBuf,
 }
 
 /// Where the files of one mailbox lie. With neither separate control nor separate index path the three are the same.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct MailboxDirs {
-    /// The messages.
+    /// The messages: a folder, or an mbox file.
     pub(crate) mail: PathBuf,
     /// `dovecot-uidlist`, `dovecot-keywords`.
     pub(crate) control: PathBuf,
@@ -125,7 +146,37 @@ impl Layout {
         };
         let separator = if shape == Shape::MaildirPlusPlus { '.' } else { '/' };
         let naming = Naming::new(options.utf8, options.escape, separator);
-        Self { shape, root: root.to_owned(), control: or_root(control), index: or_root(index), options, naming }
+        let (root, control, index) = (root.to_owned(), or_root(control), or_root(index));
+        Self { shape, root, control, index, options, naming, mbox: None }
+    }
+
+    /// The same of mbox files, whose INBOX is `<root>/inbox` if it is not elsewhere.
+    pub(crate) fn mbox(root: &Path, control: Option<&Path>, index: Option<&Path>, options: ListOptions) -> Self {
+        let inbox = options.inbox.clone().unwrap_or_else(|| root.join("inbox"));
+        let index_root = index.unwrap_or(root).to_owned();
+        let uid_validity_dir = control.map_or_else(|| root.join(MBOX_INDEX_DIR), Path::to_owned);
+        let options = ListOptions { layout: None, ..options };
+        let layout = Self::new(Shape::Mbox, root, control, Some(&index_root.join(MBOX_INDEX_DIR)), options);
+        Self { mbox: Some(MboxPlaces { inbox, index_root, uid_validity_dir }), ..layout }
+    }
+
+    /// Where `dovecot-uidvalidity` lies.
+    pub(crate) fn uid_validity_dir(&self) -> &Path {
+        self.mbox.as_ref().map_or(&*self.control, |places| &places.uid_validity_dir)
+    }
+
+    /// Where the index of an mbox file lies.
+    fn mbox_index(&self, name: &MailboxName) -> PathBuf {
+        let root = self.mbox.as_ref().map_or(&self.index, |places| &places.index_root);
+        let encoded = self.naming.storage_name(name, '/', |level| self.is_reserved(level));
+        let (above, last) = encoded.rsplit_once('/').unwrap_or(("", &encoded));
+        self.below(root).join(above).join(MBOX_INDEX_DIR).join(last)
+    }
+
+    /// The folder of a level in the root of indexes, where that is not the one of mailboxes.
+    pub(super) fn mbox_index_tree(&self, name: &MailboxName) -> Option<PathBuf> {
+        let places = self.mbox.as_ref().filter(|places| places.index_root != self.root)?;
+        Some(self.level_in(&places.index_root, name))
     }
 
     /// Whether names are in the list index, and folders are named by GUIDs.
@@ -157,7 +208,7 @@ impl Layout {
     pub(super) fn dirs_with(&self, level: impl Fn(&Path) -> PathBuf) -> MailboxDirs {
         let mail = level(&self.root);
         let control = match self.shape {
-            Shape::Dbox => mail.clone(),
+            Shape::Dbox | Shape::Mbox => mail.clone(),
             Shape::MaildirPlusPlus | Shape::MaildirFs => level(&self.control),
         };
         let (index, alt) = (level(&self.index), self.alt_root().map(level));
@@ -216,7 +267,7 @@ impl Layout {
         match (&self.options.mailboxes_dir, self.shape) {
             (Some(dir), _) => root.join(dir),
             (None, Shape::Dbox) => root.join(MAILBOXES_DIR),
-            (None, Shape::MaildirPlusPlus | Shape::MaildirFs) => root.to_owned(),
+            (None, Shape::MaildirPlusPlus | Shape::MaildirFs | Shape::Mbox) => root.to_owned(),
         }
     }
 
@@ -235,6 +286,10 @@ impl Layout {
             // INBOX has a name of its own only where the messages are not.
             Shape::MaildirPlusPlus | Shape::MaildirFs if name.is_inbox() && root == self.root => root.to_owned(),
             Shape::MaildirPlusPlus => root.join(format!(".{encoded}")),
+            Shape::Mbox if name.is_inbox() && root == self.root => {
+                self.mbox.as_ref().map_or_else(|| root.join(encoded), |places| places.inbox.clone())
+            }
+            Shape::Mbox => self.below(root).join(encoded),
             Shape::MaildirFs => root.join(encoded),
         }
     }
@@ -243,7 +298,7 @@ impl Layout {
     fn mails_in(&self, level: PathBuf) -> PathBuf {
         match self.shape {
             Shape::Dbox => level.join(self.mails_name()),
-            Shape::MaildirPlusPlus | Shape::MaildirFs => level,
+            Shape::MaildirPlusPlus | Shape::MaildirFs | Shape::Mbox => level,
         }
     }
 
@@ -256,9 +311,10 @@ impl Layout {
             // A dbox mailbox has no control files.
             Shape::Dbox => mail.clone(),
             Shape::MaildirPlusPlus | Shape::MaildirFs => level(&self.control),
+            Shape::Mbox => self.mbox_index(name),
         };
         let alt = self.alt_root().map(|root| self.mails_in(self.level_in(root, name)));
-        let index = level(&self.index);
+        let index = if self.shape == Shape::Mbox { control.clone() } else { level(&self.index) };
         Ok(MailboxDirs { mail, control, index, alt })
     }
 
@@ -292,6 +348,7 @@ impl Layout {
             Shape::Dbox => fs.is_dir(&mails)?,
             // Any folder with the right name is one; what it lacks is made when it is opened.
             Shape::MaildirPlusPlus if !name.is_inbox() => fs.is_dir(&mails)?,
+            Shape::Mbox => fs.metadata(&mails)?.is_some_and(|there| there.kind == FileKind::File),
             Shape::MaildirPlusPlus | Shape::MaildirFs => fs.is_dir(&mails.join(CUR_DIR))?,
         })
     }
@@ -300,7 +357,8 @@ impl Layout {
     pub(crate) fn marker(&self) -> &str {
         match self.shape {
             Shape::Dbox => self.mails_name(),
-            Shape::MaildirPlusPlus | Shape::MaildirFs => CUR_DIR,
+            // Of an mbox it is the file itself; no folder is called so.
+            Shape::MaildirPlusPlus | Shape::MaildirFs | Shape::Mbox => CUR_DIR,
         }
     }
 
@@ -314,7 +372,8 @@ impl Layout {
         if self.is_by_guid() {
             return Ok(());
         }
-        let is_trash = self.shape == Shape::MaildirFs && name.levels().next() == Some(self.trash_name());
+        let has_trash = matches!(self.shape, Shape::MaildirFs | Shape::Mbox);
+        let is_trash = has_trash && name.levels().next() == Some(self.trash_name());
         let is_two = |level: &str| self.shape == Shape::MaildirPlusPlus && level.contains('.');
         let clash = |level: &str| self.is_reserved(level) || is_two(level);
         if is_trash || !self.naming.escapes() && name.levels().any(clash) {
@@ -323,7 +382,9 @@ impl Layout {
         let encoded = self.naming.storage_name(name, self.naming.separator(), |level| self.is_reserved(level));
         let is_too_long = match self.shape {
             Shape::MaildirPlusPlus => encoded.len() >= MailboxName::LEVEL_LEN_MAX,
-            Shape::Dbox | Shape::MaildirFs => encoded.split('/').any(|level| level.len() > MailboxName::LEVEL_LEN_MAX),
+            Shape::Dbox | Shape::MaildirFs | Shape::Mbox => {
+                encoded.split('/').any(|level| level.len() > MailboxName::LEVEL_LEN_MAX)
+            }
         };
         if is_too_long {
             let (name, source) = (name.to_string(), InvalidMailboxName::TooLong);
@@ -339,6 +400,7 @@ impl Layout {
             Shape::Dbox => level == self.mails_name(),
             Shape::MaildirPlusPlus => false,
             Shape::MaildirFs => self.is_own(level) || level.starts_with(OWN_FILE_PREFIX),
+            Shape::Mbox => level == MBOX_INDEX_DIR || level == MBOX_SUBSCRIPTIONS || level.ends_with(LOCK_SUFFIX),
         }
     }
 
@@ -357,7 +419,7 @@ impl Layout {
     /// Where deleted mailboxes go first, as Dovecot calls it.
     pub(crate) fn trash_name(&self) -> &'static str {
         match self.shape {
-            Shape::Dbox | Shape::MaildirFs => "..DOVECOT-TrasH",
+            Shape::Dbox | Shape::MaildirFs | Shape::Mbox => "..DOVECOT-TrasH",
             Shape::MaildirPlusPlus => "..DOVECOT-TRASHED",
         }
     }
@@ -368,6 +430,8 @@ impl Layout {
             Shape::Dbox | Shape::MaildirPlusPlus => self.root.clone(),
             // Every other folder of the root is a level.
             Shape::MaildirFs => self.root.join("tmp"),
+            // An mbox is made in its place.
+            Shape::Mbox => self.index.clone(),
         }
     }
 
@@ -376,12 +440,13 @@ impl Layout {
         match self.shape {
             Shape::Dbox => name == self.mails_name(),
             Shape::MaildirPlusPlus | Shape::MaildirFs => MAILDIR_DIRS.contains(&name),
+            Shape::Mbox => false,
         }
     }
 
     /// Whether levels below a mailbox lie in its folder.
     pub(crate) fn has_tree(&self) -> bool {
-        self.shape != Shape::MaildirPlusPlus
+        matches!(self.shape, Shape::Dbox | Shape::MaildirFs)
     }
 
     /// What is locked while the list changes.
@@ -391,7 +456,8 @@ impl Layout {
 
     /// The subscriptions.
     pub(crate) fn subscriptions(&self) -> PathBuf {
-        self.control.join(self.options.subscriptions.as_deref().unwrap_or("subscriptions"))
+        let default = if self.shape == Shape::Mbox { MBOX_SUBSCRIPTIONS } else { "subscriptions" };
+        self.control.join(self.options.subscriptions.as_deref().unwrap_or(default))
     }
 
     /// Between the levels of a name in lists on disk.
@@ -472,6 +538,28 @@ mod tests {
             (Path::new("/s/mailboxes/a/b/dbox-Mails"), Path::new("/i/mailboxes/a/b"))
         );
         assert_eq!(dirs.control, dirs.mail);
+    }
+
+    #[test]
+    fn mbox_files_have_their_indexes_beside_them() {
+        let layout = {
+            let inbox = Some(PathBuf::from("/var/mail/ann"));
+            Layout::mbox(Path::new("/s"), None, None, ListOptions { inbox, ..ListOptions::default() })
+        };
+        let places = |layout: &Layout, mailbox: &str| {
+            let dirs = layout.dirs(&name(mailbox)).unwrap();
+            [dirs.mail, dirs.index].map(|path| path.display().to_string())
+        };
+        assert_eq!(places(&layout, "INBOX"), ["/var/mail/ann", "/s/.imap/INBOX"]);
+        assert_eq!(places(&layout, "a/b"), ["/s/a/b", "/s/a/.imap/b"]);
+        assert_eq!((layout.index(), &*layout.subscriptions()), (Path::new("/s/.imap"), Path::new("/s/.subscriptions")));
+        let apart = Layout::mbox(Path::new("/s"), None, Some(Path::new("/i")), ListOptions::default());
+        assert_eq!(places(&apart, "INBOX"), ["/s/inbox", "/i/.imap/INBOX"]);
+        assert_eq!(places(&apart, "a/b"), ["/s/a/b", "/i/a/.imap/b"]);
+        assert_eq!((apart.index(), apart.uid_validity_dir()), (Path::new("/i/.imap"), Path::new("/s/.imap")));
+        for mailbox in [".imap", "a/.imap/b", ".subscriptions", "x.lock", "x.lock/y"] {
+            assert!(apart.dirs(&name(mailbox)).is_err(), "{mailbox}");
+        }
     }
 
     #[test]

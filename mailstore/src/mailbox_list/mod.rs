@@ -32,6 +32,7 @@ mod follow;
 mod format;
 mod layout;
 mod list_index;
+mod mbox;
 mod naming;
 mod noted;
 #[cfg(test)]

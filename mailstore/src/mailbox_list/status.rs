@@ -29,7 +29,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Stamp {
     log: Mark,
-    /// `new` and `cur`, where there are such.
+    /// `new` and `cur`, or an mbox file twice, where there are such.
     folders: Option<[Mark; 2]>,
 }
 
@@ -43,6 +43,10 @@ impl Stamp {
                 let mark = |name: &str| fs.metadata(&dirs.mail.join(name)).map(|there| there.map(|m| Mark::of(&m)));
                 let (Some(new), Some(cur)) = (mark("new")?, mark("cur")?) else { return Ok(None) };
                 Some([new, cur])
+            }
+            Shape::Mbox => {
+                let Some(file) = fs.metadata(&dirs.mail)?.map(|there| Mark::of(&there)) else { return Ok(None) };
+                Some([file, file])
             }
         };
         Ok(Some(Self { log: Mark::of(&log), folders }))

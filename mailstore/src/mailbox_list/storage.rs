@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc};
 use mailtypes::MailboxName;
 
 use super::{Format, create, delete, find, follow, list, rename, replace, status};
-use crate::traits::{ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, Result, Status, StorageError};
+use crate::traits::{
+    Keeps, ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, Result, Status, StorageError,
+};
 
 /// Fails where the store was opened for reading alone.
 pub(super) fn check_writable(format: &dyn Format) -> Result<()> {
@@ -49,6 +51,10 @@ impl<S: Listed> MailStorage for S {
 
     fn replace(&self, name: &MailboxName, identity: &MailboxIdentity) -> Result<()> {
         replace(self.format(), name, identity)
+    }
+
+    fn keeps(&self) -> Keeps {
+        self.format().keeps()
     }
 
     fn check_name(&self, name: &MailboxName) -> Result<()> {

@@ -11,13 +11,13 @@ use mailfs::{DirEntry, FileKind, FileSystem};
 use mailtypes::MailboxName;
 
 use super::{
-    Format, Layout, Shape,
+    Format, Layout, Shape, mbox,
     noted::{Mark, Noted, is_at_rest},
 };
 use crate::traits::{Result, StorageError};
 
 /// Levels listed at most.
-const LEVEL_COUNT_MAX: usize = 100_000;
+pub(super) const LEVEL_COUNT_MAX: usize = 100_000;
 
 /// A level of the hierarchy.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,6 +45,7 @@ fn walk_with(fs: &dyn FileSystem, layout: &Layout, folders: Option<&Folders>) ->
     let mut found = match layout.shape() {
         Shape::Dbox | Shape::MaildirFs => walk_tree(fs, layout, folders)?,
         Shape::MaildirPlusPlus => walk_flat(fs, layout)?,
+        Shape::Mbox => mbox::walk(fs, layout)?,
     };
     if layout.shape() != Shape::Dbox || layout.has_inbox_apart() {
         put_inbox(&mut found, layout.is_mailbox(fs, &MailboxName::inbox())?);
@@ -62,7 +63,7 @@ fn put_inbox(found: &mut Vec<Found>, is_there: bool) {
     }
 }
 
-fn too_many() -> StorageError {
+pub(super) fn too_many() -> StorageError {
     StorageError::Limit { name: "mailbox_list_count_max", limit: LEVEL_COUNT_MAX as u64 }
 }
 
@@ -188,7 +189,7 @@ fn child(layout: &Layout, level: &Level, name: &str, dir: PathBuf, identity: Opt
 }
 
 /// What is not there is empty, and so is what may not be looked into, such as a `lost+found`.
-fn read_dir(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<DirEntry>> {
+pub(super) fn read_dir(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<DirEntry>> {
     match fs.read_dir(dir) {
         Err(e) if e.is_not_found() => Ok(Vec::new()),
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
@@ -199,7 +200,7 @@ fn read_dir(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<DirEntry>> {
     }
 }
 
-fn linked_dir(fs: &dyn FileSystem, path: &Path) -> Result<Option<(u64, u64)>> {
+pub(super) fn linked_dir(fs: &dyn FileSystem, path: &Path) -> Result<Option<(u64, u64)>> {
     let there = match fs.metadata(path) {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => None,
         other => other?,

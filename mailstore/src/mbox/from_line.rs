@@ -51,21 +51,33 @@ impl FromLine {
 
     /// Writes the separator for a message that arrived at `date`, in that date's zone, with an LF.
     pub fn write(sender: &str, date: InternalDate, out: &mut Vec<u8>) {
-        let local = date.unix + i64::from(date.zone) * 60;
+        Self::write_time(sender, date.unix + i64::from(date.zone) * 60, out);
+        // Writing to memory cannot fail.
+        let _ = writeln!(
+            out,
+            " {}{:02}{:02}",
+            if date.zone < 0 { '-' } else { '+' },
+            date.zone.unsigned_abs() / 60,
+            date.zone.unsigned_abs() % 60
+        );
+    }
+
+    /// The same as Dovecot has it, without a zone: `local` is the time on the host's clock, as seconds since 1970.
+    pub fn write_local(sender: &str, local: i64, out: &mut Vec<u8>) {
+        Self::write_time(sender, local, out);
+        out.push(b'\n');
+    }
+
+    fn write_time(sender: &str, local: i64, out: &mut Vec<u8>) {
         let day = CalendarDate::of_unix(local);
         let (year, month, of_month) = day.ymd();
         let second = local.rem_euclid(86_400);
         let weekday = WEEKDAYS.get(day.days.rem_euclid(7) as usize).unwrap_or(&"Thu");
         let month = MONTHS.get(month.saturating_sub(1) as usize).unwrap_or(&"Jan");
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        // Writing to memory cannot fail.
-        let _ = writeln!(
-            out,
-            "From {sender}  {weekday} {month} {of_month:02} {hour:02}:{minute:02}:{second:02} {year:04} {}{:02}{:02}",
-            if date.zone < 0 { '-' } else { '+' },
-            date.zone.unsigned_abs() / 60,
-            date.zone.unsigned_abs() % 60
-        );
+        // As above.
+        let _ =
+            write!(out, "From {sender}  {weekday} {month} {of_month:02} {hour:02}:{minute:02}:{second:02} {year:04}");
     }
 }
 

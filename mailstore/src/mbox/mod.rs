@@ -1,19 +1,43 @@
 //! mbox: messages one after the other in one file, each behind a line that begins with `From `
-//! (`docs/formats/mbox.md`). Here for reading and writing such files as a whole; as the format of a store it comes later.
+//! (`docs/formats/mbox.md`): such files as a store, and reading and writing them as a whole.
 //!
 //! # Invariants
 //!
 //! 1. A file is read in windows: memory does not grow with it.
 //! 2. Whatever stands in a file, every byte of it belongs to a separator or to exactly one message.
+//! 3. Other programs may append, change and remove messages at any moment under the locks of the host; the index follows.
+//! 4. A change in place can be taken back until it is complete and durable: after a crash the file is as before or as
+//!    after it.
 
+mod files;
 mod from_line;
+mod header_filter;
+mod index;
+mod locks;
+mod message;
+mod meta;
+mod place;
+mod plan;
 mod quote;
+mod recover;
+mod save;
+mod scan;
 mod split;
+mod spool;
 mod status;
+mod storage;
+mod store;
+mod sync;
+mod undo;
+mod watch;
+mod write;
 
+use self::storage::Shared;
 pub use self::{
     from_line::{FromLine, Timestamp},
+    locks::{MboxLock, MboxLocks},
     quote::{Quoting, Unquoting},
     split::{MboxMessage, MboxReader},
     status::{Status, write_status},
+    storage::{MboxOptions, MboxPlaces, MboxStorage},
 };

@@ -5,7 +5,8 @@ use mailmime::Fields;
 use mailtypes::{Flag, Flags, Keyword};
 
 /// Fields that belong to the file and not to the message.
-const HIDDEN: [&str; 7] = ["Content-Length", "Status", "X-IMAP", "X-IMAPbase", "X-Keywords", "X-Status", "X-UID"];
+pub(super) const HIDDEN: [&str; 7] =
+    ["Content-Length", "Status", "X-IMAP", "X-IMAPbase", "X-Keywords", "X-Status", "X-UID"];
 
 /// What a message's header says of its flags, and the header without it.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +54,7 @@ impl Status {
             "X-Keywords" => self.take_keywords(value),
             "X-IMAP" => self.is_pseudo = true,
             "Content-Length" => {
-                self.content_length = std::str::from_utf8(value).ok().and_then(|v| v.trim().parse().ok())
+                self.content_length = number(value);
             }
             _ => {}
         }
@@ -71,7 +72,18 @@ impl Status {
     }
 }
 
-fn flag(letter: u8) -> Option<Flag> {
+/// What a header says of its body's length.
+pub(super) fn content_length(header: &[u8]) -> Option<u64> {
+    let is_it = |field: &mailmime::Field<'_>| field.name.eq_ignore_ascii_case(b"Content-Length");
+    number(Fields::new(header).find(is_it)?.raw_value)
+}
+
+/// A number with space around it.
+pub(super) fn number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
+
+pub(super) fn flag(letter: u8) -> Option<Flag> {
     match letter {
         b'A' => Some(Flag::Answered),
         b'F' => Some(Flag::Flagged),

@@ -8,11 +8,15 @@ use super::{Format, StoreOptions};
 use crate::{
     mailbox_list::ListLayout,
     maildir::MaildirLayout,
+    mbox::FromLine,
     traits::{Result, StorageError},
 };
 
 /// Folders below a Maildir's root that are looked into for what layout it has.
 const FOLDERS_SEEN_MAX: usize = 10_000;
+
+/// Files in a folder that are looked into for whether they are mbox files.
+const FILES_SEEN_MAX: usize = 1_000;
 
 /// Levels below a Maildir's root that are looked into.
 const DEPTH_MAX: usize = 8;
@@ -47,7 +51,7 @@ pub fn detect(fs: &dyn FileSystem, path: &Path) -> Result<Detected> {
         Found::Nothing => Err(not_a_store(path, "there is nothing")),
         Found::Empty => Err(not_a_store(path, "it is an empty folder; a store can be made in it")),
         Found::Mixed(what) => Err(not_a_store(path, &what)),
-        Found::Other(what) => Err(not_a_store(path, what)),
+        Found::Other(what) | Found::Folder(what) => Err(not_a_store(path, what)),
     }
 }
 
@@ -60,6 +64,10 @@ pub(super) fn detect_as(fs: &dyn FileSystem, path: &Path, options: &StoreOptions
         // Whoever says which is believed.
         Found::Mixed(why) if matches!(asked, Format::Maildir(_)) => {
             Ok(Detected { format: asked, list: ListLayout::Folders, why })
+        }
+        // Its INBOX may lie elsewhere, and nothing else be there yet.
+        Found::Nothing | Found::Empty | Found::Folder(_) if asked == Format::Mbox => {
+            Ok(Detected { format: asked, list: ListLayout::Folders, why: "that is said".to_owned() })
         }
         _ => detect(fs, path),
     }
@@ -101,6 +109,8 @@ enum Found {
     Empty,
     /// Signs of two layouts.
     Mixed(String),
+    /// A folder of other things.
+    Folder(&'static str),
     Other(&'static str),
 }
 
@@ -135,7 +145,11 @@ fn found(fs: &dyn FileSystem, path: &Path) -> Result<Found> {
     };
     if there.kind != FileKind::Dir {
         let mbox = fs.read_range(path, 0, 5).is_ok_and(|start| start == b"From ");
-        return Ok(Found::Other(if mbox { "it is an mbox file" } else { "it is a file, not a folder" }));
+        return Ok(Found::Other(if mbox {
+            "it is an mbox file, not a folder of such"
+        } else {
+            "it is a file, not a folder"
+        }));
     }
     let entries = match fs.read_dir(path) {
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
@@ -145,21 +159,38 @@ fn found(fs: &dyn FileSystem, path: &Path) -> Result<Found> {
     };
     let has = |name: &str| entries.iter().any(|e| e.name == name && e.kind != FileKind::File);
     let is_maildir = has("cur") && has("new");
+    let mbox = if is_maildir || has("mailboxes") { None } else { mbox_sign(fs, path, &entries)? };
     Ok(match (has("mailboxes"), is_maildir) {
         (true, false) => dbox_layout(fs, path, if has("storage") { Format::Mdbox } else { Format::Sdbox })?,
         (true, true) if has_dbox(fs, &path.join("mailboxes"))? => {
             Found::Other("there are a Maildir and a dbox store in one folder")
         }
         (_, true) => maildir_layout(fs, path, &entries)?,
+        (false, false) if mbox.is_some() => Found::store(Format::Mbox, mbox.unwrap_or_default()),
         (false, false) if entries.is_empty() => Found::Empty,
         (false, false) => match maildir_layout(fs, path, &entries)? {
             Found::Store(detected) if detected.why == INBOX_ONLY => {
-                Found::Other("it is a folder without any mail store that is known")
+                Found::Folder("it is a folder without any mail store that is known")
             }
             // An INBOX that nobody has opened yet.
             other => other,
         },
     })
+}
+
+/// What says that a folder holds mbox files.
+fn mbox_sign(fs: &dyn FileSystem, path: &Path, entries: &[DirEntry]) -> Result<Option<String>> {
+    if entries.iter().any(|entry| entry.name == ".imap" && entry.kind == FileKind::Dir) {
+        return Ok(Some("there is a folder \".imap\"".to_owned()));
+    }
+    for entry in entries.iter().filter(|entry| entry.kind == FileKind::File).take(FILES_SEEN_MAX) {
+        let start = fs.read_range(&path.join(&entry.name), 0, FromLine::LEN_MAX + 2);
+        // What may not be read is evidence of nothing.
+        if start.is_ok_and(|start| FromLine::parse(&start).is_some()) {
+            return Ok(Some(format!("{:?} is an mbox file", entry.name)));
+        }
+    }
+    Ok(None)
 }
 
 fn has_dbox(fs: &dyn FileSystem, mailboxes: &Path) -> Result<bool> {
@@ -312,6 +343,19 @@ mod tests {
         assert_eq!(detected(&["cur", "new", "a/cur", "a/new", ".hidden/cur"], &[]), Ok(TREE));
         assert_eq!(detected(&["cur", "new", "mailboxes/cur", "mailboxes/new"], &[]), Ok(TREE));
         assert_eq!(detected(&["a/cur", "a/new"], &["subscriptions"]), Ok(TREE));
+    }
+
+    #[test]
+    fn mbox_files_are_known_by_one_or_by_their_indexes() {
+        assert_eq!(detected(&[".imap/INBOX"], &["inbox"]), Ok(Format::Mbox));
+        let root = made(&["Work"], &["notes"]);
+        let options = StoreOptions { format: Some(Format::Mbox), ..StoreOptions::default() };
+        let asked = |root: &Path| detect_as(&RealDisk::new(), root, &options);
+        assert_eq!(asked(root.path()).unwrap().format, Format::Mbox, "whoever says so is believed");
+        assert!(detect(&RealDisk::new(), root.path()).is_err());
+        std::fs::write(root.path().join("Sent"), "From x Thu Nov 29 22:33:52 2001\n\n").unwrap();
+        assert_eq!(detect(&RealDisk::new(), root.path()).unwrap().format, Format::Mbox);
+        assert!(asked(made(&["mailboxes"], &[]).path()).is_err());
     }
 
     #[test]

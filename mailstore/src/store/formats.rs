@@ -18,6 +18,7 @@ use crate::{
     dbox::BodyLineEnds,
     mailbox_list::{self, ListLayout, ListOptions, Listed as _, RecoveryReport},
     maildir::{MaildirLayout, MaildirOptions, MaildirPlaces, MaildirSeparator, MaildirStorage},
+    mbox::{MboxLocks, MboxOptions, MboxPlaces, MboxStorage},
     mdbox::{MdboxOptions, MdboxStorage},
     sdbox::{SdboxOptions, SdboxStorage},
     traits::{MailStorage, NulPolicy, Result, StorageError},
@@ -34,6 +35,8 @@ pub enum Format {
     Mdbox,
     /// A file for each message, whose name holds its flags.
     Maildir(MaildirLayout),
+    /// A file for each mailbox.
+    Mbox,
 }
 
 impl fmt::Display for Format {
@@ -43,6 +46,7 @@ impl fmt::Display for Format {
             Self::Mdbox => "mdbox",
             Self::Maildir(MaildirLayout::PlusPlus) => "Maildir++",
             Self::Maildir(MaildirLayout::Fs) => "Maildir, layout fs",
+            Self::Mbox => "mbox",
         })
     }
 }
@@ -57,9 +61,12 @@ pub struct StoreOptions {
     /// Where subscriptions, and a Maildir's UID lists and keywords lie; below the store if not given. Dovecot's
     /// `CONTROL=`.
     pub control: Option<PathBuf>,
+    /// The locks of the host's mail programs on mbox files.
+    pub mbox_locks: MboxLocks,
     /// What clients see between the levels of a Maildir's names.
     pub separator: MaildirSeparator,
-    /// The list of mailboxes, and how their names are written.
+    /// The list of mailboxes, and how their names are written. The INBOX of an mbox store is `inbox` in the store if it is
+    /// not elsewhere.
     pub list: ListOptions,
     /// No file of an mdbox is made larger than that in bytes, unless by a single message; 10 MiB if not given. Dovecot's
     /// `mdbox_rotate_size`.
@@ -105,6 +112,12 @@ impl StoreOptions {
         }
     }
 
+    fn mbox(&self) -> (MboxPlaces, MboxOptions) {
+        let places = MboxPlaces { index: self.index.clone(), control: self.control.clone(), list: self.list.clone() };
+        let (nuls, limits, locks) = (self.nuls, self.limits.clone(), self.mbox_locks.clone());
+        (places, MboxOptions { nuls, limits, locks, ..MboxOptions::default() })
+    }
+
     fn mdbox(&self, list: ListLayout) -> MdboxOptions {
         MdboxOptions {
             line_ends: self.line_ends,
@@ -140,6 +153,10 @@ pub fn open_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<Ar
             let (places, options) = options.maildir(layout, list);
             Arc::new(MaildirStorage::open(env, path, &places, options)?)
         }
+        Format::Mbox => {
+            let (places, options) = options.mbox();
+            Arc::new(MboxStorage::open(env, path, &places, options)?)
+        }
     })
 }
 
@@ -155,6 +172,10 @@ pub fn create_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<
         Format::Maildir(layout) => {
             let (places, options) = options.maildir(layout, list);
             Arc::new(MaildirStorage::create(env, path, &places, options)?)
+        }
+        Format::Mbox => {
+            let (places, options) = options.mbox();
+            Arc::new(MboxStorage::create(env, path, &places, options)?)
         }
     })
 }
@@ -174,6 +195,10 @@ pub(crate) fn with_format<T>(
             let (places, options) = options.maildir(layout, list);
             work(MaildirStorage::open(env, path, &places, options)?.format())
         }
+        Format::Mbox => {
+            let (places, options) = options.mbox();
+            work(MboxStorage::open(env, path, &places, options)?.format())
+        }
     }
 }
 
@@ -182,7 +207,7 @@ pub fn open_dbox(env: &Env, path: &Path, options: &StoreOptions) -> Result<DboxS
     let Detected { format, list, .. } = detect_as(&**env.fs(), path, options)?;
     match format {
         Format::Sdbox => Ok(DboxStorage::Sdbox(SdboxStorage::open(env, path, options.sdbox(list))?)),
-        other @ (Format::Mdbox | Format::Maildir(_)) => {
+        other @ (Format::Mdbox | Format::Maildir(_) | Format::Mbox) => {
             let what = format!("messages of {other} are not moved to alternate storage");
             Err(StorageError::NotAStore { path: path.to_owned(), what })
         }
@@ -200,6 +225,10 @@ pub fn recover_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result
         Format::Maildir(layout) => {
             let (places, options) = options.maildir(layout, list);
             MaildirStorage::open(env, path, &places, options)?.recover()
+        }
+        Format::Mbox => {
+            let (places, options) = options.mbox();
+            MboxStorage::open(env, path, &places, options)?.recover()
         }
     }
 }

@@ -27,10 +27,12 @@ pub type Make<'a> = &'a dyn Fn() -> Arc<dyn MailStorage>;
 
 type Check = fn(&dyn MailStorage);
 
-/// Runs every check, each with a storage of its own.
-pub fn run(make: Make<'_>) {
+/// Runs every check, each with a storage of its own, but for those that the format cannot pass.
+pub fn run(make: Make<'_>, but: &[&str]) {
     let groups = [names::CHECKS, messages::CHECKS, commits::CHECKS, identities::CHECKS, views::CHECKS, changes::CHECKS];
-    for &(what, check) in groups.into_iter().flatten() {
+    let all = || groups.into_iter().flatten();
+    assert!(but.iter().all(|but| all().any(|(what, _)| what == but)), "no such check: {but:?}");
+    for &(what, check) in all().filter(|(what, _)| !but.contains(what)) {
         println!("conformance: {what}");
         check(&*make());
     }

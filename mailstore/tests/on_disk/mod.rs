@@ -13,15 +13,16 @@ use crate::conformance;
 /// Makes an empty store in a folder that is not there yet.
 pub type Create = fn(&Env, &Path) -> Arc<dyn MailStorage>;
 
-/// Without syncs, which no check here can see; the crash runs are elsewhere.
-pub fn on_the_real_disk(create: Create) {
+/// Without syncs, which no check here can see; the crash runs are elsewhere. `but`: checks that the format cannot pass.
+pub fn on_the_real_disk(create: Create, but: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let made = Cell::new(0);
-    conformance::run(&|| {
+    let make = || {
         made.set(made.get() + 1);
         let options = EnvOptions { fsync: Fsync::Never, ..EnvOptions::default() };
         create(&Env::new(Arc::new(RealDisk::new()), options), &dir.path().join(format!("{}/mail", made.get())))
-    });
+    };
+    conformance::run(&make, but);
 }
 
 fn simulated(create: Create) -> Arc<dyn MailStorage> {
@@ -29,8 +30,8 @@ fn simulated(create: Create) -> Arc<dyn MailStorage> {
     create(&Env::new(SimDisk::new().as_file_system(), options), Path::new("/mail"))
 }
 
-pub fn on_a_simulated_disk(create: Create) {
-    conformance::run(&|| simulated(create));
+pub fn on_a_simulated_disk(create: Create, but: &[&str]) {
+    conformance::run(&|| simulated(create), but);
 }
 
 pub fn behaves_like_the_model(create: Create) {

@@ -13,6 +13,7 @@ use mailstore::{
     SaveMeta, ScanBudget, Section, ViewAs,
     dbox::MoveTo,
     maildir::{MaildirOptions, MaildirPlaces, MaildirStorage},
+    mbox::{MboxOptions, MboxPlaces, MboxStorage},
     mdbox::{MdboxOptions, MdboxStorage},
     sdbox::{RecoveryReport, SdboxOptions, SdboxStorage},
 };
@@ -25,6 +26,7 @@ pub enum Format {
     Sdbox,
     Mdbox,
     Maildir,
+    Mbox,
 }
 
 /// A store of any kind, open.
@@ -32,12 +34,13 @@ pub enum Opened {
     Sdbox(Env, SdboxStorage),
     Mdbox(Env, MdboxStorage),
     Maildir(Env, MaildirStorage),
+    Mbox(Env, MboxStorage),
 }
 
 impl Opened {
     fn env(&self) -> &Env {
         match self {
-            Self::Sdbox(env, _) | Self::Mdbox(env, _) | Self::Maildir(env, _) => env,
+            Self::Sdbox(env, _) | Self::Mdbox(env, _) | Self::Maildir(env, _) | Self::Mbox(env, _) => env,
         }
     }
 
@@ -46,6 +49,7 @@ impl Opened {
             Self::Sdbox(_, storage) => storage.recover(),
             Self::Mdbox(_, storage) => storage.recover(),
             Self::Maildir(_, storage) => storage.recover(),
+            Self::Mbox(_, storage) => storage.recover(),
         }
     }
 }
@@ -57,6 +61,7 @@ impl std::ops::Deref for Opened {
             Self::Sdbox(_, storage) => storage,
             Self::Mdbox(_, storage) => storage,
             Self::Maildir(_, storage) => storage,
+            Self::Mbox(_, storage) => storage,
         }
     }
 }
@@ -176,6 +181,16 @@ pub fn open(fs: &Arc<dyn FileSystem>, root: &Path, setting: Setting, create: boo
             };
             Opened::Maildir(env, opened?)
         }
+        Format::Mbox => {
+            let (places, options) =
+                (MboxPlaces::default(), MboxOptions { local_zone: |_| 0, ..MboxOptions::default() });
+            let opened = if create {
+                MboxStorage::create(&env, root, &places, options)
+            } else {
+                MboxStorage::open(&env, root, &places, options)
+            };
+            Opened::Mbox(env, opened?)
+        }
     })
 }
 
@@ -231,7 +246,7 @@ pub fn run_step(storage: &Opened, step: &Step) -> Result<()> {
         }
         Step::Altmove { mailbox, first, last, to } => match storage {
             Opened::Sdbox(_, sdbox) => sdbox.move_messages(&name(mailbox), &uids(first, last), to).map(|_| ()),
-            Opened::Mdbox(..) | Opened::Maildir(..) => Ok(()),
+            Opened::Mdbox(..) | Opened::Maildir(..) | Opened::Mbox(..) => Ok(()),
         },
         Step::Expunge { mailbox, first, last } => submit(&*open(mailbox)?, Batch::new().expunge(uids(first, last))),
         Step::Create(mailbox) => storage.create(&name(mailbox)),

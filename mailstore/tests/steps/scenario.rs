@@ -75,6 +75,10 @@ fn scenarios(format: Format) -> Vec<Scenario> {
     // About every fourth message of an mdbox begins another file.
     let plain = Setting { format, file_len: if format == Format::Mdbox { 800 } else { 0 }, ..Setting::default() };
     let further = if format == Format::Sdbox { alternate() } else { Vec::new() };
+    // A name of mbox is a folder or a file.
+    let is_mbox = format == Format::Mbox;
+    let (second, above) = if is_mbox { ("b/d", "c") } else { ("b", "a") };
+    let (below, below_b) = if is_mbox { ("w/y", "w/y/b") } else { ("x/y", "x/y/b") };
     let many_flags = || (0..12).map(|n| Step::Flags { mailbox: "INBOX", uid: n % 4 + 1, seen: n % 8 < 4 });
     vec![
         Scenario {
@@ -129,13 +133,13 @@ fn scenarios(format: Format) -> Vec<Scenario> {
             name: "create",
             setting: plain,
             setup: vec![append("INBOX", 1, 1)],
-            steps: vec![Step::Create("a"), Step::Create("b/c"), append("b/c", 2, 1), Step::Create("b")],
+            steps: vec![Step::Create("a"), Step::Create("b/c"), append("b/c", 2, 1), Step::Create(second)],
         },
         Scenario {
             name: "rename",
             setting: plain,
             setup: vec![Step::Create("a/b"), append("a/b", 1, 2), Step::Create("x")],
-            steps: vec![Step::Rename("a", "x/y"), append("x/y/b", 3, 1), Step::Rename("x/y/b", "z")],
+            steps: vec![Step::Rename("a", below), append(below_b, 3, 1), Step::Rename(below_b, "z")],
         },
         Scenario {
             name: "rename inbox",
@@ -146,8 +150,8 @@ fn scenarios(format: Format) -> Vec<Scenario> {
         Scenario {
             name: "delete",
             setting: plain,
-            setup: vec![Step::Create("a/b"), append("a/b", 1, 2), Step::Create("a"), append("a", 3, 2)],
-            steps: vec![Step::Delete("a"), Step::Delete("a/b"), Step::Create("a"), append("a", 5, 1)],
+            setup: vec![Step::Create("a/b"), append("a/b", 1, 2), Step::Create(above), append(above, 3, 2)],
+            steps: vec![Step::Delete(above), Step::Delete("a/b"), Step::Create(above), append(above, 5, 1)],
         },
         Scenario {
             name: "subscribe",

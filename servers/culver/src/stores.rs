@@ -20,7 +20,9 @@ use mailstore::{
     create_storage,
     dbox::BodyLineEnds,
     maildir::{MaildirLayout, MaildirSeparator},
-    mailmime, recover_storage,
+    mailmime,
+    mbox::{MboxLock, MboxLocks},
+    recover_storage,
 };
 use tracing::{info, warn};
 
@@ -45,6 +47,7 @@ pub(crate) struct Stores {
     index: Option<Template>,
     alt: Option<Template>,
     control: Option<Template>,
+    inbox: Option<Template>,
     /// What is the same for all users.
     options: StoreOptions,
     env: Env,
@@ -77,12 +80,13 @@ impl Stores {
         let (base, path) = (config.data(), Template::clone(&storage.path));
         let (index, control) = (Option::clone(&storage.index), Option::clone(&storage.control));
         let alt = Option::clone(&storage.alt);
+        let inbox = Option::clone(&storage.inbox);
         let parents = [Some(&path), index.as_ref(), control.as_ref()].map(|path| path.map(|path| path.parent(&base)));
         let folders = [base.clone()].into_iter().chain(parents.into_iter().flatten());
         for folder in folders.filter(|_| !*storage.read_only) {
             env.fs().create_dir_all(&folder, FOLDER_MODE).with_context(|| format!("making {}", folder.display()))?;
         }
-        Ok(Self { users, base, path, index, control, alt, options: store_options(config), env })
+        Ok(Self { users, base, path, index, control, alt, inbox, options: store_options(config), env })
     }
 
     /// By the name under which mail is kept: who is known to the host only by another name has no home and no place of
@@ -97,7 +101,8 @@ impl Stores {
         let (index, control) =
             (self.index.as_ref().map(expand).transpose()?, self.control.as_ref().map(expand).transpose()?);
         let alt = self.alt.as_ref().map(expand).transpose()?;
-        let list = ListOptions { alt, ..self.options.list.clone() };
+        let inbox = self.inbox.as_ref().map(expand).transpose()?;
+        let list = ListOptions { alt, inbox, ..self.options.list.clone() };
         let options = StoreOptions { index, control, list, ..self.options.clone() };
         Ok(Place { path: expand(&self.path)?, options })
     }
@@ -193,7 +198,9 @@ fn store_options(config: &Config) -> StoreOptions {
             tables::Format::Mdbox => Some(Format::Mdbox),
             tables::Format::Maildir => Some(Format::Maildir(MaildirLayout::PlusPlus)),
             tables::Format::MaildirFs => Some(Format::Maildir(MaildirLayout::Fs)),
+            tables::Format::Mbox => Some(Format::Mbox),
         },
+        mbox_locks: mbox_locks(storage),
         separator: match *storage.separator {
             tables::Separator::AsOnDisk => MaildirSeparator::AsOnDisk,
             tables::Separator::Slash => MaildirSeparator::Slash,
@@ -215,6 +222,24 @@ fn store_options(config: &Config) -> StoreOptions {
         limits: mime_limits(&config.limits),
         read_only: *storage.read_only,
         ..StoreOptions::default()
+    }
+}
+
+fn mbox_locks(storage: &Storage) -> MboxLocks {
+    let methods = |words: &[tables::MboxLock]| {
+        let method = |word: &tables::MboxLock| match word {
+            tables::MboxLock::Dotlock => MboxLock::Dotlock,
+            tables::MboxLock::DotlockTry => MboxLock::DotlockTry,
+            tables::MboxLock::Fcntl => MboxLock::Fcntl,
+            tables::MboxLock::Flock => MboxLock::Flock,
+        };
+        words.iter().map(method).collect()
+    };
+    MboxLocks {
+        read: methods(&storage.mbox_read_locks),
+        write: methods(&storage.mbox_write_locks),
+        timeout: storage.mbox_lock_timeout.0,
+        dotlock_stale: storage.mbox_dotlock_change_timeout.0,
     }
 }
 

@@ -136,7 +136,7 @@ pub(in crate::engine) fn with_lock<T>(
 /// Takes the lock for what it is wanted for, and for what stands in the log to be carried out.
 fn lock_for(index: &Arc<MailboxIndex>, timeout: Duration, ranked: bool, what_for: LockFor) -> Result<Locked> {
     let locked = lock(index, timeout, ranked, what_for)?;
-    let asked = what_for == LockFor::Flags && !locked.state.requested_expunges().is_empty();
+    let asked = what_for != LockFor::Messages && !locked.state.requested_expunges().is_empty();
     if asked && index.store.counts_references() {
         drop(locked);
         return lock(index, timeout, ranked, LockFor::Messages);
@@ -296,8 +296,13 @@ impl Batch {
     }
 
     fn what_for(&self) -> LockFor {
-        let touches = |entry: &Entry| entry.error.is_none() && entry.op.touches_messages();
-        if self.entries.iter().any(touches) { LockFor::Messages } else { LockFor::Flags }
+        let what_for = |entry: &Entry| match () {
+            () if entry.op.touches_messages() => LockFor::Messages,
+            () if entry.op.reads_messages() => LockFor::Reading,
+            () => LockFor::Flags,
+        };
+        let sound = self.entries.iter().filter(|entry| entry.error.is_none());
+        sound.map(what_for).max().unwrap_or(LockFor::Flags)
     }
 
     fn take_lock(&mut self, timeout: Duration, ranked: bool) {
@@ -643,7 +648,9 @@ fn carry_out_in_store(
         }
     }
     if !expunges.is_empty() {
-        contained(|| index.store.remove(&locked.state, expunges)).map_err(|e| refused(e.into()))?.map_err(refused)?;
+        contained(|| index.store.remove_recording(&locked.state, expunges, &mut transaction))
+            .map_err(|e| refused(e.into()))?
+            .map_err(refused)?;
         if index.env().syncs() {
             index.store.sync_names()?;
         }

@@ -50,6 +50,11 @@ pub trait CommitOp: Send {
         true
     }
 
+    /// Whether it looks at messages, where none may come or go by it.
+    fn reads_messages(&self) -> bool {
+        false
+    }
+
     /// Says what is to be appended, under the log's lock: moves files to their names, adds records, names the folders to
     /// be synced. Must not wait for anything. A refusal is undone by [`CommitOp::undo`].
     fn prepare(&mut self, at: &mut CommitPoint<'_>) -> Result<(), OpError>;

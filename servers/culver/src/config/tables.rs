@@ -47,6 +47,22 @@ choice! {
         Maildir = "maildir",
         /// Maildir, folders within folders (Dovecot's `LAYOUT=fs`).
         MaildirFs = "maildir-fs",
+        /// One file a mailbox.
+        Mbox = "mbox",
+    }
+}
+
+choice! {
+    /// A lock of mbox files.
+    MboxLock {
+        /// A file with `.lock` behind the name.
+        Dotlock = "dotlock",
+        /// The same, passed over where the folder may not be written.
+        DotlockTry = "dotlock_try",
+        /// A record lock; `lockf` is the same.
+        Fcntl = "fcntl",
+        /// flock(2).
+        Flock = "flock",
     }
 }
 
@@ -213,6 +229,18 @@ section! {
         /// Where Dovecot has put attachments that it detached from messages of a dbox (its `mail_attachment_dir`). They are
         /// read there; Culver detaches none. Empty: nowhere.
         attachments: Option<PathBuf> = "", Restart;
+        /// Where a user's INBOX lies with `format = "mbox"` (Dovecot's `INBOX=`), such as `/var/mail/{local}`. Empty: the file
+        /// `inbox` in the user's folder.
+        inbox: Option<Template> = "", Restart;
+        /// The locks that are taken of an mbox file to read it, in this order (Dovecot's `mbox_read_locks`). All programs of
+        /// the host that touch the files must agree.
+        mbox_read_locks: Vec<MboxLock> = ["fcntl"], Restart;
+        /// The same to write it (Dovecot's `mbox_write_locks`).
+        mbox_write_locks: Vec<MboxLock> = ["dotlock", "fcntl"], Restart;
+        /// How long another program's lock of an mbox file is waited for.
+        mbox_lock_timeout: Time = "5 min", Restart;
+        /// A `.lock` file that tells of no living process, and whose mbox file does not change, is overridden after so long.
+        mbox_dotlock_change_timeout: Time = "2 min", Restart;
         /// What clients see between the levels of a Maildir's names. `as-on-disk`: `.` for Maildir++, `/` for layout fs.
         separator: Separator = "as-on-disk", Restart;
         /// `optimized`: messages are on disk before they are acknowledged, changed flags within `flag_flush_interval`.
@@ -266,7 +294,8 @@ section! {
         /// Users and passwords, in the syntax of Dovecot's passwd-file. Changes are seen at the next login; another home or
         /// `userdb_mail` once nobody has had that user's mail open for a while, or after a restart. Of the extra fields
         /// `user`, `allow_nets`, `nopassword`, `nologin`, `userdb_home` and `userdb_mail` count; the last is `FORMAT:PATH` with
-        /// the formats `sdbox`, `mdbox` and `maildir`, `INDEX=`, `CONTROL=` and `LAYOUT=fs`, `~/`, `%u`, `%n`, `%d` and `%h`. The log names
+        /// the formats `sdbox`, `mdbox`, `maildir` and `mbox`, `INDEX=`, `CONTROL=` and `LAYOUT=fs`, `~/`, `%u`, `%n`, `%d` and
+        /// `%h`; `INBOX=` for mbox. The log names
         /// what else there is and is not looked at.
         passwd_file: PathBuf = "users", Restart;
         /// The scheme of passwords that stand in the file without one (`{SCHEME}`), such as `PLAIN` or `SHA512-CRYPT`. `CRYPT`

@@ -25,16 +25,17 @@ pub(super) struct Location {
     index: Option<Template>,
     control: Option<Template>,
     alt: Option<Template>,
+    inbox: Option<Template>,
 }
 
 /// Why a mail location is of no use.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum NoLocation {
     /// A format, or something that is no format.
-    #[error("{0:?} is no format of mail that is known here; sdbox, mdbox and maildir are")]
+    #[error("{0:?} is no format of mail that is known here; sdbox, mdbox, maildir and mbox are")]
     Format(String),
     /// A key, or a value of one.
-    #[error("{0:?} is not known here; INDEX=, CONTROL=, ALT= and LAYOUT=fs are")]
+    #[error("{0:?} is not known here; INDEX=, CONTROL=, ALT=, LAYOUT=fs and for mbox INBOX= are")]
     Key(String),
     /// A path.
     #[error("{path:?}: {why}")]
@@ -59,12 +60,13 @@ impl Location {
                     "sdbox" => Format::Sdbox,
                     "mdbox" => Format::Mdbox,
                     "maildir" => Format::Maildir(MaildirLayout::PlusPlus),
+                    "mbox" => Format::Mbox,
                     _ => return Err(NoLocation::Format(first.to_owned())),
                 };
                 (Some(format), parts.next().unwrap_or_default())
             }
         };
-        let mut location = Self { format, path: template(path)?, index: None, control: None, alt: None };
+        let mut location = Self { format, path: template(path)?, index: None, control: None, alt: None, inbox: None };
         for part in parts {
             location.key(part)?;
         }
@@ -80,7 +82,8 @@ impl Location {
             ("CONTROL", path) => self.control = Some(template(path)?),
             ("LAYOUT", "fs") if is_maildir => self.format = Some(Format::Maildir(MaildirLayout::Fs)),
             ("LAYOUT", "maildir++" | "Maildir++") if is_maildir => {}
-            ("LAYOUT", "fs") if matches!(self.format, Some(Format::Sdbox | Format::Mdbox)) => {}
+            ("INBOX", path) if self.format == Some(Format::Mbox) => self.inbox = Some(template(path)?),
+            ("LAYOUT", "fs") if matches!(self.format, Some(Format::Sdbox | Format::Mdbox | Format::Mbox)) => {}
             _ => return Err(NoLocation::Key(part.to_owned())),
         }
         Ok(())
@@ -91,7 +94,8 @@ impl Location {
         let root = Path::new("/");
         let expand = |path: &Option<Template>| path.as_ref().map(|path| path.expand(root, user, home)).transpose();
         let (index, control) = (expand(&self.index)?, expand(&self.control)?);
-        let list = ListOptions { alt: expand(&self.alt)?, ..common.list.clone() };
+        let (alt, inbox) = (expand(&self.alt)?, expand(&self.inbox)?);
+        let list = ListOptions { alt, inbox, ..common.list.clone() };
         let path = self.path.expand(root, user, home)?;
         Ok(Place { path, options: StoreOptions { format: self.format, index, control, list, ..common.clone() } })
     }
@@ -134,12 +138,15 @@ mod tests {
         assert_eq!((found.path.as_path(), found.options.format), (Path::new("/home/ann/mdbox"), Some(Format::Mdbox)));
         let found = place("%h/mail");
         assert_eq!((found.path.as_path(), found.options.format), (Path::new("/home/ann/mail"), None));
+        let found = place("mbox:~/mail:INBOX=/var/mail/%n");
+        assert_eq!((found.path.as_path(), found.options.format), (Path::new("/home/ann/mail"), Some(Format::Mbox)));
+        assert_eq!(found.options.list.inbox.as_deref(), Some(Path::new("/var/mail/ann")));
         assert_eq!(place("Maildir:/a").options.format, Some(Format::Maildir(MaildirLayout::PlusPlus)));
     }
 
     #[test]
     fn what_is_not_known_is_refused() {
-        for text in ["", "mbox:~/mail", "mdbox", "maildir", "maildir:", "sdbox:mail", "ann", "imapc:"] {
+        for text in ["", "mdbox", "maildir", "maildir:", "sdbox:mail", "ann", "imapc:"] {
             assert!(Location::parse(text).is_err(), "{text}");
         }
         for key in

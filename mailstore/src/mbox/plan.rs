@@ -1,0 +1,209 @@
+//! Changing an mbox in its place: the file that is to be, as stretches of the file that is and new bytes, in order.
+//!
+//! # Invariants
+//!
+//! 1. Every byte that will be overwritten or cut off is in the undo file, durable, before the first changes.
+//! 2. Stretches that move down are copied front to back and those that move up back to front, so that none overwrites what
+//!    is still to be copied; new bytes come last.
+//! 3. A file that gets shorter is cut when all else is durable: then the change is complete.
+
+use std::{ops::Range, sync::PoisonError};
+
+use mailfs::{FileHandle, Metadata};
+
+use super::{
+    files::MboxFiles,
+    locks::LockedFile,
+    undo::{Change, copy, copy_up},
+};
+
+/// A file that is to be.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pieces: Vec<Piece>,
+    /// Bytes of it so far.
+    len: u64,
+}
+
+#[derive(Debug)]
+enum Piece {
+    /// A stretch of the old file, and where it will be.
+    Keep(Range<u64>, u64),
+    /// New bytes, and where they will be.
+    Put(Vec<u8>, u64),
+}
+
+impl Plan {
+    /// Bytes of the file so far.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Goes on with a stretch of the old file.
+    pub(super) fn keep(&mut self, range: Range<u64>) {
+        let len = range.end.saturating_sub(range.start);
+        if len == 0 {
+            return;
+        }
+        match self.pieces.last_mut() {
+            Some(Piece::Keep(before, _)) if before.end == range.start => before.end = range.end,
+            _ => self.pieces.push(Piece::Keep(range, self.len)),
+        }
+        self.len += len;
+    }
+
+    /// Goes on with new bytes.
+    pub(super) fn put(&mut self, bytes: Vec<u8>) {
+        let len = bytes.len() as u64;
+        if len > 0 {
+            self.pieces.push(Piece::Put(bytes, self.len));
+            self.len += len;
+        }
+    }
+
+    /// What of the old file will be overwritten or cut off.
+    fn overwritten(&self, old_len: u64) -> Vec<Range<u64>> {
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        let mut add = |range: Range<u64>| {
+            let range = range.start..range.end.min(old_len);
+            match ranges.last_mut() {
+                _ if range.start >= range.end => {}
+                Some(before) if before.end >= range.start => before.end = range.end,
+                _ => ranges.push(range),
+            }
+        };
+        for piece in &self.pieces {
+            match piece {
+                Piece::Keep(from, at) if from.start == *at => {}
+                Piece::Keep(from, at) => add(*at..*at + (from.end - from.start)),
+                Piece::Put(bytes, at) => add(*at..*at + bytes.len() as u64),
+            }
+        }
+        add(self.len..old_len);
+        ranges
+    }
+
+    /// Makes the file what it is to be.
+    fn carry_out(&self, file: &FileHandle) -> mailfs::Result<()> {
+        let mut up = Vec::new();
+        for piece in &self.pieces {
+            let Piece::Keep(from, at) = piece else { continue };
+            if *at > from.start {
+                up.push((from, *at));
+                continue;
+            }
+            // What moves down behind them does not reach them, but they may reach it.
+            move_up(file, &mut up)?;
+            if *at < from.start {
+                copy(file, from.start, file, *at, from.end - from.start)?;
+            }
+        }
+        move_up(file, &mut up)?;
+        for piece in &self.pieces {
+            if let Piece::Put(bytes, at) = piece {
+                file.write_at(bytes, *at)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn move_up(file: &FileHandle, pieces: &mut Vec<(&Range<u64>, u64)>) -> mailfs::Result<()> {
+    while let Some((from, at)) = pieces.pop() {
+        copy_up(file, from.start, at, from.end - from.start)?;
+    }
+    Ok(())
+}
+
+impl MboxFiles {
+    /// Makes a planned change, durably; when it fails, the file is what it was, or the undo file says so. Tells how the
+    /// file looks then.
+    pub(super) fn change_file(&self, held: &LockedFile, plan: &Plan) -> mailfs::Result<Metadata> {
+        let file = &held.file;
+        let before = file.metadata()?;
+        let change = Change {
+            old_len: before.len,
+            new_len: plan.len(),
+            ranges: plan.overwritten(before.len),
+            in_force_with: None,
+        };
+        self.undo.prepare(file, &change)?;
+        *self.appending.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.owes_clear.store(false, std::sync::atomic::Ordering::Release);
+        let done = self.carry_out(plan, file, &before);
+        if let Err(e) = done {
+            self.forget();
+            if let Err(again) = self.undo.recover(file, |_| None) {
+                tracing::error!(path = %self.path().display(), "a change of the file is not taken back yet: {again}");
+            }
+            return Err(e);
+        }
+        self.undo.clear(true)?;
+        file.metadata()
+    }
+
+    fn carry_out(&self, plan: &Plan, file: &FileHandle, before: &Metadata) -> mailfs::Result<()> {
+        let syncs = self.shared.syncs();
+        plan.carry_out(file)?;
+        let now = file.metadata()?;
+        let same_second = super::files::seconds(now.modified) == super::files::seconds(before.modified);
+        if plan.len() == before.len && same_second {
+            // Others look at length and seconds alone.
+            file.set_modified(before.modified + std::time::Duration::from_secs(1))?;
+        }
+        if syncs {
+            file.sync_data()?;
+        }
+        if plan.len() < before.len {
+            file.set_len(plan.len())?;
+            if syncs {
+                file.sync_data()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use mailfs::{FileSystemExt, OpenMode, sim::SimDisk};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever is kept and put, the file becomes what the plan says, and only what the plan says is overwritten.
+        #[test]
+        fn a_file_becomes_what_is_planned(
+            len in 0usize..60,
+            pieces in proptest::collection::vec((0usize..12, 0usize..12, 0usize..12), 0..8),
+        ) {
+            let old: Vec<u8> = (0..len).map(|n| b'a' + (n % 26) as u8).collect();
+            let (mut plan, mut expect, mut at) = (Plan::default(), Vec::new(), 0);
+            for (skip, keep, put) in pieces {
+                let start = (at + skip).min(len);
+                let end = (start + keep).min(len);
+                plan.keep(start as u64..end as u64);
+                expect.extend_from_slice(&old[start..end]);
+                at = end;
+                let new = vec![b'0' + (put % 10) as u8; put];
+                expect.extend_from_slice(&new);
+                plan.put(new);
+            }
+            let fs = SimDisk::new().as_file_system();
+            let path = Path::new("/mbox");
+            fs.write_atomic(path, &old, 0o600, false).unwrap();
+            let file = fs.open(path, OpenMode::ReadWrite).unwrap();
+            plan.carry_out(&file).unwrap();
+            file.set_len(plan.len()).unwrap();
+            let new = fs.read_all(path, 1 << 20).unwrap();
+            prop_assert_eq!(&new, &expect);
+            let overwritten = plan.overwritten(len as u64);
+            for at in (0..len).filter(|at| old.get(*at) != new.get(*at)) {
+                prop_assert!(overwritten.iter().any(|range| range.contains(&(at as u64))), "{}", at);
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What a store of mbox files does with files as other programs write them, and how it writes its own.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+use std::{path::Path, sync::Arc};
+
+use mailfs::{FileSystem, FileSystemExt, OpenMode, sim::SimDisk};
+use mailindex::engine::{Background, Env, EnvOptions};
+use mailstore::{
+    Append, ListPattern, MailStorage, StorageError, Store,
+    mbox::{MboxOptions, MboxPlaces, MboxStorage},
+};
+use mailtypes::{Flag, Flags, InternalDate, Keyword, MailboxName};
+use proptest::prelude::*;
+
+const FROM: &str = "From a@b Thu Nov 29 22:33:52 2001\n";
+
+struct Place {
+    fs: Arc<dyn FileSystem>,
+}
+
+impl Place {
+    fn new(inbox: &[u8]) -> Self {
+        let fs = SimDisk::new().as_file_system();
+        fs.create_dir(Path::new("/mail"), 0o700).unwrap();
+        fs.write_atomic(Path::new("/mail/inbox"), inbox, 0o600, false).unwrap();
+        Self { fs }
+    }
+
+    /// As another process would.
+    fn open(&self) -> (Env, Store) {
+        let options = EnvOptions { background: Background::Manual, ..EnvOptions::default() };
+        let env = Env::new(Arc::clone(&self.fs), options);
+        let options = MboxOptions { local_zone: |_| 0, ..MboxOptions::default() };
+        let storage = MboxStorage::open(&env, Path::new("/mail"), &MboxPlaces::default(), options).unwrap();
+        (env, Store::of(Arc::new(storage) as Arc<dyn MailStorage>))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.fs.read_all(Path::new("/mail/inbox"), 1 << 20).unwrap()).unwrap()
+    }
+
+    /// What another program appends, a second later.
+    fn deliver(&self, text: &str) {
+        self.fs.sleep(std::time::Duration::from_secs(2));
+        let file = self.fs.open(Path::new("/mail/inbox"), OpenMode::ReadWrite).unwrap();
+        file.write_at(text.as_bytes(), file.len().unwrap()).unwrap();
+    }
+
+    fn without_index(&self) {
+        self.fs.remove_tree(Path::new("/mail/.imap/INBOX"), 100).unwrap();
+    }
+}
+
+/// UID, flags, keywords and text of a message.
+type Shown = (u32, Flags, Vec<String>, String);
+
+fn shown(store: &Store) -> Vec<Shown> {
+    let view = store.mailbox("INBOX").unwrap().view().unwrap();
+    let messages: Vec<_> = view.messages().map(|message| message.unwrap()).collect();
+    let show = |message: &mailstore::Message<'_>| {
+        let mut keywords: Vec<_> = message.keywords().iter().map(ToString::to_string).collect();
+        keywords.sort();
+        let text = String::from_utf8_lossy(&message.read().unwrap()).into_owned();
+        (message.uid().value(), message.flags(), keywords, text)
+    };
+    messages.iter().map(show).collect()
+}
+
+#[test]
+fn messages_are_written_as_dovecot_writes_them() {
+    let place = Place::new(b"");
+    let (_env, store) = place.open();
+    let inbox = store.mailbox("INBOX").unwrap();
+    let date = InternalDate::utc(1_658_224_530);
+    inbox.append(Append::new(b"Subject: one\r\nFrom: a@b\r\n\r\nbody\r\n").internal_date(date)).unwrap();
+    let kw = Keyword::new("kw1").unwrap();
+    let two = b"Status: O\r\nSubject: two\r\nX-UID: 77\r\n\r\nFrom x Thu Nov 29 22:33:52 2001\r\nno end";
+    inbox.append(Append::new(two).internal_date(date).flag(Flag::Seen).flag(Flag::Flagged).keyword(kw)).unwrap();
+    let text = place.text();
+    let squeezed: String = text.split_inclusive('\n').map(|line| format!("{}\n", line.trim_end())).collect();
+    let base = squeezed.lines().find(|line| line.starts_with("X-IMAPbase: ")).unwrap();
+    let expect = format!(
+        "From MAILER-DAEMON  Tue Jul 19 09:55:30 2022\nSubject: one\nFrom: a@b\n{base}\nX-UID: 1\nStatus:\nX-Keywords:\n\
+         Content-Length: 5\n\nbody\n\nFrom MAILER-DAEMON  Tue Jul 19 09:55:30 2022\nSubject: two\nX-UID: 2\nStatus: R\n\
+         X-Status: F\nX-Keywords: kw1\nContent-Length: 40\n\nFrom x Thu Nov 29 22:33:52 2001\nno end\n\n"
+    );
+    assert_eq!(squeezed, expect);
+    assert!(base.ends_with(" 0000000002"), "{base}");
+    // All of it is in the file.
+    let before = shown(&store);
+    place.without_index();
+    assert_eq!(shown(&place.open().1), before);
+}
+
+#[test]
+fn mail_of_others_gets_uids_and_keeps_them() {
+    let place = Place::new(format!("{FROM}A: 1\nDate: x\n\nbody 1\n\n{FROM}A: 2\nStatus: RO\n\nbody 2\n").as_bytes());
+    {
+        let (env, store) = place.open();
+        let first = shown(&store);
+        assert_eq!(
+            first.iter().map(|m| (m.0, m.3.as_str())).collect::<Vec<_>>(),
+            [(1, "A: 1\r\nDate: x\r\n\r\nbody 1\r\n"), (2, "A: 2\r\n\r\nbody 2")]
+        );
+        assert_eq!(first[1].1, Flag::Seen.into());
+        place.deliver(&format!("{FROM}A: 3\n\nbody 3\n\n"));
+        assert_eq!(shown(&store).len(), 3);
+        assert!(!place.text().contains("X-UID"), "nothing is written while it is open");
+        drop(store);
+        env.drain();
+    }
+    let text = place.text();
+    assert_eq!(text.matches("\nX-UID: ").count(), 3, "{text}");
+    let before = shown(&place.open().1);
+    place.without_index();
+    assert_eq!(shown(&place.open().1), before);
+}
+
+#[test]
+fn a_mailbox_that_becomes_empty_keeps_its_numbers() {
+    let place = Place::new(b"");
+    let (_env, store) = place.open();
+    let inbox = store.mailbox("INBOX").unwrap();
+    for n in 0..3 {
+        inbox.append(Append::new(format!("Subject: {n}\n\nx\n").as_bytes())).unwrap();
+    }
+    let validity = inbox.mailbox().uid_validity();
+    let view = inbox.view().unwrap();
+    let uids = view.view().uids();
+    inbox.mailbox().submit(mailstore::Batch::new().expunge(uids)).unwrap().wait().unwrap();
+    assert!(place.text().contains("X-IMAP: "), "{}", place.text());
+    assert_eq!(shown(&store), []);
+    place.without_index();
+    let (_env, store) = place.open();
+    let inbox = store.mailbox("INBOX").unwrap();
+    assert_eq!(inbox.mailbox().uid_validity(), validity);
+    assert_eq!(inbox.append(Append::new(b"Subject: 4\n\nx\n")).unwrap().uid.value(), 4);
+    assert_eq!(shown(&store).len(), 1);
+}
+
+#[test]
+fn what_is_no_mbox_is_not_opened_nor_changed() {
+    let place = Place::new(b"some notes\n");
+    let (_env, store) = place.open();
+    assert!(matches!(store.mailbox("INBOX"), Err(StorageError::NotPossible(_))));
+    assert_eq!(place.text(), "some notes\n");
+}
+
+#[test]
+fn a_name_is_a_folder_or_a_file() {
+    let place = Place::new(b"");
+    let (_env, store) = place.open();
+    store.create_mailbox("a/b").unwrap();
+    assert!(store.create_mailbox("a/b/c").is_err());
+    assert!(store.create_mailbox("a").is_err());
+    assert!(store.rename_mailbox("INBOX", "a/b/c").is_err());
+    store.rename_mailbox("a", "d/e").unwrap();
+    let listed = store.storage().list(&ListPattern::all()).unwrap();
+    let names: Vec<_> = listed.iter().map(|info| (info.name.as_str(), info.selectable)).collect();
+    assert_eq!(names, [("INBOX", true), ("d", false), ("d/e", false), ("d/e/b", true)]);
+    assert!(matches!(store.mailbox("d/e"), Err(StorageError::NotSelectable(_))));
+    store.delete_mailbox("d/e/b").unwrap();
+    store.delete_mailbox("d/e").unwrap();
+    assert!(store.storage().mailbox(&MailboxName::new("d/e/b").unwrap()).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever stands in a file: it is read, and flags written to it change nothing of what its messages are.
+    #[test]
+    fn flags_are_written_around_the_messages(
+        lines in proptest::collection::vec(
+            "(From a@b Thu Nov 29 22:33:52 2001|From |A: b|Date: [0-9]|Status: (R|O|RO)?|X-Keywords: (k )?|X-UID: [0-9]{1,2} *|X-IMAPbase: 77 [0-9]{10}( k)?|X-IMAP: 77 0000000003|Content-Length: [0-9]{1,2}|X-Status: [AFDT]{1,2}|\\PC{0,9}| x|\r?)?",
+            0..24,
+        ),
+        crlf: bool,
+    ) {
+        let line_end = if crlf { "\r\n" } else { "\n" };
+        let text = format!("From a@b Thu Nov 29 22:33:52 2001{line_end}{}", lines.join(line_end));
+        let place = Place::new(text.as_bytes());
+        let before = {
+            let (env, store) = place.open();
+            let before = shown(&store);
+            let view = store.mailbox("INBOX").unwrap().view().unwrap();
+            let uids = view.view().uids();
+            view.update(&uids).add(Flag::Flagged).add_keyword(Keyword::new("new").unwrap()).commit().unwrap();
+            drop((view, store));
+            env.drain();
+            before
+        };
+        let texts = |shown: &[Shown]| shown.iter().map(|m| m.3.clone()).collect::<Vec<_>>();
+        let uids = |shown: &[Shown]| shown.iter().map(|m| m.0).collect::<Vec<_>>();
+        let with_index = shown(&place.open().1);
+        prop_assert_eq!((uids(&with_index), texts(&with_index)), (uids(&before), texts(&before)), "{:?}", place.text());
+        place.without_index();
+        let without = shown(&place.open().1);
+        prop_assert_eq!(texts(&without), texts(&before), "{:?}", place.text());
+        for message in &without {
+            prop_assert!(message.1.contains(Flag::Flagged) && message.2.contains(&"new".to_owned()), "{:?}", place.text());
+        }
+    }
+}
