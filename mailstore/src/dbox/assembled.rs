@@ -71,6 +71,22 @@ pub(crate) fn attachment_path(folder: &Path, attachment: &Attachment, suffix: &s
     stays.then(|| folder.join(format!("{}{suffix}", path.display())))
 }
 
+/// Where Dovecot's `sis` keeps each content under its hash, beside the names that messages have for it.
+const HASHES_DIR: &str = "hashes";
+
+/// Removes a message's name for an attachment, and the content with the last name. `common`: as the message's metadata
+/// have it.
+pub(crate) fn remove_attachment(fs: &dyn FileSystem, common: &Path, own: &Path) -> mailfs::Result<()> {
+    fs.unlink(own)?;
+    let hash = common.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('-').next());
+    let (Some(hash), Some(dir)) = (hash, common.parent()) else { return Ok(()) };
+    let content = dir.join(HASHES_DIR).join(hash);
+    match fs.metadata(&content)? {
+        Some(there) if there.links == 1 => fs.unlink(&content),
+        _ => Ok(()),
+    }
+}
+
 impl Assembled {
     /// Opens the attachments. What sdbox adds to the names of their files is the `suffix`.
     pub(crate) fn open(

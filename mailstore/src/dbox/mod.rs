@@ -22,7 +22,7 @@ mod saved_metadata;
 mod stored;
 mod writer;
 
-pub(crate) use assembled::{Assembled, attachment_path};
+pub(crate) use assembled::{Assembled, attachment_path, remove_attachment};
 pub use attachments::Attachment;
 pub use checksum::{Verified, verify};
 pub use dump::{Dump, dump};

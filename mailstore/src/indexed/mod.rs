@@ -40,7 +40,7 @@ use self::flags::{Applied, apply, effective};
 pub(crate) use self::{
     backend::{AnyBackend, Backend, CopyFrom, First, Staged},
     body_writer::{BodyWriteError, BodyWriter, Closing},
-    change::change,
+    change::{change, change_messages},
     deletion::{is_deleted, mark_deleted},
     error::{from_commit, from_index},
     fill::values_of_saved,

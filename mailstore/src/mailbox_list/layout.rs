@@ -476,7 +476,7 @@ impl Layout {
     }
 
     /// The name with these levels on disk, `/` between them; `None` where no name leads to it, such as `inbox`.
-    pub(super) fn name_of(&self, storage_name: &str) -> Option<MailboxName> {
+    pub(crate) fn name_of(&self, storage_name: &str) -> Option<MailboxName> {
         self.naming.name_of(storage_name, |level| self.is_reserved(level))
     }
 

@@ -43,6 +43,15 @@ struct Opened {
     files: VecDeque<(FileId, Arc<OpenFile>)>,
 }
 
+/// Where a file of messages is.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Storage {
+    /// Where new files are made.
+    Primary,
+    /// In alternate storage.
+    Alternate,
+}
+
 /// All files of a store.
 pub(crate) struct MFiles {
     fs: Arc<dyn FileSystem>,
@@ -69,6 +78,30 @@ impl MFiles {
     /// A file's path where new ones are made.
     pub(crate) fn path(&self, id: FileId) -> PathBuf {
         path_in(&self.primary, id)
+    }
+
+    /// The folder of one of the storages, if there is one.
+    pub(crate) fn dir_of(&self, storage: Storage) -> Option<&Path> {
+        match storage {
+            Storage::Primary => Some(&self.primary),
+            Storage::Alternate => self.alt.as_deref(),
+        }
+    }
+
+    /// A file's path in one of the storages.
+    pub(crate) fn path_of(&self, storage: Storage, id: FileId) -> Option<PathBuf> {
+        Some(path_in(self.dir_of(storage)?, id))
+    }
+
+    /// Where a file is.
+    pub(crate) fn find(&self, id: FileId) -> mailfs::Result<Option<(PathBuf, Storage)>> {
+        for storage in [Storage::Primary, Storage::Alternate] {
+            let Some(path) = self.path_of(storage, id) else { continue };
+            if self.fs.exists(&path)? {
+                return Ok(Some((path, storage)));
+            }
+        }
+        Ok(None)
     }
 
     /// Opens a file wherever it lies, or has it open. `rebuild_count`: the map's.
@@ -138,6 +171,11 @@ impl MFiles {
 
     /// Makes a new file under a name that says that it is on its way in.
     pub(crate) fn create_temp(&self) -> mailfs::Result<(PathBuf, FileHandle)> {
+        self.create_temp_in(&self.primary)
+    }
+
+    /// The same in the folder of either storage, which must be there.
+    pub(crate) fn create_temp_in(&self, dir: &Path) -> mailfs::Result<(PathBuf, FileHandle)> {
         let now = self.fs.now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut random = [0; 4];
         self.fs.random(&mut random);
@@ -149,19 +187,30 @@ impl MFiles {
             now.subsec_micros(),
             self.fs.host_name()
         );
-        let path = self.primary.join(name);
-        let file = Rights::of(&*self.fs, &self.primary)?.create(&*self.fs, &path)?;
+        let path = dir.join(name);
+        let file = Rights::of(&*self.fs, dir)?.create(&*self.fs, &path)?;
         Ok((path, file))
     }
 
     /// Removes temporary files that were left behind; tells how many.
     pub(crate) fn clean_temps(&self) -> mailfs::Result<u64> {
         let mut removed = 0;
-        for entry in self.fs.read_dir(&self.primary)? {
+        for dir in self.dirs() {
+            removed += match self.clean_temps_in(dir) {
+                Err(e) if e.is_not_found() => 0,
+                other => other?,
+            };
+        }
+        Ok(removed)
+    }
+
+    fn clean_temps_in(&self, dir: &Path) -> mailfs::Result<u64> {
+        let mut removed = 0;
+        for entry in self.fs.read_dir(dir)? {
             if !entry.name.to_str().is_some_and(|name| name.starts_with(TEMP_PREFIX)) {
                 continue;
             }
-            let path = self.primary.join(&entry.name);
+            let path = dir.join(&entry.name);
             let age = self.fs.metadata(&path)?.and_then(|m| self.fs.now().duration_since(m.modified).ok());
             if age.is_some_and(|age| age > TEMP_AGE_MAX) {
                 match self.fs.unlink(&path) {

@@ -4,7 +4,7 @@ use mailindex::{
     log::{Generation, Origin, Transaction},
     state::{ExtensionSpec, RawIndexHeader, RecordFlags, RecordRef, State},
 };
-use mailtypes::Uid;
+use mailtypes::{Guid, Uid};
 
 /// The number of a file of messages: of `m.<id>`.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -162,6 +162,16 @@ impl MapChanges {
         self.put(uid, place);
         let refs = refs.to_le_bytes();
         self.transaction.ext_record(&ExtensionSpec::REF, Generation::Current, uid, &refs, Origin::Internal);
+    }
+
+    /// A message lies elsewhere now.
+    pub(crate) fn move_to(&mut self, uid: Uid, place: BodyPlace) {
+        self.put(uid, place);
+    }
+
+    /// Messages are gone.
+    pub(crate) fn remove(&mut self, uids: &[Uid]) {
+        self.transaction.expunge_done(uids.iter().map(|uid| (*uid, Guid::ZERO)));
     }
 
     fn put(&mut self, uid: Uid, place: BodyPlace) {

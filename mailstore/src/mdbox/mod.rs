@@ -14,6 +14,7 @@
 mod choose;
 mod commit;
 mod draft;
+mod expunged;
 mod files;
 mod index;
 mod m_files;
@@ -21,7 +22,9 @@ mod map;
 mod map_state;
 mod message;
 mod place;
+mod purge;
 mod recover;
+mod rewrite;
 mod save;
 mod storage;
 
@@ -38,7 +41,7 @@ use std::{
 use mailfs::FileSystem;
 use mailindex::engine::Env;
 
-pub use self::storage::MdboxStorage;
+pub use self::{expunged::Expunged, rewrite::Purged, storage::MdboxStorage};
 use self::{m_files::MFiles, map::Map};
 pub use crate::mailbox_list::{RecoveredMailbox, RecoveryReport};
 use crate::{

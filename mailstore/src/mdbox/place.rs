@@ -23,15 +23,21 @@ use crate::{
     traits::{Result, Save, SaveMeta},
 };
 
-type OpResult<T> = std::result::Result<T, OpError>;
+pub(super) type OpResult<T> = std::result::Result<T, OpError>;
 
 /// The map's part of the commit that is being prepared.
-fn of_map<'p>(at: &'p mut CommitPoint<'_>) -> OpResult<&'p mut MapCommit> {
+pub(super) fn of_map<'p>(at: &'p mut CommitPoint<'_>) -> OpResult<&'p mut MapCommit> {
     at.store_lock().ok_or_else(|| OpError::refused("the map is not locked"))
 }
 
 /// Says in the mailbox which message of the map it has, and since when (Unix seconds) if not since now.
-fn refer(mails: &Mails, at: &mut CommitPoint<'_>, map_uid: Uid, guid: Guid, saved: Option<i64>) -> OpResult<Uid> {
+pub(super) fn refer(
+    mails: &Mails,
+    at: &mut CommitPoint<'_>,
+    map_uid: Uid,
+    guid: Guid,
+    saved: Option<i64>,
+) -> OpResult<Uid> {
     let uid = at.next_uid()?;
     let mut place = map_uid.value().to_le_bytes().to_vec();
     let saved = saved.and_then(|saved| u32::try_from(saved).ok()).unwrap_or_else(|| unix_now(mails.shared.fs()));

@@ -1,6 +1,7 @@
 //! One user's mail as mdbox: the mailbox list over the folders, and opening mailboxes.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -8,21 +9,25 @@ use std::{
 
 use mailfs::FileSystemExt;
 use mailindex::engine::{Env, MessageStore};
-use mailtypes::MailboxName;
+use mailtypes::{MailboxName, Uid, UidSet};
 
 use super::{
-    MdboxOptions, STORAGE_DIR, Shared,
+    Expunged, MdboxOptions, Purged, STORAGE_DIR, Shared, expunged,
     files::Mails,
     index,
+    m_files::Storage,
     map::MapResult,
+    purge,
     recover::{self, References},
+    rewrite,
 };
 use crate::{
-    indexed::IndexedMailbox,
+    dbox::{MoveTo, Moved},
+    indexed::{IndexedMailbox, indexed_of},
     mailbox_list::{
         self, Format, Layout, Listed, MailboxDirs, RecoveredMailbox, RecoveryReport, Rights, Shape, Subscriptions,
     },
-    traits::{ListPattern, MailboxIdentity, Result, StorageError},
+    traits::{ListPattern, MailStorage as _, MailboxIdentity, Result, StorageError},
 };
 
 /// Mode of the folder of a store that is made where nothing is.
@@ -100,12 +105,75 @@ impl MdboxStorage {
     pub fn recover(&self) -> Result<RecoveryReport> {
         let store = &*self.store;
         let leftovers = recover::recover_map(&store.shared)?;
+        rewrite::settle(&store.shared)?;
         *store.counted() = References::default();
         let mut report = mailbox_list::recover(store)?;
         let counted = std::mem::take(&mut *store.counted());
         recover::raise_counts(&store.shared, &counted, || store.all())?;
         report.leftovers_removed += leftovers;
         Ok(report)
+    }
+}
+
+impl MdboxStorage {
+    /// Removes the bodies that no mailbox refers to any more, with their attachments. Files that hold such a body are
+    /// written anew, to the byte but for what goes, each in the storage that it lies in; sessions go on reading. A crash leaves
+    /// the old file or the new one. Files that somebody adds to at the moment, or that hold what the map does not know, are left
+    /// alone.
+    pub fn purge(&self) -> Result<Purged> {
+        purge::purge(&self.store.shared)
+    }
+
+    /// Moves the bodies of messages to alternate storage (Dovecot's `ALT=`) or back, wherever else they are referred to from.
+    /// The files that they lie in are written anew.
+    ///
+    /// # Errors
+    /// [`StorageError::NotPossible`] without alternate storage; those of the disk.
+    pub fn move_messages(&self, mailbox: &MailboxName, uids: &UidSet, to: MoveTo) -> Result<Moved> {
+        if self.store.shared.files.dir_of(Storage::Alternate).is_none() {
+            return Err(StorageError::NotPossible("The store has no alternate storage"));
+        }
+        let opened = self.mailbox(mailbox)?;
+        let indexed = indexed_of(&*opened).ok_or_else(|| StorageError::NotFound(mailbox.clone()))?;
+        purge::move_messages(&self.store.shared, indexed, uids, to)
+    }
+
+    /// The messages that were expunged and not purged yet. Reads the beginning of each.
+    pub fn expunged(&self) -> Result<Vec<Expunged>> {
+        expunged::list(&self.store.shared)
+    }
+
+    /// Brings expunged messages back, by their numbers: into `mailbox`, or each into the mailbox that it was saved to first
+    /// (made if it is not there; INBOX if that cannot be). They come without flags, as new messages. Those that have been
+    /// purged meanwhile are passed over. Tells how many came where.
+    pub fn restore_expunged(
+        &self,
+        numbers: &[Uid],
+        mailbox: Option<&MailboxName>,
+    ) -> Result<Vec<(MailboxName, usize)>> {
+        let mut by_mailbox: BTreeMap<MailboxName, Vec<Uid>> = BTreeMap::new();
+        for expunged in self.expunged()?.iter().filter(|expunged| numbers.contains(&expunged.number)) {
+            let home = || expunged::home_of(expunged, |written| self.store.layout.name_of(written));
+            by_mailbox.entry(mailbox.cloned().unwrap_or_else(home)).or_default().push(expunged.number);
+        }
+        let mut restored = Vec::new();
+        for (name, numbers) in by_mailbox {
+            let (name, opened) = match self.mailbox(&name) {
+                Err(StorageError::NotFound(_) | StorageError::NotSelectable(_)) if mailbox.is_none() => {
+                    match self.create(&name).and_then(|()| self.mailbox(&name)) {
+                        Ok(opened) => (name, opened),
+                        Err(_) => (MailboxName::inbox(), self.mailbox(&MailboxName::inbox())?),
+                    }
+                }
+                opened => (name, opened?),
+            };
+            let Some(indexed) = indexed_of(&*opened) else { continue };
+            let not_ours = |_| StorageError::NotFound(name.clone());
+            let mails = Arc::clone(&indexed.files).into_any().downcast::<Mails>().map_err(not_ours)?;
+            let back = expunged::restore(&self.store.shared, indexed, &mails, &numbers)?;
+            restored.push((name, back.len()));
+        }
+        Ok(restored)
     }
 }
 

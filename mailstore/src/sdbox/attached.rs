@@ -1,17 +1,14 @@
 //! The files of detached attachments: each message that has them has names of its own for them (`docs/formats/dbox.md`,
 //! Detached attachments).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mailfs::FileSystem;
 use mailindex::state::State;
 use mailtypes::{Guid, Uid};
 
 use super::files::Mails;
-use crate::dbox::attachment_path;
-
-/// Where Dovecot's `sis` keeps each content under its hash, beside the names that messages have for it.
-const HASHES_DIR: &str = "hashes";
+use crate::dbox::{attachment_path, remove_attachment};
 
 /// What sdbox adds to the name of an attachment's file.
 pub(super) fn suffix(mailbox: Guid, uid: Uid) -> String {
@@ -58,19 +55,8 @@ pub(super) fn link(fs: &dyn FileSystem, files: &[AttachedFile], to: Option<Guid>
 /// Removes a message's names for them, and the content with the last of them. What stays costs room and nothing else.
 pub(super) fn remove(fs: &dyn FileSystem, files: &[AttachedFile]) {
     for AttachedFile { common, own } in files {
-        if let Err(e) = remove_one(fs, common, own) {
+        if let Err(e) = remove_attachment(fs, common, own) {
             tracing::warn!("an attachment of an expunged message stays: {e}");
         }
-    }
-}
-
-fn remove_one(fs: &dyn FileSystem, common: &Path, own: &Path) -> mailfs::Result<()> {
-    fs.unlink(own)?;
-    let hash = common.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('-').next());
-    let (Some(hash), Some(dir)) = (hash, common.parent()) else { return Ok(()) };
-    let content = dir.join(HASHES_DIR).join(hash);
-    match fs.metadata(&content)? {
-        Some(there) if there.links == 1 => fs.unlink(&content),
-        _ => Ok(()),
     }
 }

@@ -207,7 +207,8 @@ pub fn open_dbox(env: &Env, path: &Path, options: &StoreOptions) -> Result<DboxS
     let Detected { format, list, .. } = detect_as(&**env.fs(), path, options)?;
     match format {
         Format::Sdbox => Ok(DboxStorage::Sdbox(SdboxStorage::open(env, path, options.sdbox(list))?)),
-        other @ (Format::Mdbox | Format::Maildir(_) | Format::Mbox) => {
+        Format::Mdbox => Ok(DboxStorage::Mdbox(MdboxStorage::open(env, path, options.mdbox(list))?)),
+        other @ (Format::Maildir(_) | Format::Mbox) => {
             let what = format!("messages of {other} are not moved to alternate storage");
             Err(StorageError::NotAStore { path: path.to_owned(), what })
         }

@@ -78,7 +78,7 @@ pub struct Setting {
     pub rotate_len: u64,
     /// Snapshots are written after so much log; 0: never.
     pub snapshot_len: u64,
-    /// There is alternate storage (sdbox).
+    /// There is alternate storage (sdbox, mdbox).
     pub alt: bool,
 }
 
@@ -89,6 +89,7 @@ pub enum Step {
     Flags { mailbox: &'static str, uid: u32, seen: bool },
     Keyword { mailbox: &'static str, uid: u32 },
     Altmove { mailbox: &'static str, first: u32, last: u32, to: MoveTo },
+    Purge,
     Expunge { mailbox: &'static str, first: u32, last: u32 },
     Create(&'static str),
     Rename(&'static str, &'static str),
@@ -164,7 +165,9 @@ pub fn open(fs: &Arc<dyn FileSystem>, root: &Path, setting: Setting, create: boo
             Opened::Sdbox(env, opened?)
         }
         Format::Mdbox => {
-            let options = MdboxOptions { rotate_size: setting.file_len, ..MdboxOptions::default() };
+            let alt = setting.alt.then(|| root.with_file_name("alt"));
+            let list = ListOptions { alt, ..ListOptions::default() };
+            let options = MdboxOptions { rotate_size: setting.file_len, list, ..MdboxOptions::default() };
             let opened = if create {
                 MdboxStorage::create(&env, root, options)
             } else {
@@ -246,7 +249,12 @@ pub fn run_step(storage: &Opened, step: &Step) -> Result<()> {
         }
         Step::Altmove { mailbox, first, last, to } => match storage {
             Opened::Sdbox(_, sdbox) => sdbox.move_messages(&name(mailbox), &uids(first, last), to).map(|_| ()),
-            Opened::Mdbox(..) | Opened::Maildir(..) | Opened::Mbox(..) => Ok(()),
+            Opened::Mdbox(_, mdbox) => mdbox.move_messages(&name(mailbox), &uids(first, last), to).map(|_| ()),
+            Opened::Maildir(..) | Opened::Mbox(..) => Ok(()),
+        },
+        Step::Purge => match storage {
+            Opened::Mdbox(_, mdbox) => mdbox.purge().map(|_| ()),
+            Opened::Sdbox(..) | Opened::Maildir(..) | Opened::Mbox(..) => Ok(()),
         },
         Step::Expunge { mailbox, first, last } => submit(&*open(mailbox)?, Batch::new().expunge(uids(first, last))),
         Step::Create(mailbox) => storage.create(&name(mailbox)),

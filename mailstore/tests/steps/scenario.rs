@@ -71,10 +71,40 @@ fn alternate() -> Vec<Scenario> {
     ]
 }
 
+/// Messages of an mdbox that are purged, and moved between storages.
+fn purging() -> Vec<Scenario> {
+    let setting = Setting { format: Format::Mdbox, file_len: 800, alt: true, ..Setting::default() };
+    let expunged = |first, last| Step::Expunge { mailbox: "INBOX", first, last };
+    vec![
+        Scenario {
+            name: "purge",
+            setting,
+            setup: vec![append("INBOX", 1, 9), expunged(2, 4), expunged(8, 8)],
+            steps: vec![Step::Purge, append("INBOX", 10, 2), expunged(1, 7), Step::Purge, append("INBOX", 12, 1)],
+        },
+        Scenario {
+            name: "altmove of an mdbox",
+            setting,
+            setup: vec![append("INBOX", 1, 7), expunged(6, 6)],
+            steps: vec![
+                altmove("INBOX", 2, 4, MoveTo::Alternate),
+                append("INBOX", 8, 1),
+                Step::Copy { from: "INBOX", to: "INBOX" },
+                altmove("INBOX", 1, 3, MoveTo::Primary),
+                Step::Purge,
+            ],
+        },
+    ]
+}
+
 fn scenarios(format: Format) -> Vec<Scenario> {
     // About every fourth message of an mdbox begins another file.
     let plain = Setting { format, file_len: if format == Format::Mdbox { 800 } else { 0 }, ..Setting::default() };
-    let further = if format == Format::Sdbox { alternate() } else { Vec::new() };
+    let further = match format {
+        Format::Sdbox => alternate(),
+        Format::Mdbox => purging(),
+        Format::Maildir | Format::Mbox => Vec::new(),
+    };
     // A name of mbox is a folder or a file.
     let is_mbox = format == Format::Mbox;
     let (second, above) = if is_mbox { ("b/d", "c") } else { ("b", "a") };

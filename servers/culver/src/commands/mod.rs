@@ -4,11 +4,13 @@
 mod altmove;
 mod check;
 mod export;
+mod expunged;
 mod fetch;
 mod import;
 mod mailbox;
 mod output;
 mod progress;
+mod purge;
 mod query;
 mod search;
 mod store;
@@ -43,6 +45,13 @@ pub(crate) enum MailCommand {
     Fetch(fetch::FetchArguments),
     /// Find messages of a mailbox, by the words of IMAP's SEARCH.
     Search(search::SearchArguments),
+    /// Remove for good the bodies of messages that were expunged from an mdbox.
+    Purge(purge::PurgeArguments),
+    /// List and bring back messages that were expunged from an mdbox, and not purged.
+    Expunged {
+        #[command(subcommand)]
+        command: expunged::ExpungedCommand,
+    },
     /// Move messages to alternate storage, or back.
     Altmove(altmove::AltmoveArguments),
 }
@@ -56,6 +65,8 @@ pub(crate) fn run(config: &ConfigArguments, command: &MailCommand) -> anyhow::Re
         MailCommand::Check(arguments) => check::run(config, arguments),
         MailCommand::Mailbox { command } => mailbox::run(config, command).map(|()| ExitCode::SUCCESS),
         MailCommand::Fetch(arguments) => fetch::run(config, arguments).map(|()| ExitCode::SUCCESS),
+        MailCommand::Purge(arguments) => purge::run(config, arguments).map(|()| ExitCode::SUCCESS),
+        MailCommand::Expunged { command } => expunged::run(config, command).map(|()| ExitCode::SUCCESS),
         MailCommand::Altmove(arguments) => altmove::run(config, arguments).map(|()| ExitCode::SUCCESS),
         MailCommand::Search(arguments) => search::run(config, arguments).map(|()| ExitCode::SUCCESS),
     }

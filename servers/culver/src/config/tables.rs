@@ -223,7 +223,7 @@ section! {
         index: Option<Template> = "", Restart;
         /// Where subscriptions, and a Maildir's UID lists and keywords lie (Dovecot's `CONTROL=`). Empty: with the mail.
         control: Option<Template> = "", Restart;
-        /// Where messages of an sdbox go that `culver altmove` moves to cheaper storage (Dovecot's `ALT=`). Empty: nowhere. They
+        /// Where messages of a dbox go that `culver altmove` moves to cheaper storage (Dovecot's `ALT=`). Empty: nowhere. They
         /// are looked for in both places.
         alt: Option<Template> = "", Restart;
         /// Where Dovecot has put attachments that it detached from messages of a dbox (its `mail_attachment_dir`). They are
