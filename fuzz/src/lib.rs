@@ -20,6 +20,7 @@ mod imap_command;
 mod imap_response;
 mod index_dump;
 mod index_open;
+mod list_index;
 mod log;
 mod maildir;
 mod mbox;
@@ -39,6 +40,7 @@ pub use imap_command::imap_command;
 pub use imap_response::imap_response;
 pub use index_dump::index_dump;
 pub use index_open::index_open;
+pub use list_index::list_index;
 pub use log::{log_records, log_replay};
 pub use maildir::maildir;
 pub use mbox::mbox;
@@ -64,6 +66,7 @@ pub const TARGETS: [(&str, Body); 25] = [
     ("imap_session", imap_session),
     ("index_dump", index_dump),
     ("index_open", index_open),
+    ("list_index", list_index),
     ("lmtp_session", lmtp_session),
     ("log_records", log_records),
     ("log_replay", log_replay),

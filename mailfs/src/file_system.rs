@@ -20,6 +20,9 @@ pub enum OpenMode {
     Read,
     /// Existing file, reading and writing.
     ReadWrite,
+    /// Existing file, reading and adding: whatever is written goes to the end, wherever that is by then (`O_APPEND`). To be
+    /// written at the length that was found.
+    Append,
     /// New file, reading and writing; fails when the name exists (`O_EXCL`). The mode is subject to no umask.
     CreateNew {
         /// Permission bits of the new file, such as `0o600`.

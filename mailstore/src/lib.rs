@@ -24,6 +24,7 @@ pub mod maildir;
 pub mod mbox;
 pub mod mdbox;
 pub mod memory;
+pub mod namespaces;
 pub mod preview;
 pub mod sdbox;
 pub mod search;
@@ -33,7 +34,10 @@ pub mod store;
 pub mod thread;
 pub mod traits;
 
-pub use mailbox_list::{ListLayout, ListOptions, RecoveredMailbox, RecoveryReport};
+pub use mailbox_list::{
+    ListLayout, ListOptions, MailboxLogKind, MailboxLogRecord, RecoveredMailbox, RecoveryReport, decode_mailbox_log,
+    name_guid, read_mailbox_log,
+};
 pub use mailfs;
 pub use mailindex;
 pub use mailmime;

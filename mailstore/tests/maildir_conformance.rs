@@ -54,7 +54,7 @@ fn with_names_in_the_list_index() {
         let list = ListOptions { layout: Some(ListLayout::Index), ..ListOptions::default() };
         create_in(env, root, &MaildirPlaces { list, ..MaildirPlaces::default() })
     };
-    on_disk::on_the_real_disk(create);
-    on_disk::on_a_simulated_disk(create);
+    on_disk::on_the_real_disk(create, &[]);
+    on_disk::on_a_simulated_disk(create, &[]);
     on_disk::behaves_like_the_model(create);
 }

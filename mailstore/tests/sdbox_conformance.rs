@@ -59,9 +59,9 @@ fn with_its_indexes_apart() {
 
 #[test]
 fn with_names_in_the_list_index() {
-    on_disk::on_the_real_disk(create_by_guid);
-    on_disk::on_a_simulated_disk(create_by_guid);
+    on_disk::on_the_real_disk(create_by_guid, &[]);
+    on_disk::on_a_simulated_disk(create_by_guid, &[]);
     on_disk::behaves_like_the_model(create_by_guid);
-    on_disk::on_a_simulated_disk(create_by_guid_apart);
+    on_disk::on_a_simulated_disk(create_by_guid_apart, &[]);
     on_disk::behaves_like_the_model(create_by_guid_apart);
 }

@@ -1,6 +1,6 @@
 //! Data that is neither a status nor a message's (RFC 9051 §7.2 to §7.5.1).
 
-use mailtypes::{Flags, Keyword, MailboxName, ModSeq, SeqNum, UidSet};
+use mailtypes::{Flags, Keyword, MailboxName, ModSeq, SeqNum, UidSet, mutf7};
 
 use super::strings::{flag_list, mailbox, nstring, number, object_id, quoted, string, uid_set};
 use crate::{SpecialUse, StatusItem, StatusValue, Tag};
@@ -120,13 +120,27 @@ pub fn id(out: &mut Vec<u8>, fields: &[(&str, Option<&str>)]) {
     end(out);
 }
 
-/// Writes `* NAMESPACE` with one personal namespace of that prefix, and no others.
-pub fn namespace(out: &mut Vec<u8>, prefix: &str, separator: char) {
-    out.extend_from_slice(b"* NAMESPACE ((");
-    string(out, prefix.as_bytes());
-    out.push(b' ');
-    quoted(out, separator.encode_utf8(&mut [0; 4]).as_bytes());
-    out.extend_from_slice(b")) NIL NIL");
+/// Writes `* NAMESPACE`: the prefixes of the user's own namespaces, of other users' and of shared ones (RFC 2342), with `/`
+/// between their levels.
+pub fn namespace(out: &mut Vec<u8>, prefixes: [&[&str]; 3], separator: char) {
+    out.extend_from_slice(b"* NAMESPACE");
+    for group in prefixes {
+        out.push(b' ');
+        if group.is_empty() {
+            out.extend_from_slice(b"NIL");
+            continue;
+        }
+        out.push(b'(');
+        for prefix in group {
+            out.push(b'(');
+            let levels: Vec<String> = prefix.split('/').map(mutf7::encode).collect();
+            string(out, levels.join(separator.encode_utf8(&mut [0; 4])).as_bytes());
+            out.push(b' ');
+            quoted(out, separator.encode_utf8(&mut [0; 4]).as_bytes());
+            out.push(b')');
+        }
+        out.push(b')');
+    }
     end(out);
 }
 
@@ -382,7 +396,12 @@ mod tests {
             written(|out| status(out, &name, '/', [(StatusItem::MailboxId, mailbox_id)])),
             "* STATUS \"a b\" (MAILBOXID (0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f))\r\n"
         );
-        assert_eq!(written(|out| namespace(out, "", '/')), "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+        assert_eq!(written(|out| namespace(out, [&[""], &[], &[]], '/')), "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+        let three: [&[&str]; 3] = [&["", "Ärger/"], &[], &["Public/"]];
+        assert_eq!(
+            written(|out| namespace(out, three, '.')),
+            "* NAMESPACE ((\"\" \".\")(\"&AMQ-rger.\" \".\")) NIL ((\"Public.\" \".\"))\r\n"
+        );
         assert_eq!(written(|out| exists(out, 172)), "* 172 EXISTS\r\n");
         assert_eq!(
             written(|out| id(out, &[("name", Some("Culver")), ("os", None)])),

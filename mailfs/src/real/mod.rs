@@ -87,6 +87,9 @@ impl FileSystem for RealDisk {
             OpenMode::ReadWrite => {
                 options.write(true);
             }
+            OpenMode::Append => {
+                options.append(true);
+            }
             OpenMode::CreateNew { mode } => {
                 options.write(true).create_new(true).mode(mode & MODE_BITS);
             }
@@ -103,7 +106,7 @@ impl FileSystem for RealDisk {
                 let refused = kept.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied);
                 ("open", if refused { open(flags) } else { kept })
             }
-            OpenMode::Read | OpenMode::ReadWrite => ("open", open(flags)),
+            OpenMode::Read | OpenMode::ReadWrite | OpenMode::Append => ("open", open(flags)),
         };
         let file = file.map_err(|e| FsError::new(op, path, e))?;
         if let OpenMode::CreateNew { mode } = mode {

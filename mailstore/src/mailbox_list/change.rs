@@ -10,11 +10,13 @@ use std::{
     time::Duration,
 };
 
-use mailfs::{CreatedLock, FileSystem, FileSystemExt, LockOrder, LockRank, RankGuard};
-use mailtypes::{MailboxName, UidSet};
+use mailfs::{CreatedLock, DirEntry, FileKind, FileSystem, FileSystemExt, LockOrder, LockRank, RankGuard};
+use mailtypes::{Guid, MailboxName, UidSet};
 
 use super::{
-    Format, Layout, MailboxDirs, Rights, Shape, alternate, by_guid, mark_stale, mbox, note_uid_validity,
+    Format, Layout, MailboxDirs, Rights, Shape, alternate, by_guid,
+    mailbox_log::{MailboxLogKind, note, note_deleted},
+    mark_stale, mbox, note_uid_validity,
     trash::{clear_leftover, has_levels, move_to_trash, strip_to_trash},
     walk::{Found, flat_names, walk, walk_noted},
 };
@@ -62,7 +64,8 @@ pub(crate) fn list(format: &dyn Format, pattern: &ListPattern) -> Result<Vec<Mai
     let mut found = if format.layout().is_by_guid() { by_guid::walk(format)? } else { walk_noted(format)? };
     let inbox = MailboxName::inbox();
     match found.first_mut().filter(|first| first.name.is_inbox()) {
-        Some(first) => first.selectable = true,
+        Some(first) => first.selectable |= format.layout().has_inbox(),
+        None if !format.layout().has_inbox() => {}
         None => found.insert(0, Found { name: inbox, selectable: true, has_children: false }),
     }
     let listed = found.into_iter().filter(|found| pattern.matches(&found.name));
@@ -80,7 +83,7 @@ pub(crate) fn find(format: &dyn Format, name: &MailboxName) -> Result<MailboxDir
     if layout.is_mailbox(fs, name)? {
         return Ok(dirs);
     }
-    if name.is_inbox() {
+    if layout.is_inbox(name) {
         return match create(format, name) {
             Err(StorageError::AlreadyExists(_)) | Ok(()) => Ok(dirs),
             Err(e) => Err(e),
@@ -214,13 +217,46 @@ fn place(fs: &dyn FileSystem, layout: &Layout, aside: &Path, dir: &Path, rights:
 
 /// Deletes a mailbox, or a level that leads nowhere.
 pub(crate) fn delete(format: &dyn Format, name: &MailboxName) -> Result<()> {
-    if name.is_inbox() {
+    if format.layout().is_inbox(name) {
         return Err(StorageError::NotPossible("INBOX can't be deleted"));
     }
     if format.layout().is_by_guid() {
         return by_guid::delete(format, name);
     }
-    change(format, || delete_locked(format, name))
+    let mut guid = None;
+    let mut is_level_gone = false;
+    change(format, || {
+        guid = guid_of(format, name)?;
+        delete_locked(format, name)?;
+        let layout = format.layout();
+        is_level_gone =
+            layout.shape() == Shape::MaildirPlusPlus || !format.env().fs().is_dir(&layout.level_dir(name)?)?;
+        Ok(())
+    })?;
+    note_deleted(format, name, guid, is_level_gone);
+    Ok(())
+}
+
+/// The identity of a mailbox that is to be deleted, as far as it can be told.
+fn guid_of(format: &dyn Format, name: &MailboxName) -> Result<Option<Guid>> {
+    let (fs, layout) = (&**format.env().fs(), format.layout());
+    let (level, dirs) = (layout.level_dir(name)?, layout.dirs(name)?);
+    // What a link leads to goes on under other names.
+    let is_linked = |path: &Path| path.parent().map(|parent| is_link(fs, parent, path)).transpose();
+    if !layout.is_mailbox(fs, name)? || is_linked(&level)? == Some(true) || is_linked(&dirs.mail)? == Some(true) {
+        return Ok(None);
+    }
+    Ok(format.open(name, &dirs).ok().map(|mailbox| mailbox.guid()))
+}
+
+/// Whether a name in a folder is a link.
+fn is_link(fs: &dyn FileSystem, parent: &Path, path: &Path) -> mailfs::Result<bool> {
+    let entries = match fs.read_dir(parent) {
+        Err(e) if e.is_not_found() => return Ok(false),
+        other => other?,
+    };
+    let is_it = |entry: &DirEntry| Some(entry.name.as_os_str()) == path.file_name();
+    Ok(entries.iter().any(|entry| is_it(entry) && entry.kind == FileKind::Symlink))
 }
 
 fn delete_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
@@ -247,7 +283,7 @@ fn delete_mailbox(format: &dyn Format, name: &MailboxName) -> Result<()> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
     let (level, dirs) = (layout.level_dir(name)?, layout.dirs(name)?);
     // What a link leads to may be others' mailbox too; it is not marked as deleted, and nothing in it is touched.
-    let is_linked = !name.is_inbox() && (remove_link(fs, &level)? || remove_link(fs, &dirs.mail)?);
+    let is_linked = !layout.is_inbox(name) && (remove_link(fs, &level)? || remove_link(fs, &dirs.mail)?);
     if !is_linked {
         format.mark_deleted(name, &dirs)?;
     }
@@ -260,8 +296,8 @@ pub(super) fn remove_mailbox(format: &dyn Format, name: &MailboxName, dirs: &Mai
     let (fs, layout) = (&**format.env().fs(), format.layout());
     let shares = match layout.shape() {
         Shape::Dbox => false,
-        Shape::MaildirPlusPlus => name.is_inbox(),
-        Shape::MaildirFs => name.is_inbox() || fs.is_dir(&dirs.mail)? && has_levels(fs, layout, &dirs.mail)?,
+        Shape::MaildirPlusPlus => layout.is_inbox(name),
+        Shape::MaildirFs => layout.is_inbox(name) || fs.is_dir(&dirs.mail)? && has_levels(fs, layout, &dirs.mail)?,
         Shape::Mbox => return mbox::remove(format, dirs),
     };
     if fs.is_dir(&dirs.mail)? {
@@ -327,10 +363,10 @@ pub(crate) fn rename(
     to: &MailboxName,
 ) -> Result<()> {
     format.layout().check_new(to)?;
-    if from == to || to.is_inbox() {
+    if from == to || format.layout().is_inbox(to) {
         return Err(StorageError::AlreadyExists(to.clone()));
     }
-    if from.is_inbox() {
+    if format.layout().is_inbox(from) {
         return rename_inbox(storage, to);
     }
     if to.is_below(from) {
@@ -343,7 +379,9 @@ pub(crate) fn rename(
         Shape::Dbox | Shape::MaildirFs => rename_tree(format, from, to),
         Shape::MaildirPlusPlus => rename_flat(format, from, to),
         Shape::Mbox => mbox::rename(format, from, to),
-    })
+    })?;
+    note(format, MailboxLogKind::Renamed, to);
+    Ok(())
 }
 
 fn rename_inbox(storage: &dyn MailStorage, to: &MailboxName) -> Result<()> {

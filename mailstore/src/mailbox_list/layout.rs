@@ -64,6 +64,9 @@ pub struct ListOptions {
     pub utf8: bool,
     /// Characters that the layout cannot hold are written as this one and two hex digits. That of Dovecot's `listescape`.
     pub escape: Option<char>,
+    /// Names on disk that are not in modified UTF-7 are shown with this one before the hex digits of what does not belong
+    /// there; if not given they are not shown. Dovecot's `BROKENCHAR=`.
+    pub broken: Option<char>,
     /// The folder between a level and the messages of its mailbox, where there is none otherwise or `dbox-Mails`. Dovecot's
     /// `DIRNAME=`.
     pub mails_dir: Option<String>,
@@ -77,6 +80,10 @@ pub struct ListOptions {
     pub alt: Option<PathBuf>,
     /// Levels above a deleted mailbox go with it when nothing else lies below them. Dovecot's `NO-NOSELECT`.
     pub no_empty_levels: bool,
+    /// It lies in a namespace without INBOX: INBOX is a mailbox like others, made by nobody but who creates it.
+    pub without_inbox: bool,
+    /// What clients see before its names, with `/` between levels; told to replication with them.
+    pub prefix: String,
     /// Where what need not outlive the machine lies: the list's lock. Dovecot's `VOLATILEDIR=`.
     pub volatile: Option<PathBuf>,
 }
@@ -145,7 +152,7 @@ impl Layout {
             other => other,
         };
         let separator = if shape == Shape::MaildirPlusPlus { '.' } else { '/' };
-        let naming = Naming::new(options.utf8, options.escape, separator);
+        let naming = Naming::new(options.utf8, options.escape, options.broken, separator);
         let (root, control, index) = (root.to_owned(), or_root(control), or_root(index));
         Self { shape, root, control, index, options, naming, mbox: None }
     }
@@ -187,8 +194,9 @@ impl Layout {
     /// The levels of a name as they are written. Fails for a name that the layout cannot hold.
     pub(super) fn written_levels(&self, name: &MailboxName) -> Result<Vec<Vec<u8>>> {
         self.check(name)?;
-        let written = |(at, level): (usize, &str)| self.naming.level(level, at == 0, |_| false).into_bytes();
-        Ok(name.levels().enumerate().map(written).collect())
+        let is_reserved = |level: &str| self.is_reserved(level);
+        let written = |level: &str| self.naming.level(level, is_reserved).into_bytes();
+        Ok(name.levels().map(written).collect())
     }
 
     /// The name with these levels on disk.
@@ -284,9 +292,9 @@ impl Layout {
         match self.shape {
             Shape::Dbox => self.below(root).join(encoded),
             // INBOX has a name of its own only where the messages are not.
-            Shape::MaildirPlusPlus | Shape::MaildirFs if name.is_inbox() && root == self.root => root.to_owned(),
+            Shape::MaildirPlusPlus | Shape::MaildirFs if self.is_inbox(name) && root == self.root => root.to_owned(),
             Shape::MaildirPlusPlus => root.join(format!(".{encoded}")),
-            Shape::Mbox if name.is_inbox() && root == self.root => {
+            Shape::Mbox if self.is_inbox(name) && root == self.root => {
                 self.mbox.as_ref().map_or_else(|| root.join(encoded), |places| places.inbox.clone())
             }
             Shape::Mbox => self.below(root).join(encoded),
@@ -326,7 +334,7 @@ impl Layout {
 
     fn mails_of(&self, name: &MailboxName) -> PathBuf {
         match &self.options.inbox {
-            Some(inbox) if name.is_inbox() => inbox.clone(),
+            Some(inbox) if self.is_inbox(name) => inbox.clone(),
             _ => self.mails_in(self.level_in(&self.root, name)),
         }
     }
@@ -334,6 +342,21 @@ impl Layout {
     /// Whether INBOX lies elsewhere than its name says.
     pub(super) fn has_inbox_apart(&self) -> bool {
         self.options.inbox.is_some()
+    }
+
+    /// What clients see before names.
+    pub(super) fn prefix(&self) -> &str {
+        &self.options.prefix
+    }
+
+    /// Whether a name is that of the mailbox which every user has.
+    pub(crate) fn is_inbox(&self, name: &MailboxName) -> bool {
+        name.is_inbox() && !self.options.without_inbox
+    }
+
+    /// Whether the store has the mailbox which every user has.
+    pub(crate) fn has_inbox(&self) -> bool {
+        !self.options.without_inbox
     }
 
     /// Whether levels that lead nowhere go.
@@ -347,7 +370,7 @@ impl Layout {
         Ok(match self.shape {
             Shape::Dbox => fs.is_dir(&mails)?,
             // Any folder with the right name is one; what it lacks is made when it is opened.
-            Shape::MaildirPlusPlus if !name.is_inbox() => fs.is_dir(&mails)?,
+            Shape::MaildirPlusPlus if !self.is_inbox(name) => fs.is_dir(&mails)?,
             Shape::Mbox => fs.metadata(&mails)?.is_some_and(|there| there.kind == FileKind::File),
             Shape::MaildirPlusPlus | Shape::MaildirFs => fs.is_dir(&mails.join(CUR_DIR))?,
         })
@@ -483,7 +506,7 @@ impl Layout {
     /// The name of the Maildir++ folder with this name on disk; `None` for what is no folder of a mailbox.
     pub(super) fn name_of_flat(&self, entry: &str) -> Option<MailboxName> {
         let name = self.name_of(&entry.strip_prefix('.')?.replace('.', "/"))?;
-        (!name.is_inbox() && self.check(&name).is_ok()).then_some(name)
+        (!self.is_inbox(&name) && self.check(&name).is_ok()).then_some(name)
     }
 }
 

@@ -10,7 +10,8 @@
 //! <control>/dovecot-uidvalidity, dovecot-uidvalidity.<hex>
 //! <root>/..DOVECOT-TrasH/                where mailboxes go on their way out (Maildir++: ..DOVECOT-TRASHED)
 //! <index>/mailboxes.lock                 held while the list changes
-//! <index>/dovecot.list.index*            Dovecot's own cache of the list
+//! <index>/dovecot.list.index*            Dovecot's own cache of the list; with `LAYOUT=index` the only place of names
+//! <index>/dovecot.mailbox.log            what replication is told
 //! ```
 //!
 //! `<control>` and `<index>` are `<root>` unless they are set apart.
@@ -32,6 +33,7 @@ mod follow;
 mod format;
 mod layout;
 mod list_index;
+mod mailbox_log;
 mod mbox;
 mod naming;
 mod noted;
@@ -53,6 +55,7 @@ pub(crate) use format::Format;
 pub(crate) use layout::{Layout, MailboxDirs, Shape};
 pub use layout::{ListLayout, ListOptions};
 pub(crate) use list_index::{PREFIX as LIST_INDEX_PREFIX, mark_stale, names_store as list_index_store};
+pub use mailbox_log::{MailboxLogKind, MailboxLogRecord, decode_mailbox_log, name_guid, read_mailbox_log};
 pub use recover::{RecoveredMailbox, RecoveryReport};
 pub(crate) use recover::{clean_leftovers, dirs_of, levels, recover};
 pub(crate) use rights::Rights;

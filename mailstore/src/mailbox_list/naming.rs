@@ -9,13 +9,16 @@ pub(crate) struct Naming {
     utf8: bool,
     /// What a character that the layout cannot hold is written with, before its two hex digits.
     escape: Option<char>,
+    /// What names that are not in modified UTF-7 are shown with: it stands before the two hex digits of each byte that does
+    /// not belong there.
+    broken: Option<char>,
     /// Between levels.
     separator: char,
 }
 
 impl Naming {
-    pub(super) fn new(utf8: bool, escape: Option<char>, separator: char) -> Self {
-        Self { utf8, escape, separator }
+    pub(super) fn new(utf8: bool, escape: Option<char>, broken: Option<char>, separator: char) -> Self {
+        Self { utf8, escape, broken, separator }
     }
 
     /// Whether there is a way to write what the layout cannot hold.
@@ -28,17 +31,20 @@ impl Naming {
         self.separator
     }
 
-    /// One level of a name as it is written; `first`: it is the outermost.
-    pub(super) fn level(&self, level: &str, first: bool, is_reserved: impl Fn(&str) -> bool) -> String {
-        let escaped = self.escape.map(|escape| self.escaped(level, first, escape, is_reserved(level)));
+    /// One level of a name as it is written.
+    pub(super) fn level(&self, level: &str, is_reserved: impl Fn(&str) -> bool) -> String {
+        let escaped = self.escape.map(|escape| self.escaped(level, escape, is_reserved(level)));
         let level = escaped.as_deref().unwrap_or(level);
-        if self.utf8 { level.to_owned() } else { mutf7::encode(level) }
+        if self.utf8 {
+            return level.to_owned();
+        }
+        self.broken.and_then(|broken| unbroken(level, broken)).unwrap_or_else(|| mutf7::encode(level))
     }
 
-    fn escaped(&self, level: &str, first: bool, escape: char, is_reserved: bool) -> String {
+    fn escaped(&self, level: &str, escape: char, is_reserved: bool) -> String {
         let mut out = String::with_capacity(level.len());
         for (at, c) in level.chars().enumerate() {
-            let begins = at == 0 && (is_reserved || first && c == '~');
+            let begins = at == 0 && (is_reserved || c == '~');
             // What has more than one byte is never in the way.
             if c.is_ascii() && (begins || c == escape || c == self.separator) {
                 out.push_str(&format!("{escape}{:02x}", c as u32));
@@ -51,7 +57,11 @@ impl Naming {
 
     /// The level that is written so; `None` for what is written as nobody writes it, which no name leads to.
     pub(super) fn read_level(&self, written: &str) -> Option<String> {
-        let level = if self.utf8 { written.to_owned() } else { mutf7::decode(written.as_bytes()).ok()? };
+        let level = match mutf7::decode(written.as_bytes()) {
+            _ if self.utf8 => written.to_owned(),
+            Ok(level) => level,
+            Err(_) => return self.broken.map(|broken| as_broken(written, broken)),
+        };
         Some(match self.escape {
             Some(escape) => unescaped(&level, escape),
             None => level,
@@ -77,10 +87,39 @@ impl Naming {
             if at > 0 {
                 out.push(separator);
             }
-            out.push_str(&self.level(level, at == 0, &reserved));
+            out.push_str(&self.level(level, &reserved));
         }
         out
     }
+}
+
+/// A name that is not in modified UTF-7, as it can be shown.
+fn as_broken(written: &str, broken: char) -> String {
+    let mut out = String::with_capacity(written.len());
+    for byte in written.bytes() {
+        match byte {
+            b'&' | 0..=0x1f | 0x7f..=0xff => out.push_str(&format!("{broken}{byte:02x}")),
+            _ => out.push(char::from(byte)),
+        }
+    }
+    out
+}
+
+/// What such a name stands for; `None` where it is no such name.
+fn unbroken(level: &str, broken: char) -> Option<String> {
+    let mut bytes = Vec::with_capacity(level.len());
+    let mut rest = level;
+    while let Some(at) = rest.find(broken) {
+        let (before, from) = rest.split_at(at);
+        bytes.extend_from_slice(before.as_bytes());
+        let after = from.get(broken.len_utf8()..)?;
+        bytes.push(u8::from_str_radix(after.get(..2)?, 16).ok()?);
+        rest = after.get(2..)?;
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    let written = String::from_utf8(bytes).ok().filter(|written| written != level)?;
+    // What can be said otherwise is.
+    (mutf7::decode(written.as_bytes()).is_err() && as_broken(&written, broken) == level).then_some(written)
 }
 
 /// What stands behind an escape character becomes what it stands for, but for what no level can hold.
@@ -118,26 +157,39 @@ mod tests {
 
     #[test]
     fn what_cannot_be_written_is_escaped() {
-        let naming = Naming::new(false, Some('\\'), '.');
+        let naming = Naming::new(false, Some('\\'), None, '.');
         for (level, written) in
             [("a.b", "a\\2eb"), ("~x", "\\7ex"), ("x~", "x~"), ("a\\b", "a\\5cb"), ("ü.", "&APw-\\2e"), ("b", "b")]
         {
-            assert_eq!(naming.level(level, true, none), written);
+            assert_eq!(naming.level(level, none), written);
             assert_eq!(naming.read_level(written).as_deref(), Some(level));
         }
-        assert_eq!(naming.level("~x", false, none), "~x");
-        assert_eq!(naming.level("cur", false, |level| level == "cur"), "\\63ur");
+        assert_eq!(naming.level("cur", |level| level == "cur"), "\\63ur");
     }
 
     #[test]
     fn names_are_read_as_they_are_written_only() {
-        let naming = Naming::new(false, Some('\\'), '/');
+        let naming = Naming::new(false, Some('\\'), None, '/');
         let name = |written: &str| naming.name_of(written, none).map(|name| name.to_string());
         assert_eq!(name("a/b").as_deref(), Some("a/b"));
         assert_eq!(name("\\61").as_deref(), None, "an a is written as it is");
         assert_eq!(name("a\\2fb").as_deref(), None, "no level holds the separator");
         assert_eq!(name("inbox"), None);
-        assert_eq!(Naming::new(true, None, '/').name_of("ü/日", none).map(|n| n.to_string()).as_deref(), Some("ü/日"));
-        assert_eq!(Naming::new(false, None, '/').name_of("ü", none), None);
+        assert_eq!(
+            Naming::new(true, None, None, '/').name_of("ü/日", none).map(|n| n.to_string()).as_deref(),
+            Some("ü/日")
+        );
+        assert_eq!(Naming::new(false, None, None, '/').name_of("ü", none), None);
+    }
+
+    /// As Dovecot 2.3.19 shows them with `BROKENCHAR=^`.
+    #[test]
+    fn names_in_another_spelling_can_be_shown() {
+        let naming = Naming::new(false, None, Some('^'), '/');
+        for (written, level) in [("&AGE-", "^26AGE-"), ("ä", "^c3^a4"), ("&x", "^26x"), ("&AOQ-", "ä"), ("a^b", "a^b")]
+        {
+            assert_eq!(naming.read_level(written).as_deref(), Some(level));
+            assert_eq!(naming.level(level, none), written);
+        }
     }
 }

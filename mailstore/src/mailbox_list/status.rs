@@ -2,8 +2,9 @@
 //!
 //! What a mailbox's index says is told by its log, which only grows: as long as it is the same file and as long, and the
 //! folders that anybody may put files into (Maildir's) have the times that they had, the answer is the one that was noted.
-//! Dovecot does the same with its list index (`docs/formats/list.md`, "index sync" and "maildir"); its values are not used,
-//! for its times count whole seconds.
+//! Dovecot does the same with its list index (`docs/formats/list.md`, "index sync" and "maildir"), in whole seconds. What is
+//! found is written there, for Dovecot and for processes to come, with times to the nanosecond beside: those are what is
+//! believed here.
 //!
 //! # Invariants
 //!
@@ -18,6 +19,7 @@ use mailtypes::MailboxName;
 
 use super::{
     Format, MailboxDirs, Shape, by_guid,
+    list_index::{Noticed, StatusFiles},
     noted::{Mark, Noted, is_at_rest},
 };
 use crate::{
@@ -27,10 +29,10 @@ use crate::{
 
 /// What tells that a mailbox is as it was.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Stamp {
-    log: Mark,
+pub(super) struct Stamp {
+    pub(super) log: Mark,
     /// `new` and `cur`, or an mbox file twice, where there are such.
-    folders: Option<[Mark; 2]>,
+    pub(super) folders: Option<[Mark; 2]>,
 }
 
 impl Stamp {
@@ -75,6 +77,15 @@ pub(crate) fn status(storage: &dyn MailStorage, format: &dyn Format, name: &Mail
     {
         return Ok(status);
     }
+    // What another process found, or this one before it forgot. INBOX's values stand nowhere.
+    let files = format.env().companion::<StatusFiles>();
+    let levels = if layout.is_inbox(name) { None } else { Some(layout.written_levels(name)?) };
+    if let (Some(stamp), Some(levels)) = (before.as_ref().filter(|stamp| stamp.is_at_rest(checked)), &levels)
+        && let Some(status) = files.find(format.env(), layout.index(), levels, stamp)
+    {
+        noted.note(&dirs.index, *stamp, status);
+        return Ok(status);
+    }
     let mailbox = storage.mailbox(name)?;
     let end = indexed_of(&*mailbox).and_then(|indexed| indexed.index.log_position());
     let status = mailbox.status()?;
@@ -84,6 +95,11 @@ pub(crate) fn status(storage: &dyn MailStorage, format: &dyn Format, name: &Mail
         && Stamp::look(fs, layout.shape(), &dirs)? == Some(stamp)
     {
         noted.note(&dirs.index, stamp, status);
+        // Dovecot counts in whole seconds: what may change again in this one is for another time.
+        if let Some(levels) = levels.filter(|_| is_at_rest(stamp.log.modified, checked)) {
+            let noticed = Noticed { guid: mailbox.guid(), stamp, status };
+            files.note(format.env(), layout.index(), levels, noticed);
+        }
     }
     Ok(status)
 }

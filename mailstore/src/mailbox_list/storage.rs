@@ -4,7 +4,11 @@ use std::{fmt, sync::Arc};
 
 use mailtypes::MailboxName;
 
-use super::{Format, create, delete, find, follow, list, rename, replace, status};
+use super::{
+    Format, create, delete, find, follow, list,
+    mailbox_log::{MailboxLogKind, note},
+    rename, replace, status,
+};
 use crate::traits::{
     Keeps, ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, Result, Status, StorageError,
 };
@@ -77,12 +81,18 @@ impl<S: Listed> MailStorage for S {
 
     fn subscribe(&self, name: &MailboxName) -> Result<()> {
         check_writable(self.format())?;
-        self.format().subscriptions().change(name, true)
+        if self.format().subscriptions().change(name, true)? {
+            note(self.format(), MailboxLogKind::Subscribed, name);
+        }
+        Ok(())
     }
 
     fn unsubscribe(&self, name: &MailboxName) -> Result<()> {
         check_writable(self.format())?;
-        self.format().subscriptions().change(name, false)
+        if self.format().subscriptions().change(name, false)? {
+            note(self.format(), MailboxLogKind::Unsubscribed, name);
+        }
+        Ok(())
     }
 
     fn subscriptions(&self) -> Result<Vec<MailboxName>> {

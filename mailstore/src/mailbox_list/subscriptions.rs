@@ -66,8 +66,8 @@ impl Subscriptions {
         Ok(content.lines.iter().filter_map(|line| self.name_in(content.version, line)).collect())
     }
 
-    /// Adds or removes a name; durable when it returns.
-    pub(crate) fn change(&self, name: &MailboxName, subscribe: bool) -> Result<()> {
+    /// Adds or removes a name, durably; tells whether it was not so before.
+    pub(crate) fn change(&self, name: &MailboxName, subscribe: bool) -> Result<bool> {
         let options = DotlockOptions {
             timeout: LOCK_TIMEOUT,
             stale: LOCK_STALE,
@@ -79,7 +79,7 @@ impl Subscriptions {
         let version = content.version;
         let is_it = |line: &Vec<u8>| self.name_in(version, line).is_some_and(|found| found == *name);
         if content.lines.iter().any(is_it) == subscribe {
-            return Ok(());
+            return Ok(false);
         }
         if subscribe {
             content.lines.push(self.line_of(version, name));
@@ -87,7 +87,8 @@ impl Subscriptions {
             content.lines.retain(|line| !is_it(line));
         }
         lock.file().write_at(&content.encode(), 0)?;
-        Ok(lock.replace()?)
+        lock.replace()?;
+        Ok(true)
     }
 
     /// The file.

@@ -47,7 +47,7 @@ fn walk_with(fs: &dyn FileSystem, layout: &Layout, folders: Option<&Folders>) ->
         Shape::MaildirPlusPlus => walk_flat(fs, layout)?,
         Shape::Mbox => mbox::walk(fs, layout)?,
     };
-    if layout.shape() != Shape::Dbox || layout.has_inbox_apart() {
+    if layout.has_inbox() && (layout.shape() != Shape::Dbox || layout.has_inbox_apart()) {
         put_inbox(&mut found, layout.is_mailbox(fs, &MailboxName::inbox())?);
     }
     found.sort_by(|a, b| (!a.name.is_inbox(), &a.name).cmp(&(!b.name.is_inbox(), &b.name)));

@@ -96,7 +96,9 @@ impl MaildirStorage {
         for root in storage.store.layout.roots() {
             rights.create_dirs(&**fs, root)?;
         }
-        mailbox_list::find(&*storage.store, &MailboxName::inbox())?;
+        if storage.store.layout.has_inbox() {
+            mailbox_list::find(&*storage.store, &MailboxName::inbox())?;
+        }
         Ok(storage)
     }
 

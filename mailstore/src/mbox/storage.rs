@@ -110,7 +110,9 @@ impl MboxStorage {
         let storage = Self::at(env, root, places, options);
         env.fs().create_dir_all(root, ROOT_MODE)?;
         storage.make_roots()?;
-        mailbox_list::find(&*storage.store, &MailboxName::inbox())?;
+        if storage.store.layout.has_inbox() {
+            mailbox_list::find(&*storage.store, &MailboxName::inbox())?;
+        }
         Ok(storage)
     }
 

@@ -76,7 +76,9 @@ impl MdboxStorage {
         }
         let shared = &storage.store.shared;
         shared.map.open(&shared.files).of_map()?;
-        mailbox_list::find(&*storage.store, &MailboxName::inbox())?;
+        if storage.store.layout.has_inbox() {
+            mailbox_list::find(&*storage.store, &MailboxName::inbox())?;
+        }
         Ok(storage)
     }
 

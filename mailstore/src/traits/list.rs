@@ -52,6 +52,31 @@ pub trait MailStorage: Send + Sync + fmt::Debug {
     fn separator(&self) -> char {
         MailboxName::SEPARATOR
     }
+    /// The namespaces that clients are told of (RFC 2342).
+    fn namespaces(&self) -> Vec<NamespaceInfo> {
+        vec![NamespaceInfo { prefix: String::new(), kind: NamespaceKind::Personal }]
+    }
+}
+
+/// Whose mail lies in a namespace (RFC 2342 §3).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum NamespaceKind {
+    /// The user's own.
+    #[default]
+    Personal,
+    /// Other users'.
+    OtherUsers,
+    /// Nobody's in particular.
+    Shared,
+}
+
+/// A namespace as clients are told of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NamespaceInfo {
+    /// What names in it begin with, with `/` between levels and at the end; or nothing.
+    pub prefix: String,
+    /// Whose mail it is.
+    pub kind: NamespaceKind,
 }
 
 /// A mailbox in a list.
@@ -102,6 +127,11 @@ impl ListPattern {
     /// Matches every name.
     pub fn all() -> Self {
         Self { pattern: "*".to_owned() }
+    }
+
+    /// As it was given.
+    pub fn as_str(&self) -> &str {
+        &self.pattern
     }
 
     /// Whether a name matches. The pattern's first level matches INBOX in any case.

@@ -21,7 +21,7 @@ mod view;
 pub use batch::{Batch, BatchItem, Committed, CopySource, FlagAction, FlagChange};
 pub use error::{Result, StorageError};
 pub use identity::{Keeps, Kept, MailboxIdentity, Pop3Identity, Stamp};
-pub use list::{ListPattern, MailStorage, MailboxInfo, Status};
+pub use list::{ListPattern, MailStorage, MailboxInfo, NamespaceInfo, NamespaceKind, Status};
 pub use mailbox::{
     ChangesSince, Mailbox, NulPolicy, Position, Save, SaveMeta, Saved, SavedMessage, ViewAs, Wake, Watch,
 };

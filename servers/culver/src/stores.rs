@@ -14,14 +14,17 @@ use culver_runtime::{PasswordFile, PasswordFileError, Scheme, StorageProvider, U
 use mailfs::{FileSystemExt as _, RealDisk};
 use mailindex::engine::{Env, EnvOptions, Fsync};
 use mailstore::{
-    Format, ListOptions, MailStorage, StorageError, StoreOptions,
+    Format, ListLayout, ListOptions, MailStorage, NamespaceKind, StorageError, StoreOptions,
     check::{CheckOptions, CheckProgress, CheckReport, check_storage},
     compressed::{BodyCompression, ZstdLevel},
     create_storage,
     dbox::BodyLineEnds,
     maildir::{MaildirLayout, MaildirSeparator},
     mailmime,
+    mailtypes::MailboxName,
     mbox::{MboxLock, MboxLocks},
+    memory::{MemoryOptions, MemoryStorage},
+    namespaces::{Listing, Namespace, NamespaceError, Namespaces},
     recover_storage,
 };
 use tracing::{info, warn};
@@ -50,7 +53,95 @@ pub(crate) struct Stores {
     inbox: Option<Template>,
     /// What is the same for all users.
     options: StoreOptions,
+    namespaces: Vec<Space>,
+    /// What clients see between levels, unless it is as on disk.
+    separator: Option<char>,
     env: Env,
+}
+
+/// A namespace of the configuration.
+#[derive(Clone, Debug)]
+struct Space {
+    prefix: String,
+    location: Option<Location>,
+    inbox: bool,
+    kind: NamespaceKind,
+    hidden: bool,
+    list: Listing,
+    subscriptions: bool,
+}
+
+impl Space {
+    fn of(namespace: &tables::Namespace) -> Result<Self, NoLocation> {
+        Ok(Self {
+            prefix: namespace.prefix.to_string(),
+            location: namespace.location.as_ref().map(|text| Location::parse(text)).transpose()?,
+            inbox: *namespace.inbox,
+            kind: match *namespace.kind {
+                tables::NamespaceKind::Private => NamespaceKind::Personal,
+                tables::NamespaceKind::Shared => NamespaceKind::OtherUsers,
+                tables::NamespaceKind::Public => NamespaceKind::Shared,
+            },
+            hidden: *namespace.hidden,
+            list: match *namespace.list {
+                tables::NamespaceList::Yes => Listing::Yes,
+                tables::NamespaceList::Children => Listing::Children,
+                tables::NamespaceList::No => Listing::No,
+            },
+            subscriptions: *namespace.subscriptions,
+        })
+    }
+
+    /// With `/` between levels.
+    fn prefix(&self, separator: char) -> String {
+        self.prefix.replace(separator, "/")
+    }
+
+    fn with(&self, separator: char, storage: Arc<dyn MailStorage>) -> Namespace {
+        let Self { inbox, kind, hidden, list, subscriptions, .. } = *self;
+        Namespace { prefix: self.prefix(separator), kind, inbox, hidden, list, subscriptions, storage }
+    }
+}
+
+/// Reads a mail location, to see whether it can be.
+pub(crate) fn location_of(text: &str) -> Result<(), String> {
+    Location::parse(text).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Whether the namespaces of a configuration go together; with the number of one that does not.
+pub(crate) fn check_namespaces(config: &Config) -> Result<(), (usize, String)> {
+    let storage: Arc<dyn MailStorage> = Arc::new(MemoryStorage::new(MemoryOptions::default()));
+    let separator = separator_of(&config.storage).unwrap_or(MailboxName::SEPARATOR);
+    let mut spaces = Vec::new();
+    let mut without_location = 0;
+    for (at, namespace) in config.namespaces.iter().enumerate() {
+        // A location that is none was told of.
+        let space = match Space::of(namespace) {
+            Ok(space) => space,
+            Err(_) => continue,
+        };
+        without_location += usize::from(space.location.is_none());
+        if without_location > 1 {
+            return Err((at, "two namespaces without a location would be one place".to_owned()));
+        }
+        let separator = match *config.storage.separator {
+            // What stands there on disk is known when a store is opened.
+            tables::Separator::AsOnDisk if space.prefix.ends_with('.') => '.',
+            _ => separator,
+        };
+        spaces.push(space.with(separator, Arc::clone(&storage)));
+    }
+    if config.namespaces.is_empty() {
+        return Ok(());
+    }
+    Namespaces::new(spaces, '/').map(|_| ()).map_err(|error| (0, error.to_string()))
+}
+
+fn separator_of(storage: &Storage) -> Option<char> {
+    match *storage.separator {
+        tables::Separator::AsOnDisk => None,
+        other => other.word().chars().next(),
+    }
 }
 
 /// Where one store lies, and how it is opened.
@@ -69,6 +160,8 @@ enum NoPlace {
     Path(#[from] NoPath),
     #[error("userdb_mail: {0}")]
     Location(#[from] NoLocation),
+    #[error("namespaces: {0}")]
+    Namespaces(#[from] NamespaceError),
     #[error(transparent)]
     Users(#[from] PasswordFileError),
 }
@@ -86,7 +179,41 @@ impl Stores {
         for folder in folders.filter(|_| !*storage.read_only) {
             env.fs().create_dir_all(&folder, FOLDER_MODE).with_context(|| format!("making {}", folder.display()))?;
         }
-        Ok(Self { users, base, path, index, control, alt, inbox, options: store_options(config), env })
+        let namespaces = config.namespaces.iter().map(Space::of).collect::<Result<_, _>>()?;
+        let separator = separator_of(storage);
+        let options = store_options(config);
+        Ok(Self { users, base, path, index, control, alt, inbox, options, namespaces, separator, env })
+    }
+
+    /// Where the mail of a namespace lies.
+    fn place_in(&self, space: &Space, name: &UserName) -> Result<Place, NoPlace> {
+        let mut place = match &space.location {
+            Some(location) => {
+                let user = self.users.find(name)?.map_or_else(|| User::new(name.clone()), |(user, _)| user);
+                location.place(name, user.home.as_deref(), &self.options)?
+            }
+            None => self.place_of(name)?,
+        };
+        place.options.list.without_inbox = !space.inbox;
+        place.options.list.prefix = space.prefix(self.separator.unwrap_or(MailboxName::SEPARATOR));
+        Ok(place)
+    }
+
+    /// All places of a user's mail.
+    fn places_of(&self, name: &UserName) -> Result<Vec<Place>, NoPlace> {
+        if self.namespaces.is_empty() {
+            return Ok(vec![self.place_of(name)?]);
+        }
+        self.namespaces.iter().map(|space| self.place_in(space, name)).collect()
+    }
+
+    /// The store of a place; made if it is not there.
+    fn create(&self, place: &Place) -> mailstore::Result<Arc<dyn MailStorage>> {
+        if let Some(parent) = place.path.parent().filter(|_| !self.options.read_only) {
+            // The folder of a domain, say.
+            self.env.fs().create_dir_all(parent, FOLDER_MODE).map_err(StorageError::from)?;
+        }
+        create_storage(&self.env, &place.path, &place.options)
     }
 
     /// By the name under which mail is kept: who is known to the host only by another name has no home and no place of
@@ -142,9 +269,10 @@ impl Stores {
         }
         for user in self.users.names()? {
             // Who has none was told of.
-            let Ok(Place { path, options }) = self.place_of(&user) else { continue };
-            if matches!(self.env.fs().metadata(&path), Ok(Some(_))) {
-                self.recover_store(&user, &path, &options);
+            for Place { path, options } in self.places_of(&user).unwrap_or_default() {
+                if matches!(self.env.fs().metadata(&path), Ok(Some(_))) {
+                    self.recover_store(&user, &path, &options);
+                }
             }
         }
         Ok(())
@@ -179,12 +307,31 @@ impl Stores {
 
 impl StorageProvider for Stores {
     fn storage_for(&self, user: &UserName) -> mailstore::Result<Arc<dyn MailStorage>> {
-        let place = self.place_of(user).map_err(|error| StorageError::Unavailable(error.to_string()))?;
-        if let Some(parent) = place.path.parent().filter(|_| !self.options.read_only) {
-            // The folder of a domain, say.
-            self.env.fs().create_dir_all(parent, FOLDER_MODE).map_err(StorageError::from)?;
+        let nowhere = |error: NoPlace| StorageError::Unavailable(error.to_string());
+        let mut storages = Vec::new();
+        for place in self.places_of(user).map_err(nowhere)? {
+            storages.push(self.create(&place)?);
         }
-        create_storage(&self.env, &place.path, &place.options)
+        let on_disk = storages.first().map_or(MailboxName::SEPARATOR, |first| first.separator());
+        let separator = self.separator.unwrap_or(on_disk);
+        if let ([], [storage]) = (&self.namespaces[..], &storages[..])
+            && storage.separator() == separator
+        {
+            return Ok(Arc::clone(storage));
+        }
+        let whole = Space {
+            prefix: String::new(),
+            location: None,
+            inbox: true,
+            kind: NamespaceKind::Personal,
+            hidden: false,
+            list: Listing::Yes,
+            subscriptions: true,
+        };
+        let whole = [whole];
+        let spaces = if self.namespaces.is_empty() { &whole[..] } else { &self.namespaces };
+        let spaces = spaces.iter().zip(storages).map(|(space, storage)| space.with(separator, storage)).collect();
+        Ok(Arc::new(Namespaces::new(spaces, separator).map_err(|error| nowhere(error.into()))?))
     }
 }
 
@@ -202,8 +349,19 @@ fn store_options(config: &Config) -> StoreOptions {
         },
         mbox_locks: mbox_locks(storage),
         separator: match *storage.separator {
-            tables::Separator::AsOnDisk => MaildirSeparator::AsOnDisk,
-            tables::Separator::Slash => MaildirSeparator::Slash,
+            tables::Separator::AsOnDisk | tables::Separator::Dot => MaildirSeparator::AsOnDisk,
+            // Names come with `/`, and are seen with another.
+            _ => MaildirSeparator::Slash,
+        },
+        list: ListOptions {
+            layout: match *storage.list_layout {
+                tables::ListLayout::Auto => None,
+                tables::ListLayout::Folders => Some(ListLayout::Folders),
+                tables::ListLayout::Index => Some(ListLayout::Index),
+            },
+            utf8: *storage.utf8_names,
+            escape: storage.escape.as_ref().and_then(|text| text.chars().next()),
+            ..ListOptions::default()
         },
         line_ends: match *storage.line_ends {
             LineEnds::Lf => BodyLineEnds::Lf,

@@ -6,7 +6,7 @@ use imap_proto::{
     List, ListMailbox, ListReturn, ListSelection, StatusItem, Tag,
     write::{self, ListAttribute},
 };
-use mailstore::{ListPattern, MailStorage, MailboxInfo, Result as StorageResult};
+use mailstore::{ListPattern, MailStorage, MailboxInfo, NamespaceKind, Result as StorageResult};
 use mailtypes::MailboxName;
 
 use crate::{SpecialUses, codes::Target, end::End, mailboxes::status_line, session::Session, sync::Sync};
@@ -70,6 +70,16 @@ impl Session {
         }
         let listed = self.on_storage(move |storage| listing.lines(storage)).await?;
         self.tell_list(tag, "LIST", listed, "List completed.").await
+    }
+
+    pub(crate) async fn namespace(&mut self, tag: &Tag) -> Result<(), End> {
+        let separator = self.separator();
+        let spaces = self.state.account().map(|account| account.storage.namespaces()).unwrap_or_default();
+        let of = |kind| spaces.iter().filter(move |space| space.kind == kind).map(|space| &*space.prefix);
+        let groups: [Vec<&str>; 3] =
+            [NamespaceKind::Personal, NamespaceKind::OtherUsers, NamespaceKind::Shared].map(|kind| of(kind).collect());
+        write::namespace(&mut self.wire.output, groups.each_ref().map(Vec::as_slice), separator);
+        self.finish(tag, Sync::ALL, "Namespace completed.").await
     }
 
     pub(crate) async fn lsub(&mut self, tag: &Tag, reference: &ListMailbox, pattern: &ListMailbox) -> Result<(), End> {

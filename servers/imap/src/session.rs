@@ -272,11 +272,7 @@ impl Session {
             Command::Unsubscribe { mailbox } => self.unsubscribe(&tag, &mailbox).await,
             Command::List(list) => self.list(&tag, &list).await,
             Command::Lsub { reference, pattern } => self.lsub(&tag, &reference, &pattern).await,
-            Command::Namespace => {
-                let separator = self.separator();
-                write::namespace(&mut self.wire.output, "", separator);
-                self.finish(&tag, Sync::ALL, "Namespace completed.").await
-            }
+            Command::Namespace => self.namespace(&tag).await,
             Command::Status { mailbox, items } => self.status(&tag, &mailbox, items).await,
             Command::Idle => self.idle(&tag).await,
             _ => self.bad(&tag, "No mailbox selected."),

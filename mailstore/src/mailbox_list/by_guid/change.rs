@@ -7,7 +7,13 @@ use mailindex::{engine::MailboxIndex, log::Origin, state::ExtensionSpec};
 use mailtypes::{Guid, MailboxName, UidValidity};
 
 use super::{
-    super::{Format, MailboxDirs, Rights, alternate, list_index::NodesChange, note_uid_validity, trash::move_to_trash},
+    super::{
+        Format, MailboxDirs, Rights, alternate,
+        list_index::NodesChange,
+        mailbox_log::{MailboxLogKind, note, note_deleted},
+        note_uid_validity,
+        trash::move_to_trash,
+    },
     tree::{name_of, node, nodes, open},
 };
 use crate::{
@@ -191,8 +197,10 @@ pub(in super::super) fn delete(format: &dyn Format, name: &MailboxName) -> Resul
         if fs.is_dir(&dirs.mail)? {
             format.mark_deleted(name, &dirs)?;
         }
-        unlist(format, name, there.guid)?;
-        return remove_folders(format, &dirs);
+        let level = unlist(format, name, there.guid)?;
+        remove_folders(format, &dirs)?;
+        note_deleted(format, name, Some(there.guid), level);
+        return Ok(());
     }
     let drop_empty = layout.removes_empty_levels();
     change_list(format, name, move |nodes| {
@@ -204,15 +212,18 @@ pub(in super::super) fn delete(format: &dyn Format, name: &MailboxName) -> Resul
             nodes.remove_empty_levels(there.parent);
         }
         Ok(())
-    })
+    })?;
+    note_deleted(format, name, None, true);
+    Ok(())
 }
 
-/// Takes a mailbox out of the list, durably. Levels below it stay, and a level with them.
-pub(super) fn unlist(format: &dyn Format, name: &MailboxName, guid: Guid) -> Result<()> {
+/// Takes a mailbox out of the list, durably. Levels below it stay, and a level with them; tells whether there were none.
+pub(super) fn unlist(format: &dyn Format, name: &MailboxName, guid: Guid) -> Result<bool> {
     let drop_empty = format.layout().removes_empty_levels();
     change_list(format, name, move |nodes| {
-        let Some(node) = nodes.nodes().of_guid(guid).copied() else { return Ok(()) };
-        if nodes.nodes().has_children(node.uid) {
+        let Some(node) = nodes.nodes().of_guid(guid).copied() else { return Ok(true) };
+        let has_children = nodes.nodes().has_children(node.uid);
+        if has_children {
             nodes.set(node.uid, None);
         } else {
             nodes.remove(node.uid);
@@ -220,7 +231,7 @@ pub(super) fn unlist(format: &dyn Format, name: &MailboxName, guid: Guid) -> Res
                 nodes.remove_empty_levels(node.parent);
             }
         }
-        Ok(())
+        Ok(!has_children)
     })
 }
 
@@ -270,6 +281,7 @@ pub(in super::super) fn rename(format: &dyn Format, from: &MailboxName, to: &Mai
         }
         Ok(())
     })?;
+    note(format, MailboxLogKind::Renamed, to);
     rename_boxes(format, to)
 }
 

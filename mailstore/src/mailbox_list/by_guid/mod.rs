@@ -15,6 +15,8 @@
 //! 3. A list index that is lost is made anew from the mailboxes' own indexes.
 
 mod change;
+#[cfg(test)]
+mod power_cut;
 mod rebuild;
 mod tree;
 

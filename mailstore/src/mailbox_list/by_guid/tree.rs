@@ -58,7 +58,11 @@ pub(in super::super) fn walk(format: &dyn Format) -> Result<Vec<Found>> {
             found.push(Found { name, selectable: node.flags.is_selectable(), has_children });
         }
     }
-    found.sort_by(|a, b| (!a.name.is_inbox(), &a.name).cmp(&(!b.name.is_inbox(), &b.name)));
+    // Of two with one name the mailbox counts.
+    found.sort_by(|a, b| {
+        (!a.name.is_inbox(), &a.name, !a.selectable).cmp(&(!b.name.is_inbox(), &b.name, !b.selectable))
+    });
+    found.dedup_by(|a, b| a.name == b.name);
     Ok(found)
 }
 
@@ -79,12 +83,12 @@ pub(in super::super) fn find(format: &dyn Format, name: &MailboxName) -> Result<
         if fs.is_dir(&dirs.mail)? {
             return Ok(dirs);
         }
-        if !name.is_inbox() {
+        if !format.layout().is_inbox(name) {
             tracing::warn!(mailbox = %name, "its folder {} is gone", dirs.mail.display());
             return Err(StorageError::NotFound(name.clone()));
         }
     }
-    if name.is_inbox() {
+    if format.layout().is_inbox(name) {
         match create(format, name) {
             Err(StorageError::AlreadyExists(_)) | Ok(()) => {}
             Err(e) => return Err(e),

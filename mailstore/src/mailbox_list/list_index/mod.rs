@@ -3,6 +3,7 @@
 
 mod nodes;
 mod stale;
+mod statuses;
 
 use std::{error::Error, path::Path, sync::Arc};
 
@@ -13,8 +14,11 @@ use mailindex::{
 };
 use mailtypes::UidSet;
 
-pub(super) use self::nodes::{Node, Nodes, NodesChange};
 pub(crate) use self::stale::mark_stale;
+pub(super) use self::{
+    nodes::{Node, Nodes, NodesChange},
+    statuses::{Noticed, StatusFiles},
+};
 
 /// What the list index's files are called.
 pub(crate) const PREFIX: &str = "dovecot.list.index";

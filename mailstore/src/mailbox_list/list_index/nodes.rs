@@ -110,6 +110,8 @@ pub(crate) struct Nodes {
     /// Bytes of the header that are taken, and that there are.
     used: usize,
     capacity: usize,
+    /// It is marked as to be looked over.
+    is_stale: bool,
 }
 
 /// Names of a header, and where the next one would go.
@@ -138,7 +140,8 @@ impl Nodes {
             return Self { used: NAMES_START, ..Self::default() };
         };
         let (names, used) = decode_names(list.hdr());
-        let mut nodes = Self { names, used, capacity: list.hdr_size() as usize, ..Self::default() };
+        let is_stale = list.hdr().first().is_some_and(|mark| *mark != 0);
+        let mut nodes = Self { names, used, capacity: list.hdr_size() as usize, is_stale, ..Self::default() };
         for record in state.records_from(0) {
             if let Some(node) = Node::decode(record.uid(), record.record_flags().0, record.field(field)) {
                 nodes.put(node);
@@ -242,6 +245,7 @@ pub(crate) struct NodesChange {
     removed: Vec<Uid>,
     has_list: bool,
     is_new: bool,
+    is_stale: bool,
 }
 
 impl NodesChange {
@@ -259,6 +263,7 @@ impl NodesChange {
             removed: Vec::new(),
             has_list: state.extension(LIST).is_some(),
             is_new: state.uid_validity().is_none(),
+            is_stale: false,
         }
     }
 
@@ -303,6 +308,28 @@ impl NodesChange {
         self.nodes.put(node);
         self.changed.push(uid);
         self.reflagged.push(uid);
+    }
+
+    /// Says which mailbox a node stands for, where that is not known.
+    pub(crate) fn identify(&mut self, uid: Uid, guid: Guid, uid_validity: UidValidity) {
+        let Some(mut node) = self.nodes.get(uid).copied() else { return };
+        let is_known = node.guid == guid && node.uid_validity == Some(uid_validity);
+        if is_known && node.flags.is_selectable() {
+            return;
+        }
+        (node.guid, node.uid_validity) = (guid, Some(uid_validity));
+        if !node.flags.is_selectable() {
+            node.flags = NodeFlags(0);
+            self.reflagged.push(uid);
+        }
+        self.nodes.put(node);
+        self.changed.push(uid);
+    }
+
+    /// The tree must be looked over before it is used, when it is made.
+    pub(crate) fn stale(mut self) -> Self {
+        self.is_stale = true;
+        self
     }
 
     /// Gives a node another name and another place.
@@ -411,7 +438,9 @@ impl NodesChange {
         }
         let used: std::collections::BTreeSet<u32> = self.nodes.iter().map(|node| node.name_id).collect();
         let kept = self.nodes.names.iter().filter(|(id, _)| used.contains(id));
-        let mut header = vec![0; NAMES_START];
+        // What was said of it stays.
+        let stale = self.is_stale || self.nodes.is_stale;
+        let mut header = vec![u8::from(stale); NAMES_START];
         header.extend(encode_names(kept.map(|(id, name)| (*id, &**name))));
         let capacity = (header.len() + 4).next_power_of_two().max(HEADER_LEN_MIN).max(self.nodes.capacity);
         // What was behind the names before is none any more.

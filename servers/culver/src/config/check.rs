@@ -18,9 +18,14 @@ use super::{
     Config,
     problem::{Problems, Severity, Wrong},
     section::{Place, Section as _, Setting},
-    tables::{Imap, Limits, Listener, ListenerTls, Log, Pop3, Protocol, SpecialUse, Storage, Tls, TlsName, Users},
+    tables::{
+        Imap, Limits, Listener, ListenerTls, Log, Namespace, Pop3, Protocol, SpecialUse, Storage, Tls, TlsName, Users,
+    },
 };
-use crate::serve::{imap::id_field, special_use, tls};
+use crate::{
+    serve::{imap::id_field, special_use, tls},
+    stores::{self, location_of},
+};
 
 /// RFC 3501 §5.4.
 const IMAP_IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(30 * 60);
@@ -46,6 +51,7 @@ pub(crate) fn check(config: &Config, purpose: Purpose, problems: &mut Problems) 
     }
     check.conflicts();
     check.storage();
+    check.namespaces();
     check.users();
     if purpose != Purpose::Commands {
         check.tls();
@@ -198,6 +204,28 @@ impl Check<'_> {
 
     fn looks_at_files(&self) -> bool {
         self.purpose != Purpose::Elsewhere
+    }
+
+    /// Whether they go together, as they will be put together for each user.
+    fn namespaces(&mut self) {
+        for namespace in &self.config.namespaces {
+            if let Some(location) = &*namespace.location
+                && let Err(error) = location_of(location)
+            {
+                let key = Namespace::full_name("location");
+                self.error(namespace.location.place.as_ref(), &key, Wrong::new(error));
+            }
+        }
+        if let Err((at, error)) = stores::check_namespaces(self.config) {
+            let place = self.config.namespaces.get(at).and_then(|namespace| namespace.prefix.place.as_ref());
+            self.error(place, Namespace::PATH, Wrong::new(error));
+        }
+        let escape = &self.config.storage.escape;
+        let is_one = |text: &String| text.len() == 1 && text.bytes().all(|b| b.is_ascii_punctuation() && b != b'/');
+        if escape.as_ref().is_some_and(|text| !is_one(text)) {
+            let wrong = Wrong::new("names are escaped with one character of punctuation in ASCII").meant("\"\\\\\"");
+            self.error(escape.place.as_ref(), &Storage::full_name("escape"), wrong);
+        }
     }
 
     fn users(&mut self) {

@@ -29,8 +29,8 @@ use self::{
     problem::{Document, Problems, Severity, Wrong, did_you_mean},
     section::{Documents, Place, Section},
     tables::{
-        General, Imap, Limits, Listener, ListenerTls, Lmtp, Log, Login, Metrics, Pop3, Protocol, SpecialUse, Storage,
-        Tls, TlsName, Users,
+        General, Imap, Limits, Listener, ListenerTls, Lmtp, Log, Login, Metrics, Namespace, Pop3, Protocol, SpecialUse,
+        Storage, Tls, TlsName, Users,
     },
 };
 
@@ -59,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) general: General,
     /// Addresses and sockets.
     pub(crate) listeners: Vec<Listener>,
+    /// Places below prefixes.
+    pub(crate) namespaces: Vec<Namespace>,
     /// Where mail lies.
     pub(crate) storage: Storage,
     /// Who has mail.
@@ -121,6 +123,7 @@ impl Config {
             file: None,
             general: General::defaults(),
             listeners: Vec::new(),
+            namespaces: Vec::new(),
             storage: Storage::defaults(),
             users: Users::defaults(),
             tls: Tls::defaults(),
@@ -213,6 +216,7 @@ impl Config {
                         }
                     }
                 }
+                (Namespace::PATH, _) => self.namespaces.extend(read_list(value, documents, problems)),
                 (_, DeValue::Table(table)) if names.contains(&name) => {
                     self.read_section(name, table, documents, problems);
                 }

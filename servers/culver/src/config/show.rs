@@ -19,6 +19,9 @@ pub(crate) fn show(config: &Config) -> String {
     for listener in &config.listeners {
         put(&mut out, "[[listener]]", listener.entries());
     }
+    for namespace in &config.namespaces {
+        put(&mut out, "[[namespace]]", namespace.entries());
+    }
     for (path, entries) in sections(config).into_iter().filter(|(path, _)| !path.is_empty()) {
         put(&mut out, &format!("[{path}]"), entries);
         for name in config.tls_names.iter().filter(|_| path == Tls::PATH) {

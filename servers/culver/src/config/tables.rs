@@ -67,12 +67,58 @@ choice! {
 }
 
 choice! {
-    /// What clients see between the levels of a Maildir's names.
+    /// What clients see between the levels of names.
     Separator {
-        /// What stands there on disk: `.` for Maildir++, `/` for layout fs.
+        /// What stands there on disk: `.` for Maildir++, `/` for all others.
         AsOnDisk = "as-on-disk",
         /// `/`.
         Slash = "/",
+        /// `.`. Names with a dot in a level are not shown then.
+        Dot = ".",
+        /// A backslash.
+        Backslash = "\\",
+        /// `|`.
+        Bar = "|",
+        /// `^`.
+        Caret = "^",
+        /// `~`.
+        Tilde = "~",
+    }
+}
+
+choice! {
+    /// Where names of mailboxes are kept.
+    ListLayout {
+        /// As it is found, and in folders for a new store.
+        Auto = "auto",
+        /// As names of folders.
+        Folders = "folders",
+        /// In the list index alone (Dovecot's `LAYOUT=index`).
+        Index = "index",
+    }
+}
+
+choice! {
+    /// Whose mail lies in a namespace.
+    NamespaceKind {
+        /// The user's own.
+        Private = "private",
+        /// Other users'.
+        Shared = "shared",
+        /// Nobody's in particular.
+        Public = "public",
+    }
+}
+
+choice! {
+    /// Whether LIST tells of a namespace.
+    NamespaceList {
+        /// Of its mailboxes and of its prefix.
+        Yes = "yes",
+        /// Of the prefix only if there are mailboxes below it.
+        Children = "children",
+        /// Only to who asks for the prefix by its name.
+        No = "no",
     }
 }
 
@@ -211,6 +257,29 @@ section! {
 }
 
 section! {
+    /// One table `[[namespace]]` for each place whose mailboxes appear below a prefix. Without any, all of a user's mail is
+    /// where `[storage]` says, without a prefix. With some, exactly one has INBOX.
+    Namespace = "namespace" {
+        /// What names in it begin with, with the separator at the end, such as `"Archive/"`. Empty: what all other names lie
+        /// in.
+        prefix: String = "", Restart;
+        /// Where its mail lies, in the words of Dovecot's `mail_location`, such as `"sdbox:~/archive"`. Empty: where
+        /// `[storage]` or the user's `userdb_mail` says.
+        location: Option<String> = "", Restart;
+        /// It has INBOX.
+        inbox: bool = false, Restart;
+        /// Whose mail it is, for clients that ask.
+        kind: NamespaceKind = "private", Restart;
+        /// Clients that ask for namespaces are not told of it.
+        hidden: bool = false, Restart;
+        /// Whether LIST tells of its mailboxes.
+        list: NamespaceList = "yes", Restart;
+        /// It keeps its own subscriptions. Otherwise they stand in those of the namespace that its prefix lies in.
+        subscriptions: bool = true, Restart;
+    }
+}
+
+section! {
     /// Where mail lies, and how.
     Storage = "storage" {
         /// The format of users' stores. `auto`: what is found in a user's folder, and `sdbox` for a new one.
@@ -241,8 +310,17 @@ section! {
         mbox_lock_timeout: Time = "5 min", Restart;
         /// A `.lock` file that tells of no living process, and whose mbox file does not change, is overridden after so long.
         mbox_dotlock_change_timeout: Time = "2 min", Restart;
-        /// What clients see between the levels of a Maildir's names. `as-on-disk`: `.` for Maildir++, `/` for layout fs.
+        /// What clients see between the levels of names. `as-on-disk`: `.` for Maildir++, `/` for all others. With another,
+        /// mailboxes in whose names it stands within a level are not shown.
         separator: Separator = "as-on-disk", Restart;
+        /// Where names of mailboxes are kept. `auto`: as it is found, and as names of folders in a new store. `index`: in the
+        /// list index alone (Dovecot's `LAYOUT=index`).
+        list_layout: ListLayout = "auto", Restart;
+        /// Names on disk are UTF-8, not modified UTF-7 (Dovecot's `UTF-8`). A store is all one or all the other.
+        utf8_names: bool = false, Restart;
+        /// One character: what a layout cannot hold is written as this and two hex digits, as Dovecot's plugin `listescape`
+        /// does with a backslash. Empty: such names are refused.
+        escape: Option<String> = "", Restart;
         /// `optimized`: messages are on disk before they are acknowledged, changed flags within `flag_flush_interval`.
         /// `always`: flags are too. `never`: the system writes when it likes; for imports that can be run again.
         fsync: FsyncMode = "optimized", Restart;
@@ -550,6 +628,7 @@ pub(crate) fn all() -> Vec<Documented> {
     vec![
         documented::<General>(false),
         documented::<Listener>(true),
+        documented::<Namespace>(true),
         documented::<Storage>(false),
         documented::<Users>(false),
         documented::<Tls>(false),

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use culver_runtime::UserName;
-use mailstore::{Format, ListOptions, StoreOptions, maildir::MaildirLayout};
+use mailstore::{Format, ListLayout, ListOptions, StoreOptions, maildir::MaildirLayout};
 
 use crate::{
     config::{
@@ -26,6 +26,9 @@ pub(super) struct Location {
     control: Option<Template>,
     alt: Option<Template>,
     inbox: Option<Template>,
+    volatile: Option<Template>,
+    /// What it says of the list otherwise.
+    list: ListOptions,
 }
 
 /// Why a mail location is of no use.
@@ -35,8 +38,16 @@ pub(super) enum NoLocation {
     #[error("{0:?} is no format of mail that is known here; sdbox, mdbox, maildir and mbox are")]
     Format(String),
     /// A key, or a value of one.
-    #[error("{0:?} is not known here; INDEX=, CONTROL=, ALT=, LAYOUT=fs and for mbox INBOX= are")]
+    #[error("{0:?} is not known here; {KNOWN_KEYS} are")]
     Key(String),
+    /// A key that says what is not done here.
+    #[error("{key:?}: {why}")]
+    Refused {
+        /// As it stands there.
+        key: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// A path.
     #[error("{path:?}: {why}")]
     Path {
@@ -46,6 +57,13 @@ pub(super) enum NoLocation {
         why: String,
     },
 }
+
+/// The keys of a location that are understood.
+const KNOWN_KEYS: &str = "INDEX=, CONTROL=, ALT=, INBOX=, VOLATILEDIR=, LAYOUT=, UTF-8, DIRNAME=, MAILBOXDIR=, SUBSCRIPTIONS=, \
+                          LISTINDEX=, BROKENCHAR= and NO-NOSELECT";
+
+/// What Dovecot calls the list index if nobody says otherwise.
+const LIST_INDEX: &str = "dovecot.list.index";
 
 impl Location {
     /// Reads one.
@@ -66,7 +84,10 @@ impl Location {
                 (Some(format), parts.next().unwrap_or_default())
             }
         };
-        let mut location = Self { format, path: template(path)?, index: None, control: None, alt: None, inbox: None };
+        let path = template(path)?;
+        let (index, control, alt, inbox, volatile) = (None, None, None, None, None);
+        let list = ListOptions { layout: Some(ListLayout::Folders), ..ListOptions::default() };
+        let mut location = Self { format, path, index, control, alt, inbox, volatile, list };
         for part in parts {
             location.key(part)?;
         }
@@ -76,14 +97,42 @@ impl Location {
     fn key(&mut self, part: &str) -> Result<(), NoLocation> {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
         let is_maildir = matches!(self.format, Some(Format::Maildir(_)));
+        let refused = |why| Err(NoLocation::Refused { key: part.to_owned(), why });
         match (key, value) {
-            ("INDEX", path) if path != "MEMORY" => self.index = Some(template(path)?),
+            ("INDEX", "MEMORY") => return refused("indexes are files here"),
+            ("INDEX", path) => self.index = Some(template(path)?),
             ("ALT", path) if !is_maildir => self.alt = Some(template(path)?),
             ("CONTROL", path) => self.control = Some(template(path)?),
+            ("INBOX", path) => self.inbox = Some(template(path)?),
+            ("VOLATILEDIR", path) => self.volatile = Some(template(path)?),
+            ("LAYOUT", "index") if self.format == Some(Format::Mbox) => {
+                return refused("mbox files are found by their names");
+            }
+            ("LAYOUT", "index") => {
+                self.list.layout = Some(ListLayout::Index);
+                if is_maildir {
+                    self.format = Some(Format::Maildir(MaildirLayout::Fs));
+                }
+            }
             ("LAYOUT", "fs") if is_maildir => self.format = Some(Format::Maildir(MaildirLayout::Fs)),
             ("LAYOUT", "maildir++" | "Maildir++") if is_maildir => {}
-            ("INBOX", path) if self.format == Some(Format::Mbox) => self.inbox = Some(template(path)?),
-            ("LAYOUT", "fs") if matches!(self.format, Some(Format::Sdbox | Format::Mdbox | Format::Mbox)) => {}
+            ("LAYOUT", "fs") if self.format.is_some() => {}
+            ("DIRNAME" | "MAILBOXDIR", _) if self.format == Some(Format::Mbox) => {
+                return refused("an mbox file lies where its name says");
+            }
+            ("LAYOUT", "none") => return refused("a store without a list of mailboxes is not opened"),
+            ("UTF-8", "") => self.list.utf8 = true,
+            ("NO-NOSELECT", "") => self.list.no_empty_levels = true,
+            ("DIRNAME", name) if is_name(name) && !is_maildir => self.list.mails_dir = Some(name.to_owned()),
+            ("MAILBOXDIR", name) if is_name(name) && !is_maildir => self.list.mailboxes_dir = Some(name.to_owned()),
+            ("SUBSCRIPTIONS", name) if is_name(name) => self.list.subscriptions = Some(name.to_owned()),
+            ("LISTINDEX", LIST_INDEX) => {}
+            ("LISTINDEX", _) => return refused("the list index has the name that it has if nobody says otherwise"),
+            ("BROKENCHAR", value) if value.len() == 1 => self.list.broken = value.chars().next(),
+            ("INDEXPVT", _) => return refused("indexes of one's own beside those that others share are not kept"),
+            ("INDEXCACHE", _) => return refused("the cache lies with the index"),
+            ("ITERINDEX", _) => return refused("mailboxes are looked for where the mail is"),
+            ("FULLDIRNAME", _) => return refused("control and index files lie in a level's own folder"),
             _ => return Err(NoLocation::Key(part.to_owned())),
         }
         Ok(())
@@ -94,11 +143,18 @@ impl Location {
         let root = Path::new("/");
         let expand = |path: &Option<Template>| path.as_ref().map(|path| path.expand(root, user, home)).transpose();
         let (index, control) = (expand(&self.index)?, expand(&self.control)?);
-        let (alt, inbox) = (expand(&self.alt)?, expand(&self.inbox)?);
-        let list = ListOptions { alt, inbox, ..common.list.clone() };
+        let (inbox, volatile) = (expand(&self.inbox)?, expand(&self.volatile)?);
+        let alt = expand(&self.alt)?;
+        // Escapes are a matter of a plugin of Dovecot's, not of the location.
+        let list = ListOptions { alt, inbox, volatile, escape: common.list.escape, ..self.list.clone() };
         let path = self.path.expand(root, user, home)?;
         Ok(Place { path, options: StoreOptions { format: self.format, index, control, list, ..common.clone() } })
     }
+}
+
+/// Whether something can be the name of a file or folder.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('/') && name != "." && name != ".."
 }
 
 fn template(path: &str) -> Result<Template, NoLocation> {
@@ -145,15 +201,34 @@ mod tests {
     }
 
     #[test]
+    fn what_it_says_of_the_list() {
+        let list = |keys: &str| place(&format!("sdbox:~/x:{keys}")).options.list;
+        assert_eq!(list("LAYOUT=index").layout, Some(ListLayout::Index));
+        assert_eq!(list("UTF-8").layout, Some(ListLayout::Folders));
+        let all = list("UTF-8:NO-NOSELECT:DIRNAME=mails:MAILBOXDIR=boxes:SUBSCRIPTIONS=subs:BROKENCHAR=^");
+        assert_eq!((all.utf8, all.no_empty_levels, all.broken), (true, true, Some('^')));
+        assert_eq!((all.mails_dir.as_deref(), all.mailboxes_dir.as_deref()), (Some("mails"), Some("boxes")));
+        assert_eq!(all.subscriptions.as_deref(), Some("subs"));
+        let places = list("INBOX=~/in:VOLATILEDIR=/run/%u");
+        assert_eq!(places.inbox.as_deref(), Some(Path::new("/home/ann/in")));
+        assert_eq!(places.volatile.as_deref(), Some(Path::new("/run/ann@example.org")));
+        assert_eq!(place("maildir:~/x:LAYOUT=index").options.format, Some(Format::Maildir(MaildirLayout::Fs)));
+    }
+
+    #[test]
     fn what_is_not_known_is_refused() {
         for text in ["", "mdbox", "maildir", "maildir:", "sdbox:mail", "ann", "imapc:"] {
             assert!(Location::parse(text).is_err(), "{text}");
         }
-        for key in
-            ["INBOX=/x", "INDEX=MEMORY", "LAYOUT=index", "UTF-8", "DIRNAME=x", "", "VOLATILEDIR=/x", "NO-NOSELECT"]
-        {
+        for key in ["DIRNAME=x", "", "UTF-8=yes", "BROKENCHAR=", "BROKENCHAR=ab", "SUBSCRIPTIONS=a/b", "LAYOUT=x"] {
             let text = format!("maildir:~/Maildir:{key}");
             assert_eq!(Location::parse(&text), Err(NoLocation::Key(key.to_owned())), "{text}");
+        }
+        for key in
+            ["INDEX=MEMORY", "LAYOUT=none", "LISTINDEX=x", "INDEXPVT=/x", "ITERINDEX", "FULLDIRNAME=x", "INDEXCACHE=/x"]
+        {
+            let text = format!("sdbox:~/sdbox:{key}");
+            assert!(matches!(Location::parse(&text), Err(NoLocation::Refused { .. })), "{text}");
         }
         assert!(Location::parse("sdbox:~/sdbox:LAYOUT=maildir++").is_err());
         assert!(Location::parse("maildir:~/Maildir:INDEX=x").is_err());

@@ -1,0 +1,388 @@
+//! Lists of mailboxes beside a real Dovecot 2.3: names that must be escaped or are written in UTF-8, several namespaces,
+//! STATUS values in the list index, the log for replication.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod dovecot;
+
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
+
+use dovecot::{Imap, Shared};
+use mailfs::RealDisk;
+use mailindex::engine::{Env, EnvOptions};
+use mailstore::{
+    Append, Format, ListLayout, ListOptions, ListPattern, MailStorage, MailboxLogKind, NamespaceKind, Store,
+    StoreOptions, create_storage,
+    maildir::{MaildirLayout, MaildirSeparator},
+    namespaces::{Listing, Namespace, Namespaces},
+    read_mailbox_log,
+};
+use mailtypes::{MailboxName, mutf7};
+
+fn name(name: &str) -> MailboxName {
+    MailboxName::new(name).unwrap()
+}
+
+fn env() -> Env {
+    Env::new(Arc::new(RealDisk::new()), EnvOptions::default())
+}
+
+/// A place of Dovecot's with another location and further lines.
+fn shared(location: &str, more: &str) -> Shared {
+    let shared = Shared::new();
+    let config = shared.dir.path().join("dovecot.conf");
+    let text = fs::read_to_string(&config).unwrap();
+    let root = shared.dir.path().join("mail");
+    let ours = location.replace("ROOT", &root.display().to_string());
+    let text = text.replace(&format!("mail_location = sdbox:{}", root.display()), &format!("mail_location = {ours}"));
+    let more = more.replace("ROOT", &root.display().to_string());
+    fs::write(&config, text + &more).unwrap();
+    shared
+}
+
+/// Names that LIST tells, with their flags, in UTF-8.
+fn listed_by_dovecot(imap: &mut Imap, command: &str) -> BTreeSet<(String, bool)> {
+    let mut names = BTreeSet::new();
+    for line in imap.run(command) {
+        let line = String::from_utf8(line).unwrap();
+        let (head, name) = line.split_once("\"/\" ").unwrap();
+        let name = name.trim_matches('"').replace("\\\\", "\\");
+        let selectable = !head.to_ascii_lowercase().contains("\\noselect");
+        names.insert((mutf7::decode(name.as_bytes()).unwrap(), selectable));
+    }
+    names
+}
+
+fn listed_by_us(storage: &dyn MailStorage, pattern: &str) -> BTreeSet<(String, bool)> {
+    let found = storage.list(&ListPattern::new(pattern).unwrap()).unwrap();
+    found.into_iter().map(|info| (info.name.to_string(), info.selectable)).collect()
+}
+
+/// Stores whose names are written otherwise: location, lines of configuration, and how we open them.
+fn kinds() -> Vec<(&'static str, &'static str, StoreOptions)> {
+    const ESCAPE: &str = "mail_plugins = listescape\n";
+    let list = |list: ListOptions| StoreOptions { list, ..StoreOptions::default() };
+    let escape = || ListOptions { escape: Some('\\'), ..ListOptions::default() };
+    let maildir = |layout, options: StoreOptions| StoreOptions {
+        format: Some(Format::Maildir(layout)),
+        separator: MaildirSeparator::Slash,
+        ..options
+    };
+    let index = || ListOptions { layout: Some(ListLayout::Index), ..ListOptions::default() };
+    vec![
+        ("sdbox:ROOT", ESCAPE, list(escape())),
+        ("maildir:ROOT", ESCAPE, maildir(MaildirLayout::PlusPlus, list(escape()))),
+        ("sdbox:ROOT:UTF-8", "", list(ListOptions { utf8: true, ..ListOptions::default() })),
+        ("sdbox:ROOT:UTF-8:LAYOUT=index", "", list(ListOptions { utf8: true, ..index() })),
+        (
+            "maildir:ROOT:UTF-8",
+            "",
+            maildir(MaildirLayout::PlusPlus, list(ListOptions { utf8: true, ..ListOptions::default() })),
+        ),
+        (
+            "sdbox:ROOT:DIRNAME=mails:MAILBOXDIR=boxes:SUBSCRIPTIONS=subs",
+            "",
+            list(ListOptions {
+                mails_dir: Some("mails".to_owned()),
+                mailboxes_dir: Some("boxes".to_owned()),
+                subscriptions: Some("subs".to_owned()),
+                ..ListOptions::default()
+            }),
+        ),
+        ("sdbox:ROOT:NO-NOSELECT", "", list(ListOptions { no_empty_levels: true, ..ListOptions::default() })),
+    ]
+}
+
+#[test]
+fn names_are_written_as_dovecot_writes_them() {
+    if !dovecot::is_installed() {
+        return;
+    }
+    for (location, more, mut options) in kinds() {
+        let escapes = options.list.escape.is_some();
+        options.format = options.format.or(Some(Format::Sdbox));
+        let ours = if escapes {
+            ["a.b", "~home", "Ärger/x.y", "back\\slash", "dbox-Mails", "c/~d"]
+        } else {
+            ["a/b", "Ärger/x", "日本語", "x & y", "dbox-Mails2", "c/d"]
+        };
+        let theirs = ours.map(|name| format!("2{name}/three"));
+        let shared = shared(location, more);
+        let root = shared.dir.path().join("mail");
+        let storage = create_storage(&env(), &root, &options).unwrap();
+        for mailbox in ours {
+            storage.create(&name(mailbox)).unwrap();
+            storage.subscribe(&name(mailbox)).unwrap();
+        }
+        let mut imap = shared.imap();
+        let seen = listed_by_dovecot(&mut imap, "LIST \"\" *");
+        assert_eq!(seen, listed_by_us(&*storage, "*"), "{location}");
+        for mailbox in ours {
+            assert!(seen.contains(&(mailbox.to_owned(), true)), "{location}: {mailbox} in {seen:?}");
+        }
+        let command = |verb: &str, name: &str| format!("{verb} \"{}\"", mutf7::encode(name).replace('\\', "\\\\"));
+        for mailbox in &theirs {
+            imap.run(command("CREATE", mailbox));
+            imap.run(command("SUBSCRIBE", mailbox));
+        }
+        imap.run(command("DELETE", ours[0]));
+        let after = listed_by_us(&*storage, "*");
+        assert_eq!(listed_by_dovecot(&mut imap, "LIST \"\" *"), after, "{location}");
+        for mailbox in &theirs {
+            assert!(after.contains(&(mailbox.clone(), true)), "{location}: {mailbox} in {after:?}");
+        }
+        storage.delete(&name(&theirs[1])).unwrap();
+        storage.rename(&name(&theirs[2]), &name("renamed/to")).unwrap();
+        shared.own();
+        let mut imap = shared.imap();
+        let seen = listed_by_dovecot(&mut imap, "LIST \"\" *");
+        assert_eq!(seen, listed_by_us(&*storage, "*"), "{location}");
+        let subscribed: BTreeSet<String> = storage.subscriptions().unwrap().iter().map(ToString::to_string).collect();
+        let told: BTreeSet<String> = listed_by_dovecot(&mut imap, "LSUB \"\" *").into_iter().map(|(n, _)| n).collect();
+        assert_eq!(subscribed, told, "{location}");
+        assert_eq!(shared.complaints(), [""; 0], "{location}");
+    }
+}
+
+/// What is not written as anybody writes it is shown as Dovecot shows it, if it is told with what.
+#[test]
+fn names_in_another_spelling() {
+    if !dovecot::is_installed() {
+        return;
+    }
+    let shared = shared("sdbox:ROOT:BROKENCHAR=^", "");
+    let root = shared.dir.path().join("mail");
+    let list = ListOptions { broken: Some('^'), ..ListOptions::default() };
+    let storage = create_storage(&env(), &root, &StoreOptions { list, ..StoreOptions::default() }).unwrap();
+    for level in ["&AGE-", "ä", "&x", "plain"] {
+        fs::create_dir_all(root.join("mailboxes").join(level).join("dbox-Mails")).unwrap();
+    }
+    let mut imap = shared.imap();
+    assert_eq!(listed_by_dovecot(&mut imap, "LIST \"\" *"), listed_by_us(&*storage, "*"));
+    assert_eq!(storage.mailbox(&name("^26AGE-")).unwrap().status().unwrap().messages, 0);
+    storage.delete(&name("^c3^a4")).unwrap();
+    assert!(!root.join("mailboxes/ä").exists());
+}
+
+const SPACES: &str = "
+namespace archive {
+  prefix = Archive/
+  separator = /
+  location = maildir:ROOT-archive
+}
+namespace hid {
+  prefix = hidden/
+  separator = /
+  list = no
+  hidden = yes
+  location = sdbox:ROOT-hidden
+}
+namespace pub {
+  prefix = Public/
+  type = public
+  separator = /
+  subscriptions = no
+  list = children
+  location = sdbox:ROOT-public
+}
+";
+
+fn spaces(root: &Path) -> Namespaces {
+    let env = env();
+    let beside = |end: &str| root.with_file_name(format!("mail-{end}"));
+    let storage = |path: &Path, format, inbox: bool| {
+        let list = ListOptions { without_inbox: !inbox, ..ListOptions::default() };
+        let options = StoreOptions { format: Some(format), list, ..StoreOptions::default() };
+        create_storage(&env, path, &options).unwrap()
+    };
+    let space = |prefix: &str, storage| Namespace {
+        prefix: prefix.to_owned(),
+        kind: NamespaceKind::Personal,
+        inbox: prefix.is_empty(),
+        hidden: false,
+        list: Listing::Yes,
+        subscriptions: true,
+        storage,
+    };
+    let own = space("", storage(root, Format::Sdbox, true));
+    let flat = Format::Maildir(MaildirLayout::PlusPlus);
+    let archive = space("Archive/", storage(&beside("archive"), flat, false));
+    let hidden = space("hidden/", storage(&beside("hidden"), Format::Sdbox, false));
+    let public = space("Public/", storage(&beside("public"), Format::Sdbox, false));
+    let hidden = Namespace { hidden: true, list: Listing::No, ..hidden };
+    let public = Namespace { kind: NamespaceKind::Shared, subscriptions: false, list: Listing::Children, ..public };
+    Namespaces::new(vec![own, archive, hidden, public], '/').unwrap()
+}
+
+#[test]
+fn namespaces_are_dovecots() {
+    if !dovecot::is_installed() {
+        return;
+    }
+    let shared = shared("sdbox:ROOT", SPACES);
+    let root = shared.dir.path().join("mail");
+    let ours = spaces(&root);
+    let mut imap = shared.imap();
+    let compare = |imap: &mut Imap, when: &str| {
+        shared.own();
+        for pattern in ["*", "%", "Archive/%", "Archive/*", "hidden/*", "hid*", "Pub%", "INBOX", "Public"] {
+            let theirs = listed_by_dovecot(imap, &format!("LIST \"\" {pattern}"));
+            assert_eq!(listed_by_us(&ours, pattern), theirs, "{when}: {pattern}");
+        }
+        let told: BTreeSet<String> = listed_by_dovecot(imap, "LSUB \"\" *").into_iter().map(|(name, _)| name).collect();
+        let subscribed: BTreeSet<String> = ours.subscriptions().unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(subscribed, told, "{when}");
+    };
+    compare(&mut imap, "at first");
+    for mailbox in ["Archive/2024/a", "Archive/b", "hidden/x", "plain/c"] {
+        ours.create(&name(mailbox)).unwrap();
+        ours.subscribe(&name(mailbox)).unwrap();
+    }
+    compare(&mut imap, "after ours");
+    for command in [
+        "CREATE Public/p",
+        "SUBSCRIBE Public/p",
+        "CREATE Archive/c/d",
+        "SUBSCRIBE Archive/c/d",
+        "RENAME Archive/b Archive/e",
+        "UNSUBSCRIBE plain/c",
+    ] {
+        imap.run(command);
+    }
+    compare(&mut imap, "after theirs");
+    ours.rename(&name("Archive/c"), &name("Archive/f/g")).unwrap();
+    ours.unsubscribe(&name("Public/p")).unwrap();
+    ours.delete(&name("Public/p")).unwrap();
+    assert!(ours.rename(&name("plain/c"), &name("Archive/c")).is_err());
+    compare(&mut imap, "at last");
+    assert_eq!(ours.status(&name("Archive/f/g/d")).unwrap().messages, 0);
+    assert_eq!(shared.complaints(), [""; 0]);
+}
+
+/// Both do the same to stores of their own, and note the same.
+#[test]
+fn replication_is_told_what_dovecot_tells() {
+    if !dovecot::is_installed() {
+        return;
+    }
+    for location in ["sdbox:ROOT", "maildir:ROOT", "sdbox:ROOT:LAYOUT=index"] {
+        let theirs = shared(location, "");
+        let mut imap = theirs.imap();
+        let dir = tempfile::tempdir().unwrap();
+        let layout = if location.ends_with("index") { ListLayout::Index } else { ListLayout::Folders };
+        let is_maildir = location.starts_with("maildir");
+        let options = StoreOptions {
+            format: Some(if is_maildir { Format::Maildir(MaildirLayout::PlusPlus) } else { Format::Sdbox }),
+            separator: MaildirSeparator::Slash,
+            list: ListOptions { layout: Some(layout), ..ListOptions::default() },
+            ..StoreOptions::default()
+        };
+        let ours = create_storage(&env(), dir.path(), &options).unwrap();
+        for command in [
+            "CREATE &AOQ-/b",
+            "CREATE c",
+            "SUBSCRIBE c",
+            "RENAME c d",
+            "UNSUBSCRIBE c",
+            "SUBSCRIBE &AOQ-/b",
+            "DELETE d",
+            "CREATE &AOQ-/b/e",
+            "DELETE &AOQ-/b/e",
+            "DELETE &AOQ-/b",
+        ] {
+            imap.run(command);
+            let words: Vec<&str> = command.split(' ').collect();
+            let named = |at: usize| name(&mutf7::decode(words[at].as_bytes()).unwrap());
+            match words[0] {
+                "CREATE" => ours.create(&named(1)).unwrap(),
+                "DELETE" => ours.delete(&named(1)).unwrap(),
+                "RENAME" => ours.rename(&named(1), &named(2)).unwrap(),
+                "SUBSCRIBE" => ours.subscribe(&named(1)).unwrap(),
+                _ => ours.unsubscribe(&named(1)).unwrap(),
+            }
+        }
+        let told = |root: &Path| -> Vec<_> {
+            let records = read_mailbox_log(&RealDisk::new(), root).unwrap();
+            // Identities of mailboxes are each store's own.
+            let guid = |r: &mailstore::MailboxLogRecord| (r.kind != MailboxLogKind::MailboxDeleted).then_some(r.guid);
+            records.iter().map(|record| (record.kind, guid(record))).collect()
+        };
+        assert_eq!(told(dir.path()), told(&theirs.dir.path().join("mail")), "{location}");
+    }
+}
+
+/// What we found out serves a process to come and a Dovecot, which finds nothing wrong with it.
+#[test]
+fn status_values_are_kept_in_the_list_index() {
+    if !dovecot::is_installed() {
+        return;
+    }
+    for (location, format) in
+        [("sdbox:ROOT", Format::Sdbox), ("maildir:ROOT", Format::Maildir(MaildirLayout::PlusPlus))]
+    {
+        let shared = shared(location, "");
+        let root = shared.dir.path().join("mail");
+        let options =
+            StoreOptions { format: Some(format), separator: MaildirSeparator::Slash, ..StoreOptions::default() };
+        let open = || Store::create_in(&env(), &root, &options).unwrap();
+        let boxes: Vec<String> = (0..20).map(|n| format!("Ärger/box {n}")).collect();
+        let store = open();
+        for (n, mailbox) in boxes.iter().enumerate() {
+            store.create_mailbox(mailbox).unwrap();
+            for _ in 0..n % 3 {
+                store.mailbox(mailbox).unwrap().append(Append::new(b"Subject: x\r\n\r\nx\r\n")).unwrap();
+            }
+        }
+        drop(store);
+        shared.own();
+        let status = |store: &Store| -> Vec<_> {
+            boxes.iter().map(|mailbox| store.storage().status(&name(mailbox)).unwrap()).collect()
+        };
+        // Indexes note the folders' times first; then everything is to be at rest.
+        status(&open());
+        std::thread::sleep(Duration::from_secs(4));
+        let (env, looked) = {
+            let env = env();
+            let store = Store::create_in(&env, &root, &options).unwrap();
+            let looked = status(&store);
+            (env, looked)
+        };
+        let log = root.join("dovecot.list.index.log");
+        let is_written = || fs::read(&log).is_ok_and(|bytes| bytes.windows(13).any(|w| w == b"culver-status"));
+        for _ in 0..500 {
+            if is_written() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(is_written(), "{location}");
+        drop(env);
+        // With the indexes gone it could not be told otherwise.
+        let fresh = open();
+        assert_eq!(status(&fresh), looked, "{location}");
+        let moved = root.with_file_name("index-of-one");
+        let index = match format {
+            Format::Sdbox => root.join("mailboxes/&AMQ-rger/box 1/dbox-Mails/dovecot.index.cache"),
+            _ => root.join(".&AMQ-rger.box 1/dovecot.index.cache"),
+        };
+        let _ = fs::rename(index, moved);
+        assert_eq!(status(&open()), looked, "{location}");
+        shared.own();
+        let mut imap = shared.imap();
+        for (mailbox, expect) in boxes.iter().zip(&looked) {
+            let items = "(MESSAGES UNSEEN UIDNEXT UIDVALIDITY HIGHESTMODSEQ)";
+            let told = imap.run(format!("STATUS \"{}\" {items}", mutf7::encode(mailbox)));
+            let told = String::from_utf8(told.concat()).unwrap();
+            let wanted = format!(
+                "(MESSAGES {} UIDNEXT {} UIDVALIDITY {} UNSEEN {} HIGHESTMODSEQ {})",
+                expect.messages,
+                expect.uid_next,
+                expect.uid_validity.value(),
+                expect.unseen,
+                expect.highest_modseq.value()
+            );
+            assert!(told.ends_with(&wanted), "{location}: {told} is not {wanted}");
+        }
+        assert_eq!(shared.complaints(), [""; 0], "{location}");
+    }
+}
