@@ -62,20 +62,29 @@ pub fn bytes_of(latin1: &str) -> Vec<u8> {
     latin1.chars().map(|c| c as u8).collect()
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/dovecot-2.3")
+/// A name as the tests have it: `NAME` is of 2.3, `2.4/NAME` of 2.4.
+fn file(name: &str, ending: &str) -> PathBuf {
+    let (release, name) = match name.strip_prefix("2.4/") {
+        Some(name) => ("dovecot-2.4", name),
+        None => ("dovecot-2.3", name),
+    };
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(release).join(format!("{name}.{ending}"))
 }
 
 /// What must be read out of a fixture.
 pub fn expected(name: &str) -> anyhow::Result<Expected> {
-    let path = folder().join(format!("{name}.expected.json"));
+    let path = file(name, "expected.json");
     let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
     Ok(serde_json::from_reader(BufReader::new(file))?)
 }
 
+fn kind(name: &str) -> &str {
+    name.strip_prefix("2.4/").unwrap_or(name)
+}
+
 /// Where the store of an unpacked fixture lies.
 pub fn store_in(name: &str, home: &Path) -> PathBuf {
-    home.join(match name.split('-').next() {
+    home.join(match kind(name).split('-').next() {
         Some("maildir") => "Maildir",
         Some("mbox") => "mail",
         Some("mdbox") => "mdbox",
@@ -86,18 +95,18 @@ pub fn store_in(name: &str, home: &Path) -> PathBuf {
 /// Dovecot's `mail_location` for the store of a fixture that lies at a path.
 pub fn mail_location(name: &str, store: &Path) -> String {
     let store = store.display();
-    match name {
+    match kind(name) {
         "maildir-fs" => format!("maildir:{store}:LAYOUT=fs"),
         "mbox" => format!("mbox:{store}:INBOX={store}/inbox"),
         "mdbox-alt" => format!("mdbox:{store}:ALT={store}-alt"),
         "sdbox-layoutindex" => format!("sdbox:{store}:LAYOUT=index"),
-        _ => format!("{}:{store}", name.split('-').next().unwrap_or(name)),
+        name => format!("{}:{store}", name.split('-').next().unwrap_or(name)),
     }
 }
 
 /// Unpacks a fixture into a folder, modification times kept. The folder becomes the user's home.
 pub fn unpack(name: &str, into: &Path) -> anyhow::Result<()> {
-    let path = folder().join(format!("{name}.tar.zst"));
+    let path = file(name, "tar.zst");
     let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
     let plain = ruzstd::decoding::StreamingDecoder::new(file)?;
     tar::Archive::new(plain).unpack(into).with_context(|| format!("unpacking {}", path.display()))

@@ -253,6 +253,12 @@ fn parameters_as_told(structure: &Token) -> Token {
     }
 }
 
+/// A text of BODYSTRUCTURE or ENVELOPE in a form in which both releases are the same.
+pub fn as_2_4_tells(text: &[u8]) -> anyhow::Result<String> {
+    let tokens = tokens(text).map_err(anyhow::Error::msg)?;
+    Ok(format!("{:?}", tokens.iter().map(parameters_decoded).collect::<Vec<_>>()))
+}
+
 fn parameters_decoded(token: &Token) -> Token {
     let Token::List(items) = token else { return token.clone() };
     let mut decoded: Vec<Token> = items.iter().map(parameters_decoded).collect();

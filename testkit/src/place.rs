@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{fs::lchown, process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -53,7 +53,7 @@ impl MailUser {
         if self.is_self {
             return Ok(());
         }
-        chown(path, Some(self.uid), Some(self.gid))?;
+        lchown(path, Some(self.uid), Some(self.gid))?;
         if fs::symlink_metadata(path)?.is_dir() {
             for entry in fs::read_dir(path)? {
                 self.own(&entry?.path())?;

@@ -16,28 +16,28 @@ use mailstore::{
 use mailtypes::{InternalDate, MailboxName};
 use testkit::{
     fixtures::{Expected, ExpectedMailbox, ExpectedMessage, bytes_of, expected, store_in, unpack},
-    observe::{moment, sha256},
+    observe::{as_2_4_tells, moment, sha256},
     place::Place,
 };
 
-#[test]
-fn sdbox_reads_as_dovecot_reads_it() {
-    assert_eq!(check("sdbox"), Summary { mailboxes: 9, messages: 54 });
+/// A test for each store: `NAME`, written by 2.3, or `2.4/NAME`.
+macro_rules! fixtures {
+    ($($test:ident: $name:literal, $messages:literal;)+) => {
+        $(#[test] fn $test() { assert_eq!(check($name), Summary { mailboxes: 9, messages: $messages }); })+
+    };
 }
 
-#[test]
-fn sdbox_with_attachments_reads_as_dovecot_reads_it() {
-    assert_eq!(check("sdbox-attach").mailboxes, 9);
-}
-
-#[test]
-fn maildir_reads_as_dovecot_reads_it() {
-    assert_eq!(check("maildir").mailboxes, 9);
-}
-
-#[test]
-fn maildir_with_layout_fs_reads_as_dovecot_reads_it() {
-    assert_eq!(check("maildir-fs").mailboxes, 9);
+fixtures! {
+    sdbox_reads_as_dovecot_reads_it: "sdbox", 54;
+    sdbox_with_attachments_reads_as_dovecot_reads_it: "sdbox-attach", 38;
+    sdbox_with_layout_index_reads_as_dovecot_reads_it: "sdbox-layoutindex", 42;
+    maildir_reads_as_dovecot_reads_it: "maildir", 49;
+    maildir_with_layout_fs_reads_as_dovecot_reads_it: "maildir-fs", 55;
+    sdbox_of_2_4_reads_as_dovecot_reads_it: "2.4/sdbox", 46;
+    sdbox_with_attachments_of_2_4_reads_as_dovecot_reads_it: "2.4/sdbox-attach", 46;
+    sdbox_with_layout_index_of_2_4_reads_as_dovecot_reads_it: "2.4/sdbox-layoutindex", 46;
+    maildir_of_2_4_reads_as_dovecot_reads_it: "2.4/maildir", 48;
+    maildir_with_layout_fs_of_2_4_reads_as_dovecot_reads_it: "2.4/maildir-fs", 48;
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn check(name: &str) -> Summary {
     let mut summary = Summary::default();
     for (mailbox, expected) in expected.mailboxes.iter().filter(|(_, expected)| expected.selectable) {
         summary.mailboxes += 1;
-        check_mailbox(&*storage, mailbox, expected, &mut summary);
+        check_mailbox(&*storage, name, mailbox, expected, &mut summary);
     }
     println!("{name}: {summary:?}");
     summary
@@ -87,7 +87,13 @@ fn check_names(storage: &dyn MailStorage, expected: &Expected) {
     assert_eq!(subscribed, wanted);
 }
 
-fn check_mailbox(storage: &dyn MailStorage, name: &str, expected: &ExpectedMailbox, summary: &mut Summary) {
+fn check_mailbox(
+    storage: &dyn MailStorage,
+    fixture: &str,
+    name: &str,
+    expected: &ExpectedMailbox,
+    summary: &mut Summary,
+) {
     let mailbox = storage.mailbox(&MailboxName::new(name).unwrap()).unwrap();
     assert_eq!(Some(mailbox.guid().to_string()), expected.guid, "{name}: GUID");
     let status = mailbox.status().unwrap();
@@ -107,7 +113,7 @@ fn check_mailbox(storage: &dyn MailStorage, name: &str, expected: &ExpectedMailb
     let messages = expected.messages_list.as_deref().unwrap_or_default();
     assert_eq!(view.message_count() as usize, messages.len(), "{name}");
     for message in messages {
-        let what = format!("{name}: UID {}", message.uid);
+        let what = format!("{fixture}: {name}: UID {}", message.uid);
         summary.messages += 1;
         let uid = mailtypes::Uid::new(message.uid).unwrap();
         let mut rows = Rows::new();
@@ -141,13 +147,16 @@ fn check_row(rows: &Rows, row: &Row, message: &ExpectedMessage, what: &str) {
 }
 
 fn check_texts(rows: &Rows, row: &Row, message: &ExpectedMessage, what: &str) {
-    let text = |range: Option<mailstore::ArenaRange>| String::from_utf8_lossy(rows.text(range.unwrap())).into_owned();
-    assert_eq!(text(row.envelope), String::from_utf8_lossy(&bytes_of(&message.envelope)), "{what}: ENVELOPE");
-    assert_eq!(
-        text(row.body_structure),
-        String::from_utf8_lossy(&bytes_of(&message.bodystructure)),
-        "{what}: BODYSTRUCTURE"
-    );
+    let is_2_4 = what.starts_with("2.4/");
+    let text = |bytes: &[u8]| match is_2_4 {
+        true => as_2_4_tells(bytes).unwrap(),
+        false => String::from_utf8_lossy(bytes).into_owned(),
+    };
+    for (name, ours, expected) in
+        [("ENVELOPE", row.envelope, &message.envelope), ("BODYSTRUCTURE", row.body_structure, &message.bodystructure)]
+    {
+        assert_eq!(text(rows.text(ours.unwrap())), text(&bytes_of(expected)), "{what}: {name}");
+    }
 }
 
 /// Where a GUID is a text, as in Maildir, its binary form is the end of its hash (`docs/formats/README.md`, GUID128).

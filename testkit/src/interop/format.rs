@@ -32,7 +32,7 @@ pub enum StoreFormat {
 
 impl StoreFormat {
     /// Those that Culver serves.
-    pub const ALL: [Self; 3] = [Self::Sdbox, Self::Maildir, Self::MaildirFs];
+    pub const ALL: [Self; 4] = [Self::Sdbox, Self::SdboxZstd, Self::Maildir, Self::MaildirFs];
 
     /// As on the command line.
     pub fn name(self) -> &'static str {
@@ -74,7 +74,7 @@ impl StoreFormat {
     pub fn dovecot_settings(self, release: &Release) -> String {
         let mut settings = String::new();
         if self.is_mdbox() {
-            settings += &format!("mdbox_rotate_size = {MDBOX_ROTATE_SIZE}\n");
+            settings += "mdbox_rotate_size = 100k\n";
         }
         if matches!(self, Self::SdboxZstd | Self::MdboxZstd) {
             settings += match release {
@@ -87,7 +87,19 @@ impl StoreFormat {
 
     /// Culver's settings for it.
     pub fn culver_settings(self) -> Vec<String> {
-        vec![format!("storage.format={}", self.name())]
+        let settings: &[&str] = match self {
+            Self::Sdbox => &["format=sdbox"],
+            Self::SdboxZstd => &["format=sdbox", "compression=zstd"],
+            Self::SdboxIndex => &["format=sdbox", "list=index"],
+            Self::SdboxAlt => &["format=sdbox", "alt=mail/{user}.alt"],
+            Self::Mdbox => &["format=mdbox", MDBOX_ROTATION],
+            Self::MdboxZstd => &["format=mdbox", MDBOX_ROTATION, "compression=zstd"],
+            Self::MdboxAlt => &["format=mdbox", MDBOX_ROTATION, "alt=mail/{user}.alt"],
+            Self::Maildir => &["format=maildir"],
+            Self::MaildirFs => &["format=maildir-fs"],
+            Self::Mbox => &["format=mbox"],
+        };
+        settings.iter().map(|setting| format!("storage.{setting}")).collect()
     }
 
     /// Whether others may change the files with nothing but `mv`, `rm` and `ln`.
@@ -106,5 +118,5 @@ impl StoreFormat {
     }
 }
 
-/// Bytes of an mdbox file, about. Dovecot's own 10 MB would be one file for all that a run writes.
-pub const MDBOX_ROTATE_SIZE: &str = "100k";
+/// Dovecot's own 10 MB would be one file for all that a run writes.
+const MDBOX_ROTATION: &str = "mdbox_rotate_size=100 KiB";

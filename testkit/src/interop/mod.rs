@@ -12,7 +12,7 @@ pub mod turn_about;
 
 use std::path::{Path, PathBuf};
 
-pub use self::format::{MDBOX_ROTATE_SIZE, StoreFormat};
+pub use self::format::StoreFormat;
 use crate::{
     culver::Culver,
     dovecot::{Dovecot, Release, Setup},
