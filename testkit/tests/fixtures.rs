@@ -31,11 +31,15 @@ fixtures! {
     sdbox_reads_as_dovecot_reads_it: "sdbox", 54;
     sdbox_with_attachments_reads_as_dovecot_reads_it: "sdbox-attach", 38;
     sdbox_with_layout_index_reads_as_dovecot_reads_it: "sdbox-layoutindex", 42;
+    mdbox_reads_as_dovecot_reads_it: "mdbox", 54;
+    mdbox_with_zstd_reads_as_dovecot_reads_it: "mdbox-zstd", 42;
     maildir_reads_as_dovecot_reads_it: "maildir", 49;
     maildir_with_layout_fs_reads_as_dovecot_reads_it: "maildir-fs", 55;
     sdbox_of_2_4_reads_as_dovecot_reads_it: "2.4/sdbox", 46;
     sdbox_with_attachments_of_2_4_reads_as_dovecot_reads_it: "2.4/sdbox-attach", 46;
     sdbox_with_layout_index_of_2_4_reads_as_dovecot_reads_it: "2.4/sdbox-layoutindex", 46;
+    mdbox_of_2_4_reads_as_dovecot_reads_it: "2.4/mdbox", 46;
+    mdbox_with_zstd_of_2_4_reads_as_dovecot_reads_it: "2.4/mdbox-zstd", 46;
     maildir_of_2_4_reads_as_dovecot_reads_it: "2.4/maildir", 48;
     maildir_with_layout_fs_of_2_4_reads_as_dovecot_reads_it: "2.4/maildir-fs", 48;
 }

@@ -52,9 +52,9 @@ impl Format {
 }
 
 /// One user for each connection of the deliveries, and one for each large store.
-pub(crate) const USERS: [&str; 22] = [
+pub(crate) const USERS: [&str; 23] = [
     "u0", "u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8", "u9", "u10", "u11", "u12", "u13", "u14", "u15", "large",
-    "plain", "changed", "many", "idle", "shared",
+    "plain", "changed", "many", "idle", "shared", "disk",
 ];
 
 /// Both, running. `shared` is on one store of the two; the other users have a store at each.
@@ -176,6 +176,11 @@ impl Pair {
             Kind::Culver => self.culver_mail.join(user),
             Kind::Dovecot => self.dovecot_mail.join(user),
         }
+    }
+
+    /// Whose the mail is.
+    pub(crate) fn owner(&self) -> &MailUser {
+        &self.owner
     }
 
     /// Where the index of a user's INBOX lies.

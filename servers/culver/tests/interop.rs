@@ -29,6 +29,18 @@ fn by_turns_with_dovecot() {
 }
 
 #[test]
+fn by_turns_with_dovecot_on_compressed_sdbox_with_alternate_storage() {
+    turn_about(StoreFormat::SdboxZstd, 104);
+    turn_about(StoreFormat::SdboxAlt, 105);
+}
+
+#[test]
+fn by_turns_with_dovecot_on_mdbox() {
+    turn_about(StoreFormat::Mdbox, 106);
+    turn_about(StoreFormat::MdboxZstd, 107);
+}
+
+#[test]
 fn by_turns_with_dovecot_and_a_third_party_on_maildir() {
     turn_about(StoreFormat::Maildir, 102);
 }
@@ -63,6 +75,11 @@ fn at_once_with_dovecot() {
 }
 
 #[test]
+fn at_once_with_dovecot_on_mdbox() {
+    at_once(StoreFormat::Mdbox, 204);
+}
+
+#[test]
 fn at_once_with_a_third_party_that_renames_everything_on_maildir() {
     let time = Duration::from_secs(20);
     let report = both_at_once::run(program(), StoreFormat::MaildirFs, 203, time, both_at_once::Mix::AllCulver).unwrap();
@@ -91,6 +108,11 @@ fn killed_under_load() {
 }
 
 #[test]
+fn killed_under_load_on_mdbox() {
+    killed(StoreFormat::Mdbox, 303);
+}
+
+#[test]
 fn killed_under_load_on_maildir() {
     killed(StoreFormat::Maildir, 302);
 }
@@ -105,6 +127,11 @@ fn agree_with_their_models(format: StoreFormat, seed: u64) {
 #[test]
 fn sessions_agree_with_their_models() {
     agree_with_their_models(StoreFormat::Sdbox, 20_260_101);
+}
+
+#[test]
+fn sessions_on_mdbox_agree_with_their_models() {
+    agree_with_their_models(StoreFormat::Mdbox, 20_260_103);
 }
 
 #[test]

@@ -32,7 +32,8 @@ pub enum StoreFormat {
 
 impl StoreFormat {
     /// Those that Culver serves.
-    pub const ALL: [Self; 4] = [Self::Sdbox, Self::SdboxZstd, Self::Maildir, Self::MaildirFs];
+    pub const ALL: [Self; 7] =
+        [Self::Sdbox, Self::SdboxZstd, Self::SdboxAlt, Self::Mdbox, Self::MdboxZstd, Self::Maildir, Self::MaildirFs];
 
     /// As on the command line.
     pub fn name(self) -> &'static str {

@@ -1,6 +1,10 @@
 //! What an administrator does to a storage that has more than its messages.
 
-use super::{StoreFormat, USER};
+use std::path::Path;
+
+use fastrand::Rng;
+
+use super::{SharedStore, StoreFormat, USER};
 use crate::dovecot::Dovecot;
 
 /// One kind of it.
@@ -25,7 +29,8 @@ impl Maintenance {
         }
     }
 
-    pub(super) fn name(self) -> &'static str {
+    /// What Dovecot's command for it is called.
+    fn of_dovecot(self) -> &'static str {
         match self {
             Self::Purge => "doveadm purge",
             Self::ToAlt => "doveadm altmove",
@@ -33,12 +38,29 @@ impl Maintenance {
         }
     }
 
-    pub(super) fn by_dovecot(self, dovecot: &Dovecot) -> anyhow::Result<()> {
+    /// Has it done by Dovecot, or by Culver if that can and the dice say so; tells what was done.
+    pub(super) fn perform(
+        self,
+        rng: &mut Rng,
+        store: &SharedStore,
+        program: Option<&Path>,
+        dovecot: &Dovecot,
+    ) -> anyhow::Result<&'static str> {
+        let (what, arguments): (_, &[&str]) = match self {
+            Self::Purge => ("", &[]),
+            Self::ToAlt => ("culver altmove", &["altmove", USER, "INBOX", "SEEN"]),
+            Self::FromAlt => ("culver altmove --back", &["altmove", "--back", USER, "INBOX", "FLAGGED"]),
+        };
+        if let Some(program) = program.filter(|_| !what.is_empty() && rng.bool()) {
+            store.run_culver(program, arguments)?;
+            return Ok(what);
+        }
         let arguments: &[&str] = match self {
             Self::Purge => &["purge", "-u", USER],
             Self::ToAlt => &["altmove", "-u", USER, "seen"],
             Self::FromAlt => &["altmove", "-r", "-u", USER, "flagged"],
         };
-        dovecot.doveadm(arguments).map(drop)
+        dovecot.doveadm(arguments)?;
+        Ok(self.of_dovecot())
     }
 }

@@ -10,7 +10,10 @@ pub mod same_answers;
 mod third_party;
 pub mod turn_about;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 pub use self::format::StoreFormat;
 use crate::{
@@ -46,6 +49,18 @@ impl SharedStore {
         let settings = self.format.culver_settings();
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         Culver::start_set(program, &self.data, &self.owner, &settings)
+    }
+
+    /// Runs one of Culver's commands on it.
+    pub fn run_culver(&self, program: &Path, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut command = Command::new(program);
+        command.args(arguments).arg("--data").arg(&self.data).current_dir(&self.data);
+        command.args(self.format.culver_settings().iter().flat_map(|setting| ["--set", setting]));
+        self.owner.run_as(&mut command);
+        let output = command.output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "culver {arguments:?}: {}: {errors}", output.status);
+        Ok(())
     }
 
     /// Starts Dovecot on it. Its files are kept apart by `name`.

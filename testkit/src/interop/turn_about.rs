@@ -46,9 +46,7 @@ pub fn run(program: &Path, format: StoreFormat, seed: u64, changes: u32) -> anyh
     let store = SharedStore::new("turn-about", format)?;
     let culver = store.culver(program)?;
     let dovecot = store.dovecot("peer")?;
-    let mut run = Run::new(&culver, &dovecot, seed)?;
-    run.third_party = ThirdParty::on(&store);
-    run.maintenance = Maintenance::of(format);
+    let mut run = Run::new(&store, program, &culver, &dovecot, seed)?;
     for number in 0..changes {
         let what = run.change().with_context(|| format!("seed {seed}, change {number}, after {:?}", run.history()))?;
         let compared = run.compare(number);
@@ -81,6 +79,8 @@ struct Server {
 
 struct Run<'d> {
     rng: Rng,
+    store: &'d SharedStore,
+    program: &'d Path,
     dovecot: &'d Dovecot,
     servers: [Server; 2],
     third_party: Option<ThirdParty>,
@@ -92,7 +92,13 @@ struct Run<'d> {
 }
 
 impl<'d> Run<'d> {
-    fn new(culver: &Culver, dovecot: &'d Dovecot, seed: u64) -> anyhow::Result<Self> {
+    fn new(
+        store: &'d SharedStore,
+        program: &'d Path,
+        culver: &Culver,
+        dovecot: &'d Dovecot,
+        seed: u64,
+    ) -> anyhow::Result<Self> {
         let server = |name, address| -> anyhow::Result<Server> {
             let login = || Imap::login(address, USER, PASSWORD);
             let (actor, mut watcher) = (login()?, login()?);
@@ -101,9 +107,19 @@ impl<'d> Run<'d> {
         };
         let mut servers = [server("culver", culver.imap)?, server("dovecot", dovecot.imap)?];
         let shown = Shown::by(&mut servers[0].watcher, DEPTH)?;
-        let (rng, report) = (Rng::with_seed(seed), Report::default());
-        let recent = Vec::new();
-        Ok(Self { rng, dovecot, servers, third_party: None, maintenance: &[], shown, report, recent, number: 0 })
+        Ok(Self {
+            rng: Rng::with_seed(seed),
+            store,
+            program,
+            dovecot,
+            servers,
+            third_party: ThirdParty::on(store),
+            maintenance: Maintenance::of(store.format()),
+            shown,
+            report: Report::default(),
+            recent: Vec::new(),
+            number: 0,
+        })
     }
 
     fn history(&self) -> &[String] {
@@ -116,10 +132,10 @@ impl<'d> Run<'d> {
         }
         if !self.maintenance.is_empty() && self.rng.u8(..16) == 0 {
             let what = self.maintenance[self.rng.usize(..self.maintenance.len())];
-            self.remember(what.name().to_owned());
-            what.by_dovecot(self.dovecot)?;
-            *self.report.changes.entry(what.name().to_owned()).or_default() += 1;
-            return Ok(what.name().to_owned());
+            let what = what.perform(&mut self.rng, self.store, Some(self.program), self.dovecot)?;
+            self.remember(what.to_owned());
+            *self.report.changes.entry(what.to_owned()).or_default() += 1;
+            return Ok(what.to_owned());
         }
         let server = self.rng.usize(..2);
         let command = self.command();
@@ -142,6 +158,13 @@ impl<'d> Run<'d> {
             // And one that renamed a mailbox does not tell others of what it creates next, unless it looks at the list
             // in between (seen with nothing but Dovecot on the store): a new session does.
             self.servers[server].actor = Imap::login(self.servers[server].address, USER, PASSWORD)?;
+            // A Dovecot session that has looked at a mailbox keeps its index for some seconds, also where the mailbox is
+            // deleted while others lie below it: if it is made anew then, in the same folder, the session finds nothing.
+            if self.store.format() == StoreFormat::MaildirFs {
+                for server in &mut self.servers {
+                    server.watcher = Imap::login(server.address, USER, PASSWORD)?;
+                }
+            }
         }
         let Server { actor, separator, .. } = &mut self.servers[server];
         command.perform(actor, *separator).with_context(|| what.clone())?;

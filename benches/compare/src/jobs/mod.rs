@@ -6,6 +6,7 @@ mod idle;
 mod mixed;
 mod read;
 mod stores;
+mod upkeep;
 
 use fastrand::Rng;
 use testkit::messages::message;
@@ -64,6 +65,7 @@ pub(crate) fn all() -> Vec<Job> {
     jobs.extend(reads());
     jobs.extend(searches());
     jobs.extend(changes());
+    jobs.extend(upkeeps());
     jobs.push(job("20 mixed clients of 10 users", NOTHING, mixed::clients));
     jobs
 }
@@ -108,7 +110,7 @@ fn reads() -> Vec<Job> {
         job("FETCH 1:* (BODY.PEEK[]) of 5000", stores::plain, |pair, kind| {
             read::command(pair, kind, "plain", "FETCH 1:* (BODY.PEEK[])")
         }),
-        short(job("LIST RETURN STATUS of 300 mailboxes", stores::many, read::list_status)),
+        short(job("LIST RETURN STATUS of 1000 mailboxes", stores::many, read::list_status)),
         short(job("SELECT QRESYNC of 5000, 200 changed", stores::changed, read::qresync)),
         job("POP3, LIST and 1000 RETR", stores::plain, read::pop3),
     ]
@@ -142,6 +144,20 @@ fn changes() -> Vec<Job> {
         job("STORE 1:* +FLAGS.SILENT of 100000", stores::large, |pair, kind| change::store(pair, kind, "large", true)),
         job("COPY 1:* of 5000", stores::changed, change::copy),
         job("EXPUNGE of 5000", stores::changed, change::expunge),
+    ]
+}
+
+/// The processes of commands are not the server's: their CPU is not in the table.
+fn upkeeps() -> Vec<Job> {
+    let counted = |name, unit, run| Job { rounds: Some(0), unit, ..job(name, upkeep::stored, run) };
+    vec![
+        counted("bytes on disk for a byte of mail", "B", |pair, kind| {
+            upkeep::on_disk(pair, kind, upkeep::Counted::Bytes)
+        }),
+        counted("files and folders for a message", "files", |pair, kind| {
+            upkeep::on_disk(pair, kind, upkeep::Counted::Inodes)
+        }),
+        job("culver check, doveadm force-resync of 5000", stores::plain, upkeep::check),
     ]
 }
 

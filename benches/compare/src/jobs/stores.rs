@@ -10,7 +10,7 @@ pub(super) const LARGE: usize = 100_000;
 /// Messages of the mailbox whose cache is thrown away before each run, and of those that are changed.
 pub(super) const PLAIN: usize = 5_000;
 /// Mailboxes of the user who has many.
-pub(super) const MAILBOXES: usize = 300;
+pub(super) const MAILBOXES: usize = 1_000;
 /// Texts that differ; further messages are the same again.
 const TEXTS: u64 = 2000;
 

@@ -326,7 +326,10 @@ fn serves_as_dovecot_does(fixture: &str) {
     let culver = testkit::culver::Culver::start_set(CULVER.as_ref(), &data, &owner, &settings).unwrap();
     let dovecot = |name: &str, store: &std::path::Path, detached: &std::path::Path| {
         let mail_location = fixtures::mail_location(fixture, store);
-        let extra = format!("mail_attachment_dir = {}\nmail_attachment_fs = sis posix\n", detached.display());
+        let extra = format!(
+            "mail_attachment_dir = {}\nmail_attachment_fs = sis posix\nmail_plugins = $mail_plugins zlib\n",
+            detached.display()
+        );
         let folder = place.path().join(name);
         std::fs::create_dir_all(&folder).unwrap();
         Dovecot::start(&folder, &owner, &Setup { mail_location, users: &["ann"], extra: &extra }).unwrap()
@@ -385,11 +388,15 @@ served! {
     serves_a_fixture_as_dovecot_does: "sdbox";
     serves_detached_attachments_as_dovecot_does: "sdbox-attach";
     serves_layout_index_as_dovecot_does: "sdbox-layoutindex";
+    serves_mdbox_as_dovecot_does: "mdbox";
+    serves_mdbox_with_zstd_as_dovecot_does: "mdbox-zstd";
     serves_a_maildir_as_dovecot_does: "maildir";
     serves_a_maildir_with_layout_fs_as_dovecot_does: "maildir-fs";
     serves_a_fixture_of_2_4_as_dovecot_does: "2.4/sdbox";
     serves_detached_attachments_of_2_4_as_dovecot_does: "2.4/sdbox-attach";
     serves_layout_index_of_2_4_as_dovecot_does: "2.4/sdbox-layoutindex";
+    serves_mdbox_of_2_4_as_dovecot_does: "2.4/mdbox";
+    serves_mdbox_with_zstd_of_2_4_as_dovecot_does: "2.4/mdbox-zstd";
     serves_a_maildir_of_2_4_as_dovecot_does: "2.4/maildir";
     serves_a_maildir_with_layout_fs_of_2_4_as_dovecot_does: "2.4/maildir-fs";
 }

@@ -120,7 +120,7 @@ pub fn run(program: &Path, format: StoreFormat, seed: u64, time: Duration, mix: 
             let touches_all = mix == Mix::AllCulver;
             scope.spawn(move || Foreign::run(third, seed, deadline, touches_all))
         });
-        let upkeep = Upkeep::of(&store, &servers);
+        let upkeep = Upkeep::of(&store, &servers, program);
         let upkeep = upkeep.map(|upkeep| scope.spawn(move || upkeep.run(seed, deadline)));
         let workers: Vec<_> = (0..WORKERS)
             .map(|number| {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -18,6 +19,9 @@ use crate::{
 const REST_MAX_MS: u64 = 1_500;
 
 pub(super) struct Upkeep<'r> {
+    store: &'r SharedStore,
+    /// Culver, if it takes part.
+    program: Option<&'r Path>,
     dovecot: &'r Dovecot,
     /// What can be done; not empty.
     kinds: &'static [Maintenance],
@@ -25,9 +29,10 @@ pub(super) struct Upkeep<'r> {
 
 impl<'r> Upkeep<'r> {
     /// None for formats that need none.
-    pub(super) fn of(store: &SharedStore, servers: &'r Servers) -> Option<Self> {
+    pub(super) fn of(store: &'r SharedStore, servers: &'r Servers, program: &'r Path) -> Option<Self> {
         let kinds = Maintenance::of(store.format());
-        (!kinds.is_empty()).then_some(Self { dovecot: &servers.dovecot, kinds })
+        let program = (!servers.culvers.is_empty()).then_some(program);
+        (!kinds.is_empty()).then_some(Self { store, program, dovecot: &servers.dovecot, kinds })
     }
 
     pub(super) fn run(self, seed: u64, deadline: Instant) -> anyhow::Result<BTreeMap<&'static str, u32>> {
@@ -35,8 +40,8 @@ impl<'r> Upkeep<'r> {
         let mut done = BTreeMap::new();
         while Instant::now() < deadline {
             let what = self.kinds[rng.usize(..self.kinds.len())];
-            what.by_dovecot(self.dovecot)?;
-            *done.entry(what.name()).or_default() += 1;
+            let what = what.perform(&mut rng, self.store, self.program, self.dovecot)?;
+            *done.entry(what).or_default() += 1;
             std::thread::sleep(Duration::from_millis(rng.u64(..REST_MAX_MS)));
         }
         Ok(done)
