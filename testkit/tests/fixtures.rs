@@ -5,8 +5,8 @@
 use std::{path::Path, sync::Arc};
 
 use mailstore::{
-    Batch, Column, Columns, Cursor, ListPattern, MailStorage, Row, Rows, ScanBudget, Section, StorageError, Store,
-    StoreOptions, View, ViewAs,
+    Batch, Column, Columns, Cursor, ListOptions, ListPattern, MailStorage, Row, Rows, ScanBudget, Section,
+    StorageError, Store, StoreOptions, View, ViewAs,
     import::{ImportOptions, SourceKind, import},
     mailfs::RealDisk,
     mailindex::engine::{Env, EnvOptions},
@@ -33,6 +33,7 @@ fixtures! {
     sdbox_with_layout_index_reads_as_dovecot_reads_it: "sdbox-layoutindex", 42;
     mdbox_reads_as_dovecot_reads_it: "mdbox", 54;
     mdbox_with_zstd_reads_as_dovecot_reads_it: "mdbox-zstd", 42;
+    mdbox_with_alternate_storage_reads_as_dovecot_reads_it: "mdbox-alt", 43;
     maildir_reads_as_dovecot_reads_it: "maildir", 49;
     maildir_with_layout_fs_reads_as_dovecot_reads_it: "maildir-fs", 55;
     sdbox_of_2_4_reads_as_dovecot_reads_it: "2.4/sdbox", 46;
@@ -40,6 +41,7 @@ fixtures! {
     sdbox_with_layout_index_of_2_4_reads_as_dovecot_reads_it: "2.4/sdbox-layoutindex", 46;
     mdbox_of_2_4_reads_as_dovecot_reads_it: "2.4/mdbox", 46;
     mdbox_with_zstd_of_2_4_reads_as_dovecot_reads_it: "2.4/mdbox-zstd", 46;
+    mdbox_with_alternate_storage_of_2_4_reads_as_dovecot_reads_it: "2.4/mdbox-alt", 46;
     maildir_of_2_4_reads_as_dovecot_reads_it: "2.4/maildir", 48;
     maildir_with_layout_fs_of_2_4_reads_as_dovecot_reads_it: "2.4/maildir-fs", 48;
 }
@@ -58,7 +60,9 @@ struct Summary {
 /// Opens a fixture; its format is found.
 fn open(name: &str, home: &Path) -> Arc<dyn MailStorage> {
     unpack(name, home).unwrap();
-    let options = StoreOptions { attachments: Some(home.join("attachments")), ..StoreOptions::default() };
+    let alt = home.join("mdbox-alt");
+    let list = ListOptions { alt: alt.exists().then_some(alt), ..ListOptions::default() };
+    let options = StoreOptions { attachments: Some(home.join("attachments")), list, ..StoreOptions::default() };
     let env = Env::new(Arc::new(RealDisk::new()), EnvOptions::default());
     open_storage(&env, &store_in(name, home), &options).unwrap()
 }

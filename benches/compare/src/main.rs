@@ -38,7 +38,10 @@ impl Asked {
                 Some(("--format", name)) => asked.format = Format::named(name)?,
                 Some(("--rounds", number)) => asked.rounds = number.parse().context("--rounds")?,
                 _ => {
-                    ensure!(!word.starts_with("--"), "{word}: there are --format=sdbox|maildir and --rounds=NUMBER");
+                    ensure!(
+                        !word.starts_with("--"),
+                        "{word}: there are --format=sdbox|mdbox|maildir and --rounds=NUMBER"
+                    );
                     asked.rows.push(word);
                 }
             }

@@ -29,6 +29,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Format {
     Sdbox,
+    Mdbox,
     Maildir,
 }
 
@@ -37,8 +38,9 @@ impl Format {
     pub(crate) fn named(name: &str) -> anyhow::Result<Self> {
         match name {
             "sdbox" => Ok(Self::Sdbox),
+            "mdbox" => Ok(Self::Mdbox),
             "maildir" => Ok(Self::Maildir),
-            other => anyhow::bail!("{other} is no format; there are sdbox and maildir"),
+            other => anyhow::bail!("{other} is no format; there are sdbox, mdbox and maildir"),
         }
     }
 
@@ -46,6 +48,7 @@ impl Format {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sdbox => "sdbox",
+            Self::Mdbox => "mdbox",
             Self::Maildir => "maildir",
         }
     }
@@ -187,7 +190,7 @@ impl Pair {
     pub(crate) fn inbox(&self, kind: Kind, user: &str) -> PathBuf {
         let mail = self.mail(kind, user);
         match self.format {
-            Format::Sdbox => mail.join("mailboxes/INBOX/dbox-Mails"),
+            Format::Sdbox | Format::Mdbox => mail.join("mailboxes/INBOX/dbox-Mails"),
             Format::Maildir => mail,
         }
     }

@@ -46,6 +46,8 @@ impl Maintenance {
         program: Option<&Path>,
         dovecot: &Dovecot,
     ) -> anyhow::Result<&'static str> {
+        // Culver moves messages of an sdbox; the files of an mdbox are Dovecot's to move.
+        let program = program.filter(|_| !store.format().is_mdbox());
         let (what, arguments): (_, &[&str]) = match self {
             Self::Purge => ("", &[]),
             Self::ToAlt => ("culver altmove", &["altmove", USER, "INBOX", "SEEN"]),
