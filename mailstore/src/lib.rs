@@ -14,6 +14,7 @@ struct Readme;
 mod aside;
 pub mod check;
 pub mod compressed;
+pub mod convert;
 pub mod copy;
 pub mod dbox;
 pub mod export;

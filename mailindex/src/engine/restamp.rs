@@ -11,7 +11,7 @@
 //! 2. Nobody but the one who converts uses the mailbox: other processes that have it open keep the mod-sequences that
 //!    they have seen until they open it again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mailtypes::{ModSeq, Uid};
 
@@ -21,15 +21,20 @@ use super::{
     rotate, snapshot_writer,
 };
 
-/// How often it is tried to have a snapshot in the log that is rotated.
-const TRIES_MAX: usize = 8;
+/// How long somebody else who makes a log, or was stopped while he did, is waited for: a little longer than it takes until
+/// what he left is stale.
+const WAIT_MAX: Duration = Duration::from_secs(70);
+
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl MailboxIndex {
     /// Gives messages these mod-sequences and the mailbox this HIGHESTMODSEQ, smaller ones than they have too. Messages
     /// that are not named keep theirs. `modseqs` ascend by UID. Durable when it returns. Costs a snapshot or two.
     pub fn restamp(self: &Arc<Self>, modseqs: &[(Uid, ModSeq)], highest: ModSeq) -> Result<()> {
         let timeout = self.env().options().lock_timeout;
-        for _ in 0..TRIES_MAX {
+        let (fs, start) = (&**self.env().fs(), self.env().fs().monotonic());
+        loop {
             self.write_snapshot()?;
             let done = with_lock(self, timeout, |locked| {
                 if locked.state.has_pending() {
@@ -46,8 +51,12 @@ impl MailboxIndex {
                 self.announce(changed);
                 return written;
             }
+            if fs.monotonic().saturating_sub(start) > WAIT_MAX {
+                break;
+            }
+            fs.sleep(PAUSE);
         }
-        let what = "its log could not be rotated: somebody else works on it all the time".to_owned();
+        let what = "its log could not be rotated: somebody else makes one all the time".to_owned();
         Err(IndexError::Unwritable { dir: self.paths.dir.clone(), what })
     }
 }

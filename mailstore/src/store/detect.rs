@@ -167,7 +167,7 @@ fn found(fs: &dyn FileSystem, path: &Path) -> Result<Found> {
         }
         (_, true) => maildir_layout(fs, path, &entries)?,
         (false, false) if mbox.is_some() => Found::store(Format::Mbox, mbox.unwrap_or_default()),
-        (false, false) if entries.is_empty() => Found::Empty,
+        (false, false) if entries.iter().all(is_half_made) => Found::Empty,
         (false, false) => match maildir_layout(fs, path, &entries)? {
             Found::Store(detected) if detected.why == INBOX_ONLY => {
                 Found::Folder("it is a folder without any mail store that is known")
@@ -191,6 +191,14 @@ fn mbox_sign(fs: &dyn FileSystem, path: &Path, entries: &[DirEntry]) -> Result<O
         }
     }
     Ok(None)
+}
+
+/// Whether a name in a store's folder is one that making the store begins with: whoever was stopped then left nothing that
+/// was anybody's mail.
+fn is_half_made(entry: &DirEntry) -> bool {
+    let Some(name) = entry.name.to_str() else { return false };
+    let own = ["dovecot.index", "dovecot-uid", "dovecot-keywords", "..DOVECOT-T", ".culver.", mailfs::TEMP_PREFIX];
+    ["tmp", "new", "mailboxes.lock"].contains(&name) || own.iter().any(|start| name.starts_with(start))
 }
 
 fn has_dbox(fs: &dyn FileSystem, mailboxes: &Path) -> Result<bool> {

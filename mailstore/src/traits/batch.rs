@@ -57,7 +57,7 @@ pub enum FlagAction {
 }
 
 /// A change of flags on many messages.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FlagChange {
     /// Which messages; those that are gone are passed over.
     pub uids: UidSet,

@@ -239,6 +239,18 @@ impl Stores {
         Ok(self.place_of(user)?)
     }
 
+    /// Where a location in the words of Dovecot's `mail_location` leads to; nothing in it may hang on a user.
+    pub(crate) fn place_at(config: &Config, location: &str) -> anyhow::Result<Place> {
+        let nobody = UserName::new("nobody")?;
+        let location = Location::parse(location)?;
+        Ok(location.place(&nobody, None, &Self::options_at(config))?)
+    }
+
+    /// How a store is opened that is no user's: as it is found.
+    pub(crate) fn options_at(config: &Config) -> StoreOptions {
+        StoreOptions { format: None, ..store_options(config) }
+    }
+
     /// Warns of every user whose mail has no place, with the line that says so, and of homes that nothing looks at where
     /// nobody has decided on a path.
     pub(crate) fn complain(&self, config: &Config) -> anyhow::Result<()> {
@@ -339,14 +351,7 @@ impl StorageProvider for Stores {
 fn store_options(config: &Config) -> StoreOptions {
     let storage = &config.storage;
     StoreOptions {
-        format: match *storage.format {
-            tables::Format::Auto => None,
-            tables::Format::Sdbox => Some(Format::Sdbox),
-            tables::Format::Mdbox => Some(Format::Mdbox),
-            tables::Format::Maildir => Some(Format::Maildir(MaildirLayout::PlusPlus)),
-            tables::Format::MaildirFs => Some(Format::Maildir(MaildirLayout::Fs)),
-            tables::Format::Mbox => Some(Format::Mbox),
-        },
+        format: format_of(*storage.format),
         mbox_locks: mbox_locks(storage),
         separator: match *storage.separator {
             tables::Separator::AsOnDisk | tables::Separator::Dot => MaildirSeparator::AsOnDisk,
@@ -398,6 +403,18 @@ fn mbox_locks(storage: &Storage) -> MboxLocks {
         write: methods(&storage.mbox_write_locks),
         timeout: storage.mbox_lock_timeout.0,
         dotlock_stale: storage.mbox_dotlock_change_timeout.0,
+    }
+}
+
+/// The format of a setting; `None`: what is found.
+pub(crate) fn format_of(setting: tables::Format) -> Option<Format> {
+    match setting {
+        tables::Format::Auto => None,
+        tables::Format::Sdbox => Some(Format::Sdbox),
+        tables::Format::Mdbox => Some(Format::Mdbox),
+        tables::Format::Maildir => Some(Format::Maildir(MaildirLayout::PlusPlus)),
+        tables::Format::MaildirFs => Some(Format::Maildir(MaildirLayout::Fs)),
+        tables::Format::Mbox => Some(Format::Mbox),
     }
 }
 

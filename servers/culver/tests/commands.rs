@@ -304,3 +304,29 @@ fn mail_of_others_is_read_and_left_as_it_is() {
     assert_eq!(before, listing());
     mode("u+w");
 }
+
+#[test]
+fn a_store_is_converted_and_converted_again() {
+    let host = Host::with_mail();
+    let destination = host.path("converted");
+    let to = format!("maildir:{}", destination.display());
+    let planned = host.json(&["convert", "ann", &to, "--dry-run"]);
+    assert!(!destination.exists());
+    let total = planned.last().unwrap();
+    assert_eq!((&total["dry_run"], &total["failed"]), (&json!(true), &json!(0)));
+    assert!(total["added"].as_u64().unwrap() > 0 && total["added"] == total["messages"]);
+    let done = host.json(&["convert", "ann", &to, "--verify"]);
+    let [totals, verified] = &done[..] else { panic!("{done:?}") };
+    assert_eq!((&totals["added"], &totals["failed"]), (&total["added"], &json!(0)));
+    assert_eq!((&verified["verified"], &verified["different"]), (&total["messages"], &json!(0)));
+    // What a place is, is found out.
+    let back = host.path("back");
+    let (from, to_back) = (destination.display().to_string(), back.display().to_string());
+    host.run(&["convert", &from, &to_back, "--format", "maildir-fs", "--verify"]);
+    assert!(back.join("cur").is_dir());
+    let again = host.run(&["convert", &from, &to_back]);
+    assert!(again.contains(" 0 messages converted") && again.contains(" 0 failed"), "{again}");
+    assert!(host.fail(&["convert", "nobody", &to]).contains("there is no user nobody"));
+    assert!(host.fail(&["convert", &from, "mbax:/x/y"]).contains("mbax"));
+    assert!(host.fail(&["convert", &from, &to_back, "--format", "sdbax"]).contains("sdbox"));
+}

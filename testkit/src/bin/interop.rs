@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use testkit::{
     culver,
     dovecot::Release,
-    interop::{StoreFormat, both_at_once, hostile, kill, model, same_answers, turn_about},
+    interop::{StoreFormat, both_at_once, convert, hostile, kill, model, same_answers, turn_about},
     skip,
 };
 
@@ -20,6 +20,7 @@ const USAGE: &str = "usage: interop [--format FORMAT] [--dovecot 2.3|2.4=ROOT] R
            or both-at-once [seconds [seed]]
            or baseline [seconds [seed]]
            or kill [kills [seed]]
+           or convert [messages [seed [kills]]]
            or same-answers [commands [seed]]
            or model [--clients N] [--seconds N] [--seed N]
            or hostile [--short] [NAME…]";
@@ -44,7 +45,7 @@ fn main() -> anyhow::Result<()> {
     let program = culver::program()?;
     println!("{} {arguments:?}, {}, {dovecot}", program.display(), format.name());
     let run = arguments.first().map(String::as_str).unwrap_or_default();
-    if ["turn-about", "both-at-once", "baseline", "same-answers"].contains(&run) && !dovecot.is_installed() {
+    if ["turn-about", "both-at-once", "baseline", "convert", "same-answers"].contains(&run) && !dovecot.is_installed() {
         skip(&format!("interop {arguments:?}"), "dovecot");
         return Ok(());
     }
@@ -68,6 +69,13 @@ fn main() -> anyhow::Result<()> {
             let report = kill::run(&program, format, seed()?, number(1, 200)? as u32, 10_000)?;
             println!("{report:#?}");
             ensure!(report.broken.is_empty(), "promises broken");
+        }
+        "convert" => {
+            let (messages, kills) = (number(1, 5000)? as u32, number(3, 12)? as u32);
+            let seed = seed()?;
+            let report = convert::run(&program, format, seed, messages, kills)?;
+            println!("{report:#?}");
+            ensure!(report.broken.is_empty(), "seed {seed}: not as it was");
         }
         "same-answers" => {
             let seed = seed()?;

@@ -1,6 +1,7 @@
 //! Culver and a real Dovecot: on the same files by turns, both at once, and after a kill; on copies, with the same commands.
 
 pub mod both_at_once;
+pub mod convert;
 mod format;
 pub mod hostile;
 pub mod kill;

@@ -3,6 +3,7 @@
 
 mod altmove;
 mod check;
+mod convert;
 mod export;
 mod expunged;
 mod fetch;
@@ -32,6 +33,8 @@ pub(crate) enum MailCommand {
     },
     /// Take mail in from an mbox file, a tree of Maildirs or a folder of .eml files.
     Import(import::ImportArguments),
+    /// Convert a store to another format, with all that clients know it by; run again, bring what is new.
+    Convert(convert::ConvertArguments),
     /// Write mail out as mbox files, Maildirs or .eml files.
     Export(export::ExportArguments),
     /// Look stores over for what is wrong with them, and repair it.
@@ -61,6 +64,7 @@ pub(crate) fn run(config: &ConfigArguments, command: &MailCommand) -> anyhow::Re
     match command {
         MailCommand::User { command } => user::run(config, command).map(|()| ExitCode::SUCCESS),
         MailCommand::Import(arguments) => import::run(config, arguments),
+        MailCommand::Convert(arguments) => convert::run(config, arguments),
         MailCommand::Export(arguments) => export::run(config, arguments),
         MailCommand::Check(arguments) => check::run(config, arguments),
         MailCommand::Mailbox { command } => mailbox::run(config, command).map(|()| ExitCode::SUCCESS),
