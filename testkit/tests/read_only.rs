@@ -176,7 +176,7 @@ fn fixture(name: &str) -> (Place, u32) {
 
 #[test]
 fn reading_what_dovecot_wrote_changes_nothing() {
-    for name in ["sdbox", "sdbox-attach", "sdbox-layoutindex", "maildir", "maildir-fs"] {
+    for name in ["sdbox", "sdbox-attach", "sdbox-layoutindex", "mdbox", "mdbox-zstd", "maildir", "maildir-fs"] {
         let (place, messages) = fixture(name);
         assert_eq!(nothing_changes(&place, name), messages, "{name}");
     }

@@ -187,6 +187,7 @@ pub(crate) fn with_format<T>(
     options: &StoreOptions,
     work: impl FnOnce(&dyn mailbox_list::Format) -> Result<T>,
 ) -> Result<T> {
+    let env = &options.env(env);
     let Detected { format, list, .. } = detect_as(&**env.fs(), path, options)?;
     match format {
         Format::Sdbox => work(SdboxStorage::open(env, path, options.sdbox(list))?.format()),
