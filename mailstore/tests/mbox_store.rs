@@ -83,7 +83,7 @@ fn messages_are_written_as_dovecot_writes_them() {
     let expect = format!(
         "From MAILER-DAEMON  Tue Jul 19 09:55:30 2022\nSubject: one\nFrom: a@b\n{base}\nX-UID: 1\nStatus:\nX-Keywords:\n\
          Content-Length: 5\n\nbody\n\nFrom MAILER-DAEMON  Tue Jul 19 09:55:30 2022\nSubject: two\nX-UID: 2\nStatus: R\n\
-         X-Status: F\nX-Keywords: kw1\nContent-Length: 40\n\nFrom x Thu Nov 29 22:33:52 2001\nno end\n\n"
+         X-Status: F\nX-Keywords: kw1\nContent-Length: 39\n\nFrom x Thu Nov 29 22:33:52 2001\nno end\n\n"
     );
     assert_eq!(squeezed, expect);
     assert!(base.ends_with(" 0000000002"), "{base}");

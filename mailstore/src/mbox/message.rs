@@ -66,6 +66,7 @@ impl MboxFiles {
     fn find(&self, uid: Uid) -> Result<Found> {
         let index = self.index().ok_or_else(lost)?;
         for turn in 0..FIND_TRIES_MAX {
+            let mut extent = if turn < FIND_TRIES_MAX / 2 { Extent::Tail } else { Extent::Whole };
             {
                 let locked = match self.lock_file(LockKind::Shared, self.shared.options.locks.timeout) {
                     Err(e) if e.is_not_found() => return Err(expunged(uid)),
@@ -79,9 +80,9 @@ impl MboxFiles {
                         return Ok(found);
                     }
                     tracing::warn!(path = %self.path().display(), %uid, "the message is not where the index says");
+                    extent = Extent::Forced;
                 }
             }
-            let extent = if turn < FIND_TRIES_MAX / 2 { Extent::Tail } else { Extent::Whole };
             if turn > 0 {
                 self.forget();
             }

@@ -9,7 +9,7 @@
 
 use std::{ops::Range, sync::PoisonError};
 
-use mailfs::{FileHandle, Metadata};
+use mailfs::{FileHandle, Metadata, OpenMode};
 
 use super::{
     files::MboxFiles,
@@ -133,7 +133,10 @@ impl MboxFiles {
         let done = self.carry_out(plan, file, &before);
         if let Err(e) = done {
             self.forget();
-            if let Err(again) = self.undo.recover(file, |_| None) {
+            // A handle on which a call has failed is not trusted again.
+            let undone =
+                self.fs().open(self.path(), OpenMode::ReadWrite).and_then(|file| self.undo.recover(&file, |_| None));
+            if let Err(again) = undone {
                 tracing::error!(path = %self.path().display(), "a change of the file is not taken back yet: {again}");
             }
             return Err(e);
@@ -168,7 +171,7 @@ impl MboxFiles {
 mod tests {
     use std::path::Path;
 
-    use mailfs::{FileSystemExt, OpenMode, sim::SimDisk};
+    use mailfs::{FileSystemExt, sim::SimDisk};
     use proptest::prelude::*;
 
     use super::*;

@@ -32,8 +32,10 @@ use crate::{
 pub(super) enum Extent {
     /// What is behind the last message that is known, if that is where it was.
     Tail,
-    /// All of it.
+    /// All of it, where only its end was looked at last.
     Whole,
+    /// All of it, whatever it looks like: a message was not where the index says.
+    Forced,
 }
 
 /// What the file is to the index.
@@ -132,7 +134,12 @@ impl MboxFiles {
         let there = held.file.metadata()?;
         let header = SyncHeader::of(at.state());
         let is_partial = header.is_some_and(|header| header.is_partial);
-        if self.is_current(at.state(), &there) && !(is_partial && extent == Extent::Whole) {
+        let is_enough = match extent {
+            Extent::Tail => true,
+            Extent::Whole => !is_partial,
+            Extent::Forced => false,
+        };
+        if is_enough && self.is_current(at.state(), &there) {
             return Ok(Synced { outcome: Outcome::Synced, gone: UidSet::new(), end: None });
         }
         let mut scanner = Scanner::new(self.path(), Arc::clone(&held.file), Rules::Dovecot)?;
@@ -146,7 +153,7 @@ impl MboxFiles {
         }
         let tail = match extent {
             Extent::Tail => known_end(&state, header.unwrap_or_default(), &mut scanner)?,
-            Extent::Whole => None,
+            Extent::Whole | Extent::Forced => None,
         };
         let mut sync = Sync::new(&state, at, base, tail);
         scanner.seek(tail.map_or(0, |tail| tail.start));
@@ -219,6 +226,8 @@ struct Sync<'a, 'b, 'c> {
     flags: BTreeMap<(u8, u8), UidSet>,
     dirty: UidSet,
     appended: UidSet,
+    /// One of those is yet to be given its UID in the file.
+    appended_dirty: bool,
     /// The last new message that was not recent.
     last_old: Option<Uid>,
 }
@@ -239,6 +248,7 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
             flags: BTreeMap::new(),
             dirty: UidSet::new(),
             appended: UidSet::new(),
+            appended_dirty: false,
             last_old: None,
         }
     }
@@ -310,6 +320,7 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
         let uid = self.at.next_uid()?;
         let dirty = if claimed == Some(uid) && meta.uid == claimed { RecordFlags::NONE } else { RecordFlags::DIRTY };
         self.at.transaction().append(uid, RecordFlags::from(meta.flags).union(dirty));
+        self.appended_dirty |= dirty == RecordFlags::DIRTY;
         let one: UidSet = std::iter::once(uid).collect();
         for keyword in &meta.keywords {
             self.at.transaction().keyword(KeywordAction::Add, keyword, &one, Origin::External);
@@ -357,7 +368,7 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
 
     /// Puts it all into the transaction; tells which messages are gone.
     fn finish(self) -> UidSet {
-        let Self { state, at, base, records, mut gone, flags, dirty, appended, last_old, .. } = self;
+        let Self { state, at, base, records, mut gone, flags, dirty, appended, appended_dirty, last_old, .. } = self;
         records.for_each(|record| gone.insert(record.uid()));
         for ((add, remove), uids) in flags {
             let change = FlagChange { add: RecordFlags(add), remove: RecordFlags(remove), count_modseq: false };
@@ -372,6 +383,11 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
         }
         if !appended.is_empty() {
             at.require_sync();
+        }
+        if appended_dirty {
+            // An append alone does not set it.
+            let flags = state.header().flags.get() | RawIndexHeader::HAVE_DIRTY;
+            at.transaction().header_update(RawIndexHeader::FLAGS, &flags.to_le_bytes());
         }
         if let Some(first_recent) = last_old.and_then(Uid::successor).filter(|uid| *uid > state.first_recent_uid()) {
             let value = first_recent.value().to_le_bytes();
