@@ -133,9 +133,13 @@ impl Scanner {
     }
 
     fn header_at(&mut self, offset: u64) -> Result<Vec<u8>> {
-        let mut want = 16 << 10;
+        let (mut want, rules) = (16 << 10, self.rules);
         loop {
             let bytes = self.at(offset, want)?;
+            if rules == Rules::Dovecot && FromLine::parse(bytes).is_some() {
+                // A separator right behind a separator.
+                return Ok(Vec::new());
+            }
             let header_len = mailmime::header_len(bytes);
             // A header without an empty line ends at the next separator.
             let header = bytes.get(..header_len).unwrap_or_default();

@@ -175,7 +175,13 @@ impl Undo {
                         None => return Ok(false),
                     },
                 };
-                if !in_force && !saved.is_finished(&file, mbox, there.len)? {
+                if !in_force && saved.is_finished(&file, mbox, there.len)? {
+                    // The cut may not be durable: a sync that failed is not made good by another, without a change.
+                    mbox.set_len(there.len)?;
+                    if self.syncs {
+                        mbox.sync_data()?;
+                    }
+                } else if !in_force {
                     tracing::warn!(dir = %self.dir.display(), "an unfinished change of the mbox file is taken back");
                     saved.take_back(&file, mbox, there.len)?;
                     if self.syncs {

@@ -37,6 +37,8 @@ struct Looked {
     header_start: u64,
     header: Vec<u8>,
     meta: Meta,
+    /// The separator has its line end.
+    is_behind_line: bool,
 }
 
 /// Where messages lie and what is between them.
@@ -87,7 +89,8 @@ impl<'a> Layout<'a> {
         let (_, header_start, mut header) = found.ok_or("a message is not where the index says")?;
         header.truncate(usize::try_from(end.saturating_sub(header_start)).unwrap_or(usize::MAX));
         let meta = Meta::parse(&header);
-        Ok(Looked { header_start, header, meta })
+        let is_behind_line = self.scanner.at(header_start.saturating_sub(1), 1)? == b"\n";
+        Ok(Looked { header_start, header, meta, is_behind_line })
     }
 }
 
@@ -235,6 +238,10 @@ impl MboxFiles {
             let header = writing.header(state, &record, &looked, base.as_ref(), is_dirty, body_len);
             if let Some(header) = header {
                 writing.plan.keep(at..looked.header_start);
+                if !looked.is_behind_line {
+                    // A separator at the end of the file, without its line end.
+                    writing.plan.put(b"\n".to_vec());
+                }
                 writing.plan.put(header);
                 at = header_end;
             }
