@@ -9,7 +9,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use mailfs::FileSystemExt;
+use mailfs::{FileSystem, FileSystemExt};
 
 use super::{
     Damage, Env, IndexError, Result,
@@ -198,11 +198,11 @@ fn look_at_log(env: &Env, paths: &Paths, log: &Arc<LogFile>, seen: &mut Inspecte
         Err(IndexError::Corrupt(damage)) => seen.found(damage, IndexRemedy::PutRight),
         Err(e) => return Err(e),
     }
-    look_at_history(log, seen)
+    look_at_history(fs, paths, log, seen)
 }
 
 /// What stands in the log before the snapshot: nobody needs it but those who are behind.
-fn look_at_history(log: &Arc<LogFile>, seen: &mut Inspected) -> Result<()> {
+fn look_at_history(fs: &dyn FileSystem, paths: &Paths, log: &Arc<LogFile>, seen: &mut Inspected) -> Result<()> {
     let bytes = log.handle.len()?;
     let head = seen.state.as_ref().and_then(State::position).filter(|at| at.file_seq == log.seq());
     let (Some(head), true) = (head, bytes <= LOG_LEN_MAX) else { return Ok(()) };
@@ -211,7 +211,11 @@ fn look_at_history(log: &Arc<LogFile>, seen: &mut Inspected) -> Result<()> {
     let (end, stop) = complete_end(&records, start);
     if let Some(stop) = stop {
         let what = format!("{stop}; it is older than the snapshot, so that no message and no flag hangs on it");
-        seen.found(log.damage(end, what), IndexRemedy::Nothing);
+        // A snapshot that does not tell its mod-sequence leaves it to the log's records to be counted.
+        let snapshot = load::read_snapshot(fs, &paths.index)?;
+        let tells = matches!(snapshot, Snapshot::Usable { state, .. } if state.modseq_is_known());
+        let remedy = if tells { IndexRemedy::Nothing } else { IndexRemedy::WriteSnapshot };
+        seen.found(log.damage(end, what), remedy);
         return Ok(());
     }
     let whole = log.read(0, head.offset as usize)?;

@@ -12,7 +12,7 @@ use super::{
     paths::Paths,
 };
 use crate::{
-    log::modseq_at,
+    log::{modseq_at, modseq_bound_at},
     replay::{Limits, Replay, Stop},
     snapshot,
     state::State,
@@ -201,7 +201,9 @@ fn prepare_state(log: &LogFile, state: State, in_log: bool) -> Result<std::resul
         return Ok(Ok(state));
     }
     let bytes = log.read(0, position.offset as usize)?;
-    Ok(modseq_at(&bytes, position.offset).map(|counter| state.with_modseq(counter)).map_err(|e| e.to_string()))
+    // What is damaged there is older than the snapshot: that costs no message and no flag.
+    let counter = modseq_at(&bytes, position.offset).or_else(|_| modseq_bound_at(&bytes, position.offset));
+    Ok(counter.map(|counter| state.with_modseq(counter)).map_err(|e| e.to_string()))
 }
 
 /// Lets the replay know what the snapshot holds that is not carried out in the store yet.

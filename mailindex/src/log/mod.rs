@@ -20,7 +20,7 @@ pub use attributes::{AttributeChange, Attributes};
 pub use change::{Change, ExtIntro, ExtIntros, KeywordUpdate, Patches, ext_records};
 pub use damage::{Damage, DamageKind};
 pub use header::{LogHeaderError, RawLogHeader};
-pub use modseqs::{CountError, ModseqCounter, is_counted, modseq_at};
+pub use modseqs::{CountError, ModseqCounter, is_counted, modseq_at, modseq_bound_at};
 pub use raw::{RawAppend, RawExpungeGuid, RawExtIntro, RawFlagUpdate, RawIncrement, RawModseqUpdate, RawUidRange};
 pub use record::{LogStop, Origin, RECORD_HEADER_SIZE, Record, RecordType, Records, TypeWord};
 pub use transaction::{

@@ -68,6 +68,24 @@ pub enum CountError {
     Log(#[from] LogStop),
 }
 
+/// A value that the counter does not exceed at offset `end`, where the file is damaged before: as if all that cannot be
+/// read were records that count. Linear in the bytes.
+pub fn modseq_bound_at(file: &[u8], end: u32) -> Result<u64, CountError> {
+    let header = RawLogHeader::parse(file)?;
+    let start = header.records_start();
+    let mut counter = ModseqCounter::new(header.initial_modseq.get(), header.minor_version);
+    let records = file.get(start as usize..end.max(start) as usize).ok_or(LogStop::Torn { offset: end })?;
+    let mut transactions = Transactions::new(records, start);
+    for transaction in transactions.by_ref().map_while(Result::ok) {
+        transaction.changes().for_each(|(record, change)| counter.count(&record, &change));
+    }
+    let unread = end.saturating_sub(transactions.end());
+    Ok(counter.value().saturating_add(u64::from(unread / RECORD_LEN_MIN)))
+}
+
+/// No record is shorter.
+const RECORD_LEN_MIN: u32 = 8;
+
 /// The counter's value at offset `end`, from the whole file up to there. Linear in the bytes.
 pub fn modseq_at(file: &[u8], end: u32) -> Result<u64, CountError> {
     let header = RawLogHeader::parse(file)?;
