@@ -123,7 +123,7 @@ fn has_kept(dir: &Path, file: &str) -> bool {
 
 #[test]
 fn a_sound_store_is_clean_and_stays_as_it_is() {
-    for format in [SDBOX, MAILDIR, Format::Maildir(MaildirLayout::Fs)] {
+    for format in [SDBOX, Format::Mdbox, MAILDIR, Format::Maildir(MaildirLayout::Fs)] {
         let (_dir, root) = store(format);
         let before = tree(&root);
         let report = check(&root, false);
@@ -279,6 +279,21 @@ fn what_concerns_the_store() {
         assert_eq!(Store::open(&root).unwrap().subscriptions().unwrap().len(), 1);
         all_there(&root);
     }
+}
+
+#[test]
+fn a_file_of_messages_that_was_cut() {
+    let (_dir, root) = store(Format::Mdbox);
+    let path = root.join("storage/m.1");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let before = tree(&root);
+    let report = check(&root, false);
+    assert!(kinds(&report).contains(&FindingKind::Storage), "{report:#?}");
+    assert!(kinds(&report).contains(&FindingKind::BodyDamaged), "{report:#?}");
+    assert_eq!(tree(&root), before, "looking changes nothing");
+    assert!(!check(&root, true).is_whole(), "what is cut off is not brought back");
+    assert_eq!(shown(&root).len(), MESSAGES, "no message is dropped for it");
 }
 
 #[test]

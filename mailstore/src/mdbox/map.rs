@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// What the names of the map's files begin with.
-const PREFIX: &str = "dovecot.map.index";
+pub(super) const PREFIX: &str = "dovecot.map.index";
 
 /// The map's records stand for bodies, which go with the files they lie in.
 struct Bodies;

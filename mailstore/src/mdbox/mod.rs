@@ -11,6 +11,7 @@
 //! 4. A map that is damaged or lost costs an error that says so. Nothing is written on the strength of it.
 //! 5. Views take no lock and wait for none.
 
+mod check;
 mod choose;
 mod commit;
 mod draft;

@@ -40,7 +40,7 @@ impl References {
     }
 
     /// Numbers of which the map counts fewer than there are, and how many fewer, ascending.
-    fn uncounted(&self, map: &MapState) -> Vec<(Uid, i32)> {
+    pub(super) fn uncounted(&self, map: &MapState) -> Vec<(Uid, i32)> {
         let fewer = |(uid, there): (&Uid, &u32)| {
             let counted = u32::from(map.record(*uid)?.refs);
             let missing = there.checked_sub(counted).filter(|missing| *missing > 0)?;

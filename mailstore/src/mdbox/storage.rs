@@ -12,7 +12,7 @@ use mailindex::engine::{Env, MessageStore};
 use mailtypes::{MailboxName, Uid, UidSet};
 
 use super::{
-    Expunged, MdboxOptions, Purged, STORAGE_DIR, Shared, expunged,
+    Expunged, MdboxOptions, Purged, STORAGE_DIR, Shared, check, expunged,
     files::Mails,
     index,
     m_files::Storage,
@@ -22,6 +22,7 @@ use super::{
     rewrite,
 };
 use crate::{
+    check::Look,
     dbox::{MoveTo, Moved},
     indexed::{IndexedMailbox, indexed_of},
     mailbox_list::{
@@ -222,6 +223,27 @@ impl Format for Mdboxes {
             self.counted().add(&state);
         }
         Ok(0)
+    }
+
+    fn look(&self, _name: &MailboxName, dirs: &MailboxDirs, look: &mut Look<'_>) -> Result<()> {
+        check::look(&self.shared, dirs, look)
+    }
+
+    fn look_at_storage(&self, look: &mut Look<'_>) -> Result<()> {
+        let mut mailboxes = Vec::new();
+        for found in mailbox_list::levels(self)?.into_iter().filter(|found| found.selectable) {
+            let dirs = mailbox_list::dirs_of(self, &found.name)?;
+            mailboxes.push((found.name, dirs));
+        }
+        check::look_at_storage(&self.shared, &mailboxes, look)
+    }
+
+    fn mend_storage(&self) -> Result<()> {
+        recover::recover_map(&self.shared)?;
+        *self.counted() = References::default();
+        mailbox_list::recover(self)?;
+        let counted = std::mem::take(&mut *self.counted());
+        recover::raise_counts(&self.shared, &counted, || self.all()).map(|_| ())
     }
 }
 
