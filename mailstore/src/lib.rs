@@ -17,6 +17,7 @@ pub mod compressed;
 pub mod convert;
 pub mod copy;
 pub mod dbox;
+pub mod dump;
 pub mod export;
 pub mod import;
 mod indexed;

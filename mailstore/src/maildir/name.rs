@@ -88,6 +88,11 @@ pub(super) fn flags_of(info: &[u8]) -> NameFlags {
     found
 }
 
+/// The letters of flags.
+pub(super) fn letters_of(flags: Flags) -> String {
+    FLAG_LETTERS.iter().filter(|(_, flag)| flags.contains(*flag)).map(|(letter, _)| char::from(*letter)).collect()
+}
+
 /// An info with other flags: letters that are not ours, and what stands behind them, stay.
 pub(super) fn with_flags(info: &[u8], to: NameFlags) -> Vec<u8> {
     let (head, old, tail) = match parts(info) {
