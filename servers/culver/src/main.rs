@@ -44,10 +44,12 @@ enum Command {
     },
     #[command(flatten)]
     Mail(MailCommand),
-    /// Decode a transaction log, index, cache or dbox file, whatever state it is in.
+    /// Decode any file of a store, whatever state it is in: logs, indexes, caches, dbox and mbox files, UID lists,
+    /// keywords, subscriptions, the journal of mailboxes, UIDVALIDITY, the name of a Maildir file.
     Dump {
-        /// The file.
-        file: PathBuf,
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
         /// Print JSON instead of text.
         #[arg(long)]
         json: bool,
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
         Command::Serve(listeners) => serve::run(&config.overlay(Some(&listeners))).map(done),
         Command::Config { command } => config::command::run(&config, command).map(done),
         Command::Mail(command) => commands::run(&config, &command),
-        Command::Dump { file, json } => dump::run(&file, json).map(done),
+        Command::Dump { files, json } => dump::run(&files, json).map(done),
     };
     outcome.unwrap_or_else(|error| {
         report(&error);
