@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use testkit::{
     culver,
     dovecot::Release,
-    interop::{StoreFormat, both_at_once, convert, hostile, kill, model, same_answers, turn_about},
+    interop::{StoreFormat, both_at_once, convert, damage, hostile, kill, model, same_answers, turn_about},
     skip,
 };
 
@@ -23,6 +23,7 @@ const USAGE: &str = "usage: interop [--format FORMAT] [--dovecot 2.3|2.4=ROOT] R
            or convert [messages [seed [kills]]]
            or same-answers [commands [seed]]
            or model [--clients N] [--seconds N] [--seed N]
+           or damage [seed [every]]
            or hostile [--short] [NAME…]";
 
 /// After so many commands that are answered differently, a run of same-answers has enough.
@@ -45,7 +46,8 @@ fn main() -> anyhow::Result<()> {
     let program = culver::program()?;
     println!("{} {arguments:?}, {}, {dovecot}", program.display(), format.name());
     let run = arguments.first().map(String::as_str).unwrap_or_default();
-    if ["turn-about", "both-at-once", "baseline", "convert", "same-answers"].contains(&run) && !dovecot.is_installed() {
+    let beside = ["turn-about", "both-at-once", "baseline", "convert", "same-answers", "damage"];
+    if beside.contains(&run) && !dovecot.is_installed() {
         skip(&format!("interop {arguments:?}"), "dovecot");
         return Ok(());
     }
@@ -84,10 +86,26 @@ fn main() -> anyhow::Result<()> {
             ensure!(report.differences.is_empty(), "seed {seed}: answers differ");
             ensure!(report.complaints.is_empty(), "seed {seed}: Dovecot complains");
         }
+        "damage" => harm(format, number(1, 1)?, number(2, 1)? as usize)?,
         "model" => check_model(&program, &arguments, format)?,
         "hostile" => attack(&program, &arguments[1..], format)?,
         _ => bail!(usage()),
     }
+    Ok(())
+}
+
+/// Damage, a row for each kind; takes one variant of so many.
+fn harm(format: StoreFormat, seed: u64, every: usize) -> anyhow::Result<()> {
+    let report = damage::run(format, seed, every)?;
+    println!("seed {seed}, one variant of {every}\n\n{}", report.table());
+    for (what, list) in [("less than Dovecot", &report.worse), ("not repaired", &report.left)] {
+        println!("{what}: {}", list.len());
+        list.iter().for_each(|line| println!("  {line}"));
+    }
+    ensure!(report.deleted.is_empty(), "seed {seed}: messages are gone: {:#?}", report.deleted);
+    let (ours, theirs) = report.totals();
+    println!("in all: Culver {ours}, Dovecot {theirs}");
+    ensure!(!ours.is_less_than(&theirs), "seed {seed}: Dovecot saves more");
     Ok(())
 }
 

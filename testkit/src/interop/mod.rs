@@ -2,6 +2,7 @@
 
 pub mod both_at_once;
 pub mod convert;
+pub mod damage;
 mod format;
 pub mod hostile;
 pub mod kill;
