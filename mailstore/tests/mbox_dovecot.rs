@@ -10,12 +10,12 @@ mod sample_mail;
 
 use std::{fs, io::Write, path::Path, sync::Arc};
 
-use beside_dovecot::{Kind, compare};
+use beside_dovecot::Kind;
 use mailstore::{
     ListOptions,
     mbox::{MboxOptions, MboxPlaces, MboxStorage},
 };
-use sample_mail::{Numbers, messages, name};
+use sample_mail::{Numbers, messages};
 
 const MBOX: Kind = Kind {
     location: |root| format!("mbox:{}:INBOX={}/inbox", root.display(), root.display()),
@@ -50,7 +50,7 @@ fn dovecot_reads_what_we_write() {
 #[test]
 fn we_read_what_dovecot_writes() {
     if dovecot::is_installed() {
-        we_read_what_it_writes(&MBOX);
+        beside_dovecot::we_read_what_dovecot_writes(&MBOX);
     }
 }
 
@@ -58,36 +58,8 @@ fn we_read_what_dovecot_writes() {
 fn with_inbox_indexes_and_control_files_apart() {
     if dovecot::is_installed() {
         beside_dovecot::dovecot_reads_what_we_write(&APART);
-        we_read_what_it_writes(&APART);
+        beside_dovecot::we_read_what_dovecot_writes(&APART);
     }
-}
-
-/// Not with 30 keywords as the other formats: Dovecot 2.3.19 then gives messages keywords that nobody gave them, in its
-/// index and in the file.
-fn we_read_what_it_writes(kind: &Kind) {
-    let shared = kind.shared();
-    let mut imap = shared.imap();
-    for (n, message) in messages().iter().enumerate() {
-        imap.append("INBOX", if n % 3 == 0 { "\\Seen $Label1" } else { "" }, message);
-    }
-    imap.run("CREATE \"Work/2024\"");
-    imap.run("SELECT INBOX");
-    imap.run("COPY 1:5 \"Work/2024\"");
-    imap.run("STORE 2:3 +FLAGS (\\Deleted custom)");
-    imap.run("STORE 4 FLAGS (\\Draft)");
-    imap.run("STORE 5 +FLAGS (k1 k2 k3)");
-    imap.run("EXPUNGE");
-    imap.run("UNSELECT");
-    imap.run("CREATE old");
-    imap.run("RENAME old new");
-    imap.run("CREATE gone");
-    imap.run("DELETE gone");
-    imap.run("SUBSCRIBE \"Work/2024\"");
-    let store = kind.open(&shared);
-    compare(&shared, &*store, &mut imap, "after Dovecot's changes", false);
-    assert_eq!(store.subscriptions().unwrap(), [name("Work/2024")]);
-    compare(&shared, &*store, &mut imap, "the second time", true);
-    assert_eq!(shared.complaints(), [""; 0]);
 }
 
 #[test]

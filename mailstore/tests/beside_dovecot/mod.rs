@@ -116,7 +116,9 @@ pub fn we_read_what_dovecot_writes(kind: &Kind) {
     imap.run("COPY 1:5 \"Work/2024\"");
     imap.run("STORE 2:3 +FLAGS (\\Deleted custom)");
     imap.run("STORE 4 FLAGS (\\Draft)");
-    let many: Vec<_> = (0..30).map(|n| format!("key{n}")).collect();
+    // Of many keywords Dovecot 2.3.19 gives some to other messages of an mbox, in its index and in the file.
+    let is_mbox = (kind.location)(&shared.root()).starts_with("mbox:");
+    let many: Vec<_> = (0..if is_mbox { 3 } else { 30 }).map(|n| format!("key{n}")).collect();
     imap.run(format!("STORE 5 +FLAGS ({})", many.join(" ")));
     imap.run("EXPUNGE");
     imap.run("UNSELECT");
