@@ -254,8 +254,11 @@ fn maildir_layout(fs: &dyn FileSystem, path: &Path, entries: &[DirEntry]) -> Res
     let (mut marked, mut dotted, mut plain) = (None, None, None);
     let may_be_dir = |entry: &&DirEntry| matches!(entry.kind, FileKind::Dir | FileKind::Symlink);
     let dirs = entries.iter().filter(may_be_dir).filter_map(|entry| entry.name.to_str());
-    for name in
-        dirs.filter(|name| !["cur", "new", "tmp"].contains(name) && !name.starts_with("..")).take(FOLDERS_SEEN_MAX)
+    for name in dirs
+        .filter(|name| {
+            !["cur", "new", "tmp"].contains(name) && !name.starts_with("..") && !name.starts_with(mailfs::TEMP_PREFIX)
+        })
+        .take(FOLDERS_SEEN_MAX)
     {
         let dir = path.join(name);
         if name.starts_with('.') {
