@@ -141,7 +141,8 @@ fn destination(env: &Env, to: &Place, dry_run: bool) -> anyhow::Result<(Arc<dyn 
     if dry_run && !is_there {
         let nowhere: Arc<dyn FileSystem> = Arc::new(SimDisk::new());
         let env = Env::new(nowhere, env.options().clone());
-        return Ok((create_storage(&env, path, options)?, Journal::in_memory()));
+        let options = StoreOptions { read_only: false, ..options.clone() };
+        return Ok((create_storage(&env, path, &options)?, Journal::in_memory()));
     }
     let opened = if dry_run { open_storage(env, path, options) } else { create_storage(env, path, options) };
     let destination = opened.with_context(|| format!("opening {}", path.display()))?;
