@@ -55,7 +55,7 @@ pub use transaction::transaction;
 pub type Body = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Body); 25] = [
+pub const TARGETS: [(&str, Body); 26] = [
     ("cache_file", cache_file),
     ("cache_values", cache_values),
     ("compressed_body", compressed_body),

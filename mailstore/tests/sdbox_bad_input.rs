@@ -35,17 +35,11 @@ fn what_is_no_store_is_named() {
         fs::create_dir_all(at("both").join(folder)).unwrap();
     }
     assert!(what(&at("both")).contains("a Maildir and a dbox store"));
-    fs::create_dir_all(at("mdbox/storage")).unwrap();
-    fs::create_dir_all(at("mdbox/mailboxes")).unwrap();
-    assert!(what(&at("mdbox")).contains("mdbox"));
     fs::create_dir_all(at("empty")).unwrap();
     assert!(what(&at("empty")).contains("empty folder"));
     fs::create_dir_all(at("other/x")).unwrap();
     assert!(what(&at("other")).contains("without any mail store"));
-    fs::create_dir_all(at("index/mailboxes/00f49b10f874026b343a0000c17ffdbc")).unwrap();
-    fs::write(at("index/mailboxes/00f49b10f874026b343a0000c17ffdbc/dovecot.index.log"), "").unwrap();
-    assert!(what(&at("index")).contains("LAYOUT=index"));
-    for name in ["file", "both", "mdbox", "other", "index"] {
+    for name in ["file", "both", "other"] {
         assert!(matches!(Store::create(at(name)), Err(StorageError::NotAStore { .. })), "{name}");
     }
     assert!(Store::create(at("empty")).is_ok());

@@ -16,7 +16,12 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("what POP3 knew of a message is kept or not there", pop3_is_kept),
 ];
 
-const IDENTITY: MailboxIdentity = MailboxIdentity { guid: Guid([7; 16]), uid_validity: UidValidity::MIN };
+const IDENTITY: MailboxIdentity = identity(7);
+
+/// Of a mailbox; no two have the same GUID.
+const fn identity(guid: u8) -> MailboxIdentity {
+    MailboxIdentity { guid: Guid([guid; 16]), uid_validity: UidValidity::MIN }
+}
 
 fn modseq(n: u64) -> ModSeq {
     ModSeq::new(n).unwrap()
@@ -42,19 +47,19 @@ fn identity_of(mailbox: &dyn Mailbox) -> MailboxIdentity {
 fn identity_is_kept(storage: &dyn MailStorage) {
     let there = made(storage, "there");
     append(&*there, 1);
-    for mailbox in ["a", "there"] {
-        storage.replace(&name(mailbox), &IDENTITY).unwrap();
+    for (mailbox, identity) in [("a", IDENTITY), ("there", identity(8))] {
+        storage.replace(&name(mailbox), &identity).unwrap();
         let made = storage.mailbox(&name(mailbox)).unwrap();
-        assert_eq!(identity_of(&*made), IDENTITY);
+        assert_eq!(identity_of(&*made), identity);
         assert_eq!(made.status().unwrap().messages, 0);
         assert_eq!(append(&*made, 2), uid(1));
     }
     // A mailbox to come has a UIDVALIDITY of its own.
-    let far = MailboxIdentity { uid_validity: UidValidity::new(0xf000_0000).unwrap(), ..IDENTITY };
+    let far = MailboxIdentity { uid_validity: UidValidity::new(0xf000_0000).unwrap(), ..identity(9) };
     storage.replace(&name("b"), &far).unwrap();
     let later = made(storage, "c");
     assert!(later.uid_validity() > far.uid_validity);
-    storage.replace(&name("there"), &IDENTITY).unwrap();
+    storage.replace(&name("there"), &identity(8)).unwrap();
     storage.delete(&name("there")).unwrap();
 }
 
