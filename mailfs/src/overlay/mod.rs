@@ -202,13 +202,15 @@ impl Overlay {
         if matches!(found, Found::Nothing) {
             return Err(failed(Errno::NOENT));
         }
+        let there = self.find(to)?;
+        if !may_replace && !matches!(there, Found::Nothing) {
+            return Err(failed(Errno::EXIST));
+        }
         if found.is_dir() && to.starts_with(from) && to != from {
             return Err(failed(Errno::INVAL));
         }
-        let there = self.find(to)?;
         match (&there, found.is_dir()) {
             (Found::Nothing, _) => {}
-            _ if !may_replace => return Err(failed(Errno::EXIST)),
             _ if from == to => return Ok(()),
             _ if from.starts_with(to) => return Err(failed(Errno::NOTEMPTY)),
             (there, true) if !there.is_dir() => return Err(failed(Errno::NOTDIR)),

@@ -195,7 +195,10 @@ impl<'d> Run<'d> {
     /// message anew, so these get new mod-sequences.
     fn resync(&mut self, number: u32) -> anyhow::Result<()> {
         let before = self.shown.clone().without_mod_seqs();
-        self.dovecot.doveadm(&["force-resync", "-u", USER, "*"])?;
+        // By its name each: of `*` Dovecot would try to open what it lists of a Maildir and has not.
+        for mailbox in self.shown.mailboxes.keys() {
+            self.dovecot.doveadm(&["force-resync", "-u", USER, mailbox])?;
+        }
         for server in &mut self.servers {
             server.watcher = Imap::login(server.address, USER, PASSWORD)?;
         }

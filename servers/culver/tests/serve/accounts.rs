@@ -42,7 +42,7 @@ fn mail_lies_where_the_file_of_users_says() {
         "ann:{PLAIN}secret::::@/home/ann::\n\
          bob:{PLAIN}secret::::@/home/bob::userdb_mail=maildir:~/Maildir:INDEX=@/index/%u userdb_home=@/home/robert\n\
          carl:{PLAIN}secret::::::userdb_mail=sdbox:@/srv/%n\n\
-         dora:{PLAIN}secret::::@/home/dora::userdb_mail=mbox:~/mail\n\
+         dora:{PLAIN}secret::::@/home/dora::userdb_mail=imapc:~/mail\n\
          emil:{PLAIN}secret\n\
          fred:{PLAIN}secret::::home/fred::\n",
     );
@@ -58,7 +58,11 @@ fn mail_lies_where_the_file_of_users_says() {
     assert!(is_there(&place, "srv/carl/mailboxes/INBOX"));
     // Who has no place gets no other one: his mail waits at the MTA, and he is told so.
     for (user, line, why) in [
-        ("dora", 4, "userdb_mail: \"mbox\" is no format of mail that is known here; sdbox, mdbox and maildir are"),
+        (
+            "dora",
+            4,
+            "userdb_mail: \"imapc\" is no format of mail that is known here; sdbox, mdbox, maildir and mbox are",
+        ),
         ("emil", 5, "user emil has no home, and the path \"{home}/mail\" needs one"),
         ("fred", 6, "the home \"home/fred\" of user fred is no absolute path without `..`"),
     ] {
