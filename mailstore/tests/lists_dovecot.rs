@@ -338,22 +338,23 @@ fn status_values_are_kept_in_the_list_index() {
         let status = |store: &Store| -> Vec<_> {
             boxes.iter().map(|mailbox| store.storage().status(&name(mailbox)).unwrap()).collect()
         };
-        // Indexes note the folders' times first; then everything is to be at rest.
-        status(&open());
-        std::thread::sleep(Duration::from_secs(4));
-        let (env, looked) = {
-            let env = env();
-            let store = Store::create_in(&env, &root, &options).unwrap();
-            let looked = status(&store);
-            (env, looked)
-        };
         let log = root.join("dovecot.list.index.log");
         let is_written = || fs::read(&log).is_ok_and(|bytes| bytes.windows(13).any(|w| w == b"culver-status"));
-        for _ in 0..500 {
+        // Indexes note the folders' times first, whoever looks; then everything is to be at rest.
+        let env = env();
+        let mut looked = status(&open());
+        for _ in 0..4 {
+            std::thread::sleep(Duration::from_secs(4));
+            looked = status(&Store::create_in(&env, &root, &options).unwrap());
+            for _ in 0..100 {
+                if is_written() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
             if is_written() {
                 break;
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
         assert!(is_written(), "{location}");
         drop(env);
