@@ -10,8 +10,8 @@
 //!    `culver.damaged.<file>.<n>`.
 //! 4. After a repair everything is looked at once more: what counts as repaired is what is not found any more.
 //!
-//! A format's part is in [`Format::look`](crate::mailbox_list::Format::look) and
-//! [`Format::mend`](crate::mailbox_list::Format::mend); what all have in common is here.
+//! A format's part is in `Format::look` and
+//! `Format::mend`; what all have in common is here.
 
 mod body;
 mod finding;

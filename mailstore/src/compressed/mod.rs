@@ -5,7 +5,7 @@
 //!
 //! 1. What a body is compressed by is told by its first bytes alone, never by an option: a store may hold all kinds.
 //! 2. Memory is bounded whatever the bytes say: windows and chunks have longest lengths, and what a stream becomes is
-//!    never gathered but for the beginning ([`PlainText`]).
+//!    never gathered but for the beginning (`PlainText`).
 //! 3. A stream that becomes longer or shorter than was said is damage, and none is read beyond [`PLAIN_LEN_MAX`].
 
 mod encoder;
