@@ -128,6 +128,10 @@ impl File for OverlayFile {
             (Base::Lower(handle), None) => return handle.read_at(buf, offset),
             (Base::Memory(memory), None) => Arc::clone(memory),
         };
+        // Of a disk nothing is asked for nothing.
+        if buf.is_empty() {
+            return Ok(0);
+        }
         let content = memory.content();
         if content.metadata.kind == FileKind::Dir {
             return Err(failed("read", &self.path, Errno::ISDIR));

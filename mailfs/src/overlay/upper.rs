@@ -13,6 +13,9 @@ use crate::{FileKind, LockKind, Metadata, file_system::MODE_BITS};
 /// The device number of what is in memory: no disk has it.
 const DEVICE: u64 = u64::MAX;
 
+/// What a folder's length is said to be: a block's, as on disks.
+const DIR_LEN: u64 = 4096;
+
 /// Device and inode.
 pub(super) type Identity = (u64, u64);
 
@@ -74,7 +77,8 @@ impl Memory {
 
     pub(super) fn metadata(&self) -> Metadata {
         let content = self.content();
-        Metadata { len: content.bytes.len() as u64, ..content.metadata }
+        let is_dir = content.metadata.kind == FileKind::Dir;
+        Metadata { len: if is_dir { DIR_LEN } else { content.bytes.len() as u64 }, ..content.metadata }
     }
 }
 
