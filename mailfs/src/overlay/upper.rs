@@ -144,14 +144,19 @@ impl Upper {
         }
     }
 
-    /// A folder has moved, and with it what was put below it.
+    /// A folder has moved, and with it what was put below it. What of that lies over the disk goes on hiding what is there.
     pub(super) fn move_below(&mut self, from: &Path, to: &Path) {
         let below: Vec<PathBuf> = self.names.keys().filter(|p| p.starts_with(from) && *p != from).cloned().collect();
         for old in below {
             let Ok(rest) = old.strip_prefix(from) else { continue };
             let new = to.join(rest);
-            if let Some(entry) = self.names.remove(&old) {
-                self.names.insert(new, entry);
+            let Some(Entry { name, over }) = self.names.remove(&old) else { continue };
+            if over.is_some() {
+                self.names.insert(old, Entry { name: Name::Gone, over });
+            }
+            let over = self.names.get(&new).and_then(|entry| entry.over);
+            if over.is_some() || !matches!(name, Name::Gone) {
+                self.names.insert(new, Entry { name, over });
             }
         }
     }
