@@ -45,7 +45,7 @@ impl Look<'_> {
     }
 
     /// So many messages will be looked at.
-    pub(crate) fn expect(&mut self, messages: u64) {
+    pub(crate) fn will_look_at(&mut self, messages: u64) {
         self.messages += messages;
         self.progress.known += messages;
     }

@@ -67,7 +67,7 @@ pub(crate) trait Format {
     fn look(&self, _name: &MailboxName, dirs: &MailboxDirs, look: &mut Look<'_>) -> Result<()> {
         if let Some(state) = look.index(dirs)?.state {
             look.identity(dirs, &state, false);
-            look.expect(u64::from(state.message_count()));
+            look.will_look_at(u64::from(state.message_count()));
         }
         Ok(())
     }

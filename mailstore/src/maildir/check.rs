@@ -39,7 +39,7 @@ pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>
     let mut listed = Vec::new();
     files.list_only(Folder::New, &mut listed)?;
     files.list_only(Folder::Cur, &mut listed)?;
-    look.expect(listed.len() as u64);
+    look.will_look_at(listed.len() as u64);
     look_at_names(&files, &list, &listed, look);
     look_at_messages(&files, &list, &listed, &state, look)
 }

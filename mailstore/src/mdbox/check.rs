@@ -92,7 +92,7 @@ fn look_at_files(shared: &Shared, map: &MapState, look: &mut Look<'_>) -> Result
 pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>) -> Result<()> {
     let Some(state) = look.index(dirs)?.state else { return Ok(()) };
     look.identity(dirs, &state, false);
-    look.expect(u64::from(state.message_count()));
+    look.will_look_at(u64::from(state.message_count()));
     let mails = Mails::new(shared, dirs, None);
     for record in state.records_from(0) {
         let uid = record.uid();

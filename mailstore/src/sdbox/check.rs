@@ -40,7 +40,7 @@ pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>
         return Ok(());
     };
     look.identity(dirs, &state, true);
-    look.expect(u64::from(state.message_count()));
+    look.will_look_at(u64::from(state.message_count()));
     let (missing, unknown) = differences(&mails, &state, look)?;
     for uid in missing.iter() {
         let what = "the index has the message, and its file is nowhere";
