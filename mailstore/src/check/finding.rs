@@ -37,6 +37,8 @@ pub enum FindingKind {
     ListIndex,
     /// The storage that the mailboxes of a store share.
     Storage,
+    /// Alternate storage that cannot be looked into.
+    Alternate,
     /// A file that somebody who died has left.
     Leftover,
     /// An owner or a mode with which a file cannot do what it is for.
@@ -63,6 +65,7 @@ impl FindingKind {
             Self::UidValidity => "uid-validity",
             Self::ListIndex => "list-index",
             Self::Storage => "storage",
+            Self::Alternate => "alternate",
             Self::Leftover => "leftover",
             Self::Rights => "rights",
             Self::Unreadable => "unreadable",

@@ -1,12 +1,13 @@
 //! What concerns a store as a whole: subscriptions, the numbers that UIDVALIDITY comes from, Dovecot's cache of the list,
 //! what was left behind.
 
+use mailfs::FileSystemExt;
 use mailindex::engine::{self, IndexError};
 use mailtypes::UidValidity;
 
 use super::{Finding, FindingKind, Look};
 use crate::{
-    mailbox_list::{self, Format, LIST_INDEX_PREFIX, leftovers, list_index_store, uid_validity},
+    mailbox_list::{self, Format, LIST_INDEX_PREFIX, Placed, leftovers, list_index_store, uid_validity},
     traits::{Result, StorageError},
 };
 
@@ -14,6 +15,7 @@ pub(super) fn look(format: &dyn Format, highest: Option<UidValidity>, look: &mut
     subscriptions(format, look);
     uid_validities(format, highest, look)?;
     look.index_at(format.layout().index(), LIST_INDEX_PREFIX, FindingKind::ListIndex)?;
+    unlisted(format, look)?;
     for path in leftovers(&**format.env().fs(), format.layout())? {
         let what = "it was left by one who died while he made or removed a mailbox";
         look.found(Finding::new(FindingKind::Leftover, path, what).plan("remove it"));
@@ -64,6 +66,25 @@ fn uid_validities(format: &dyn Format, highest: Option<UidValidity>, look: &mut 
         );
         let finding = Finding::new(FindingKind::UidValidity, uid_validity::numbered_path(control, last), what);
         look.found(finding.plan("raise the number"));
+    }
+    Ok(())
+}
+
+/// Mailboxes and names that have lost each other, where names are in the list index alone.
+fn unlisted(format: &dyn Format, look: &mut Look<'_>) -> Result<()> {
+    if !format.layout().is_by_guid() {
+        return Ok(());
+    }
+    for Placed { name, dirs, is_unlisted } in mailbox_list::seen(format)? {
+        if is_unlisted {
+            let what = "no name leads to this mailbox: nobody sees it";
+            let plan = format!("put it into the list again, as {name}");
+            look.found(Finding::new(FindingKind::ListIndex, dirs.mail, what).plan(plan));
+        } else if !format.env().fs().is_dir(&dirs.mail)? {
+            let what = format!("the folder that the name {name} leads to is gone");
+            let plan = "nothing: put the folder back, or delete the mailbox";
+            look.found(Finding::new(FindingKind::ListIndex, dirs.mail, what).plan(plan));
+        }
     }
     Ok(())
 }

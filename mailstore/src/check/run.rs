@@ -1,10 +1,11 @@
 //! Going through a store: each mailbox is looked at, mended where that is asked for and due, and looked at again.
 
+use mailfs::FileSystemExt;
 use mailtypes::{MailboxName, UidValidity};
 
 use super::{CheckOptions, CheckProgress, CheckReport, Finding, FindingKind, Look, Outcome, list};
 use crate::{
-    mailbox_list::{Format, dirs_of, levels},
+    mailbox_list::{Format, Placed, alternate_away, seen},
     traits::{Result, StorageError},
 };
 
@@ -23,25 +24,27 @@ pub(super) fn run(
         report: CheckReport::default(),
         progress: CheckProgress::default(),
         highest: None,
+        may_repair: options.repair,
     };
-    let mut names: Vec<MailboxName> =
-        levels(format)?.into_iter().filter(|found| found.selectable).map(|found| found.name).collect();
+    let mut mailboxes = seen(format)?;
+    run.alternate()?;
     if let Some(name) = &options.mailbox {
-        names.retain(|found| found == name);
-        if names.is_empty() {
+        mailboxes.retain(|found| found.name == *name);
+        if mailboxes.is_empty() {
             return Err(StorageError::NotFound(name.clone()));
         }
     } else {
-        run.place(None, &mut |look| format.look_at_storage(look), &mut |_| format.mend_storage())?;
+        run.place(None, &mut |look| format.look_at_storage(look), &mut |_| format.mend_storage());
     }
-    for name in names {
-        run.mailbox(&name)?;
+    for mailbox in &mailboxes {
+        // Of a folder that is gone the list tells.
+        if !format.layout().is_by_guid() || format.env().fs().is_dir(&mailbox.dirs.mail)? {
+            run.mailbox(mailbox);
+        }
     }
     if options.mailbox.is_none() {
         let highest = run.highest;
-        run.place(None, &mut |look| list::look(format, highest, look), &mut |found| {
-            list::mend(format, highest, found)
-        })?;
+        run.place(None, &mut |look| list::look(format, highest, look), &mut |found| list::mend(format, highest, found));
     }
     Ok(run.report)
 }
@@ -57,6 +60,8 @@ struct Run<'a> {
     progress: CheckProgress,
     /// The highest UIDVALIDITY that a mailbox has.
     highest: Option<UidValidity>,
+    /// A repair was asked for, and does no harm.
+    may_repair: bool,
 }
 
 /// What one look came to.
@@ -70,18 +75,33 @@ struct Seen {
 }
 
 impl Run<'_> {
-    fn mailbox(&mut self, name: &MailboxName) -> Result<()> {
+    /// While nobody can say what lies in alternate storage, nothing is repaired: what looks lost may be there.
+    fn alternate(&mut self) -> Result<()> {
+        let Some(away) = alternate_away(&**self.format.env().fs(), self.format.layout())? else { return Ok(()) };
+        self.may_repair = false;
+        let what = if self.options.repair { format!("{}; nothing is repaired", away.what) } else { away.what };
+        let finding = Finding::new(FindingKind::Alternate, away.path, what).plan(away.advice);
+        let outcome = if self.options.repair { Outcome::Left } else { Outcome::Found };
+        self.report.findings.push(Finding { outcome, ..finding });
+        self.progress.problems += 1;
+        Ok(())
+    }
+
+    fn mailbox(&mut self, Placed { name, dirs, .. }: &Placed) {
         let format = self.format;
-        let dirs = dirs_of(format, name)?;
         self.report.mailboxes += 1;
         self.progress.mailbox = Some(name.clone());
         (self.tell)(&self.progress);
-        self.place(Some(name), &mut |look| format.look(name, &dirs, look), &mut |found| format.mend(name, &dirs, found))
+        self.place(Some(name), &mut |look| format.look(name, dirs, look), &mut |found| format.mend(name, dirs, found));
     }
 
-    fn place(&mut self, name: Option<&MailboxName>, look: &mut LookAt<'_>, mend: &mut Mend<'_>) -> Result<()> {
+    fn place(&mut self, name: Option<&MailboxName>, look: &mut LookAt<'_>, mend: &mut Mend<'_>) {
         let mut seen = self.look(name, look);
-        if self.options.repair && seen.findings.iter().any(Finding::is_problem) {
+        if self.options.repair && !self.may_repair {
+            for finding in seen.findings.iter_mut().filter(|finding| finding.is_problem()) {
+                finding.outcome = Outcome::Left;
+            }
+        } else if self.may_repair && seen.findings.iter().any(Finding::is_problem) {
             let mended = mend(&seen.findings);
             let after = self.look(name, look);
             seen.findings = compared(seen.findings, after.findings);
@@ -99,7 +119,6 @@ impl Run<'_> {
         let room = FINDING_COUNT_MAX.saturating_sub(self.report.findings.len());
         self.report.untold += seen.findings.len().saturating_sub(room) as u64;
         self.report.findings.extend(seen.findings.into_iter().take(room));
-        Ok(())
     }
 
     fn look(&mut self, name: Option<&MailboxName>, look: &mut LookAt<'_>) -> Seen {
@@ -116,8 +135,8 @@ impl Run<'_> {
             tell: &mut *self.tell,
         };
         if let Err(e) = look(&mut at) {
-            let path = match name.map(|name| dirs_of(self.format, name)) {
-                Some(Ok(dirs)) => dirs.mail,
+            let path = match name.map(|name| self.format.layout().dirs(name)) {
+                Some(Ok(dirs)) if !self.format.layout().is_by_guid() => dirs.mail,
                 _ => self.format.layout().root().to_owned(),
             };
             at.unreadable(&path, e);

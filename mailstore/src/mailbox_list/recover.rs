@@ -9,7 +9,7 @@ use super::{
     change::{ListLock, remove_mailbox},
     storage::check_writable,
     trash::clean,
-    walk::{Found, walk},
+    walk::walk,
 };
 use crate::traits::{Result, StorageError};
 
@@ -93,16 +93,8 @@ pub(crate) fn recover(format: &dyn Format) -> Result<RecoveryReport> {
     Ok(report)
 }
 
-/// All levels, wherever their names are.
-pub(crate) fn levels(format: &dyn Format) -> Result<Vec<Found>> {
-    match format.layout().is_by_guid() {
-        true => by_guid::walk(format),
-        false => walk(&**format.env().fs(), format.layout()),
-    }
-}
-
 /// Where the files of a mailbox lie that is there.
-pub(crate) fn dirs_of(format: &dyn Format, name: &MailboxName) -> Result<MailboxDirs> {
+fn dirs_of(format: &dyn Format, name: &MailboxName) -> Result<MailboxDirs> {
     match format.layout().is_by_guid() {
         true => by_guid::find(format, name),
         false => format.layout().dirs(name),

@@ -4,7 +4,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use mailindex::engine::inspect;
-use mailtypes::MailboxName;
 
 use super::{
     Shared,
@@ -21,9 +20,9 @@ use crate::{
 };
 
 /// Looks at the map. `mailboxes`: all of them.
-pub(super) fn look_at_storage(
+pub(super) fn look_at_storage<'d>(
     shared: &Arc<Shared>,
-    mailboxes: &[(MailboxName, MailboxDirs)],
+    mailboxes: impl IntoIterator<Item = &'d MailboxDirs>,
     look: &mut Look<'_>,
 ) -> Result<()> {
     let seen = look.index_at(shared.map.dir(), MAP_PREFIX, FindingKind::Storage)?;
@@ -39,7 +38,7 @@ pub(super) fn look_at_storage(
     let map = MapState::new(state);
     look_at_files(shared, &map, look)?;
     let mut references = References::default();
-    for (_, dirs) in mailboxes {
+    for dirs in mailboxes {
         // What is wrong with it is told when it is looked at itself.
         if let Ok(Some(state)) = inspect(look.env, &dirs.index, PREFIX).map(|seen| seen.state) {
             references.add(&state);
@@ -64,7 +63,8 @@ fn look_at_files(shared: &Shared, map: &MapState, look: &mut Look<'_>) -> Result
     }
     let plan = "nothing: what else of the file's messages is there is read";
     for (file, mut records) in by_file {
-        let path = shared.files.path(file);
+        let found = shared.files.find(file)?;
+        let path = found.map_or_else(|| shared.files.path(file), |(path, _)| path);
         let Some(there) = shared.fs().metadata(&path)? else {
             let what = format!("the file is missing, with {} messages", records.len());
             look.found(Finding::new(FindingKind::Storage, path, what).plan(plan));
@@ -119,5 +119,7 @@ pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>
 
 fn place_of(shared: &Shared, referred: &Referred) -> Option<std::path::PathBuf> {
     let map = shared.map.state(&shared.files).ok()?;
-    Some(shared.files.path(map.record(referred.map_uid?)?.place.file))
+    let file = map.record(referred.map_uid?)?.place.file;
+    let found = shared.files.find(file).ok().flatten();
+    Some(found.map_or_else(|| shared.files.path(file), |(path, _)| path))
 }

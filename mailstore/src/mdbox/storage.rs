@@ -136,6 +136,7 @@ impl MdboxStorage {
         if self.store.shared.files.dir_of(Storage::Alternate).is_none() {
             return Err(StorageError::NotPossible("The store has no alternate storage"));
         }
+        mailbox_list::note_alternate(self.store.shared.fs(), &self.store.layout)?;
         let opened = self.mailbox(mailbox)?;
         let indexed = indexed_of(&*opened).ok_or_else(|| StorageError::NotFound(mailbox.clone()))?;
         purge::move_messages(&self.store.shared, indexed, uids, to)
@@ -230,12 +231,8 @@ impl Format for Mdboxes {
     }
 
     fn look_at_storage(&self, look: &mut Look<'_>) -> Result<()> {
-        let mut mailboxes = Vec::new();
-        for found in mailbox_list::levels(self)?.into_iter().filter(|found| found.selectable) {
-            let dirs = mailbox_list::dirs_of(self, &found.name)?;
-            mailboxes.push((found.name, dirs));
-        }
-        check::look_at_storage(&self.shared, &mailboxes, look)
+        let mailboxes = mailbox_list::seen(self)?;
+        check::look_at_storage(&self.shared, mailboxes.iter().map(|mailbox| &mailbox.dirs), look)
     }
 
     fn mend_storage(&self) -> Result<()> {

@@ -42,7 +42,14 @@ pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>
     look.identity(dirs, &state, true);
     look.will_look_at(u64::from(state.message_count()));
     let (missing, unknown) = differences(&mails, &state, look)?;
-    for uid in missing.iter() {
+    let perhaps_alt = mails.perhaps_alt(&state, &missing)?;
+    for uid in perhaps_alt.iter() {
+        let what = "the message was moved to alternate storage, which is missing, empty or not configured";
+        let path = mails.alt_path(uid).unwrap_or_else(|| mails.path(uid));
+        let finding = Finding::new(FindingKind::Alternate, path, what).of(uid);
+        look.found(finding.plan("nothing: the message stays in the index until alternate storage is there"));
+    }
+    for uid in missing.difference(&perhaps_alt).iter() {
         let what = "the index has the message, and its file is nowhere";
         let finding = Finding::new(FindingKind::BodyMissing, mails.path(uid), what).of(uid);
         look.found(finding.plan("expunge the record, so that clients learn of it"));

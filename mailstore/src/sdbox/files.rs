@@ -12,14 +12,14 @@ use std::{
 use mailfs::{FileHandle, FileSystem, FileSystemExt};
 use mailindex::{
     engine::{MessageStore, StoreError},
-    state::State,
+    state::{RecordFlags, State},
 };
 use mailtypes::{Uid, UidSet};
 
 use super::{Shared, attached};
 use crate::{
     dbox::DboxMessage,
-    mailbox_list::{MailboxDirs, Rights},
+    mailbox_list::{MailboxDirs, Rights, alternate_is_there},
     traits::{Result, StorageError},
 };
 
@@ -153,6 +153,20 @@ impl Mails {
             Err(e) if !e.is_already_exists() => tracing::debug!("not noted for Dovecot: {e}"),
             _ => {}
         }
+    }
+
+    /// Of messages whose files are in neither storage, those that may be in alternate storage nevertheless, for it cannot
+    /// be looked into.
+    pub(super) fn perhaps_alt(&self, state: &State, missing: &UidSet) -> mailfs::Result<UidSet> {
+        let is_there = match &self.shared.alt_link {
+            Some((root, _)) => alternate_is_there(&**self.fs(), root)?,
+            None => false,
+        };
+        if is_there || missing.is_empty() {
+            return Ok(UidSet::new());
+        }
+        let moved = state.records_from(0).filter(|record| record.record_flags().contains(RecordFlags::ALT));
+        Ok(moved.map(|record| record.uid()).filter(|uid| missing.contains(*uid)).collect())
     }
 
     /// The UIDs that message files are named by in either storage, ascending.

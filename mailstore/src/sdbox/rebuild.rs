@@ -27,7 +27,10 @@ pub(super) fn rebuild(name: &MailboxName, mails: &Arc<Mails>) -> Result<usize> {
     let _one_at_a_time = shared.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
     let keep = what_is_left(name, mails)?;
     let expunged = keep.as_ref().map(State::requested_expunges).unwrap_or_default();
-    let messages = find_messages(mails, keep.as_ref(), &expunged)?;
+    let mut messages = find_messages(mails, keep.as_ref(), &expunged)?;
+    if let Some(keep) = &keep {
+        add_perhaps_alt(mails, keep, &expunged, &mut messages)?;
+    }
     let mut more = Transaction::new();
     if keep.as_ref().and_then(State::uid_validity).is_none() {
         write_uid_validity(&mut more, next_uid_validity(shared.fs(), &shared.control)?);
@@ -44,6 +47,18 @@ pub(super) fn rebuild(name: &MailboxName, mails: &Arc<Mails>) -> Result<usize> {
         mails.remove(keep, &expunged).map_err(|e| StorageError::Io(e.to_string()))?;
     }
     Ok(messages.len())
+}
+
+/// Messages of an alternate storage that is not there now keep their records.
+fn add_perhaps_alt(mails: &Mails, keep: &State, expunged: &UidSet, messages: &mut Vec<RebuildMessage>) -> Result<()> {
+    let found: UidSet = messages.iter().map(|message| message.uid).collect();
+    let perhaps = mails.perhaps_alt(keep, &keep.uids().difference(&found).difference(expunged))?;
+    if !perhaps.is_empty() {
+        tracing::warn!(uids = %perhaps, "stay in the rebuilt index: alternate storage is not there");
+        messages.extend(perhaps.iter().map(|uid| RebuildMessage { uid, flags: RecordFlags::ALT }));
+        messages.sort_unstable_by_key(|message| message.uid);
+    }
+    Ok(())
 }
 
 fn what_is_left(name: &MailboxName, mails: &Arc<Mails>) -> Result<Option<State>> {

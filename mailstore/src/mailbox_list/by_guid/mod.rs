@@ -18,8 +18,10 @@ mod change;
 #[cfg(test)]
 mod power_cut;
 mod rebuild;
+mod seen;
 mod tree;
 
 pub(super) use change::{create, delete, rename, replace};
 pub(super) use rebuild::{adopt, finish_deletion};
+pub(super) use seen::seen;
 pub(super) use tree::{find, follow, walk};

@@ -37,7 +37,7 @@ struct Orphan {
 }
 
 /// The GUIDs that folders are named by.
-fn folders(format: &dyn Format) -> Result<Vec<Guid>> {
+pub(super) fn folders(format: &dyn Format) -> Result<Vec<Guid>> {
     let (fs, dir) = (&**format.env().fs(), format.layout().mailboxes());
     let mut guids = Vec::new();
     if !fs.is_dir(&dir)? {
@@ -72,15 +72,20 @@ fn look(format: &dyn Format, guid: Guid) -> Result<Option<Orphan>> {
         other => other?,
     };
     let Some(mailbox) = indexed_of(&mailbox) else { return Ok(None) };
-    let state = mailbox.index.state();
-    let known = state.extension(BOX_NAME).map(|name| name.hdr().split(|&byte| byte == 0).collect::<Vec<_>>());
-    // Only a name that somebody can open.
-    let known = known.filter(|levels| format.layout().name_of_levels(levels).is_some());
-    let levels = match known {
-        Some(levels) => levels.into_iter().map(<[u8]>::to_vec).collect(),
-        None => vec![lost.into_bytes()],
-    };
+    let levels = levels_in(format, &mailbox.index.state()).unwrap_or_else(|| vec![lost_level(guid)]);
     Ok(Some(Orphan { guid, uid_validity: mailbox.uid_validity, levels }))
+}
+
+/// The name that a mailbox's index has of it, if it is one that somebody can open.
+pub(super) fn levels_in(format: &dyn Format, state: &State) -> Option<Vec<Vec<u8>>> {
+    let levels: Vec<&[u8]> = state.extension(BOX_NAME)?.hdr().split(|&byte| byte == 0).collect();
+    format.layout().name_of_levels(&levels)?;
+    Some(levels.into_iter().map(<[u8]>::to_vec).collect())
+}
+
+/// What it is called otherwise.
+pub(super) fn lost_level(guid: Guid) -> Vec<u8> {
+    format!("{LOST_PREFIX}{guid}").into_bytes()
 }
 
 /// Gives it its name, or another if that one is taken.
@@ -88,7 +93,7 @@ fn enter(nodes: &mut NodesChange, orphan: &Orphan) -> Result<()> {
     let mut uid = nodes.make(&orphan.levels).ok_or_else(out_of_numbers)?;
     let there = nodes.nodes().get(uid);
     if there.is_some_and(|there| there.flags.is_selectable() && there.guid != orphan.guid) {
-        uid = nodes.make(&[format!("{LOST_PREFIX}{}", orphan.guid).into_bytes()]).ok_or_else(out_of_numbers)?;
+        uid = nodes.make(&[lost_level(orphan.guid)]).ok_or_else(out_of_numbers)?;
     }
     nodes.set(uid, Some((orphan.guid, orphan.uid_validity)));
     Ok(())
