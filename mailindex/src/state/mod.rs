@@ -17,6 +17,7 @@ mod inner;
 mod keywords;
 mod modseqs;
 mod pending;
+mod private;
 mod query;
 mod record;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mailindex::{
-    engine::{self, CommitError, CommitOp, CommitOutcome, CommitPoint, MailboxIndex, OpError, completion},
+    engine::{self, CommitError, CommitOp, CommitOutcome, CommitPoint, Completion, MailboxIndex, OpError, completion},
     state::State,
 };
 use mailtypes::MailboxName;
@@ -30,7 +30,33 @@ where
     carry(name, index, prepare, true)
 }
 
+/// The same, for those who wait later.
+pub(super) fn begin_messages<T, F>(
+    name: &MailboxName,
+    index: &Arc<MailboxIndex>,
+    prepare: F,
+) -> Completion<Result<(T, State)>>
+where
+    T: Send + 'static,
+    F: FnMut(&mut CommitPoint<'_>) -> T + Send + 'static,
+{
+    begin(name, index, prepare, true)
+}
+
 fn carry<T, F>(name: &MailboxName, index: &Arc<MailboxIndex>, prepare: F, messages: bool) -> Result<(T, State)>
+where
+    T: Send + 'static,
+    F: FnMut(&mut CommitPoint<'_>) -> T + Send + 'static,
+{
+    begin(name, index, prepare, messages).wait().unwrap_or_else(|| Err(lost()))
+}
+
+fn begin<T, F>(
+    name: &MailboxName,
+    index: &Arc<MailboxIndex>,
+    prepare: F,
+    messages: bool,
+) -> Completion<Result<(T, State)>>
 where
     T: Send + 'static,
     F: FnMut(&mut CommitPoint<'_>) -> T + Send + 'static,
@@ -38,7 +64,7 @@ where
     let (completer, completion) = completion(index);
     let (name, completer) = (name.clone(), Some(completer));
     index.enqueue(Box::new(Change { name, prepare, messages, told: None, completer }));
-    completion.wait().unwrap_or_else(|| Err(lost()))
+    completion
 }
 
 struct Change<T, F> {

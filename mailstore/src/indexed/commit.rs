@@ -6,13 +6,17 @@ use std::sync::Arc;
 use mailfs::FileHandle;
 use mailindex::{
     engine::{CommitError, CommitOp, CommitOutcome, CommitPoint, Completer, OpError, completion},
-    log::{KeywordAction, Origin},
+    log::{FlagChange as LogFlagChange, KeywordAction, Origin},
+    state::State,
 };
 use mailtypes::{Flags, Keyword, MailboxName, Uid, UidSet, UidValidity};
 
 use super::{
-    Applied, Backend, CopyFrom, First, Indexed, IndexedMailbox, Staged, apply, effective, from_commit, indexed_of,
-    mailbox::committing, records, unix_now, values_of_saved,
+    Applied, Backend, CopyFrom, First, Indexed, IndexedMailbox, Private, Staged, apply, effective, from_commit,
+    indexed_of,
+    mailbox::committing,
+    private::{PrivateChange, own_flags},
+    records, unix_now, values_of_saved,
 };
 use crate::{
     copy::{CopyOptions, stage_copies},
@@ -70,12 +74,13 @@ pub(super) fn submit<B: Backend>(files: Arc<B>, mailbox: &IndexedMailbox, batch:
             BatchItem::Expunge(uids) => items.push(Item::Expunge(uids)),
         }
     }
-    let Indexed { name, index, .. } = &*mailbox.indexed;
+    let Indexed { name, index, private, .. } = &*mailbox.indexed;
     let (completer, completion) = completion(index);
     let name = name.clone();
     let (made, placed) = (Made::default(), B::Placed::default());
-    index.enqueue(Box::new(BatchOp { name, files, items, completer: Some(completer), made, placed }));
-    Ok(committing(completion))
+    let completer = Some(completer);
+    index.enqueue(Box::new(BatchOp { name, files, items, private: private.clone(), completer, made, placed }));
+    Ok(committing(completion, private.clone()))
 }
 
 fn own_message<W: 'static>(message: Saved) -> Result<Box<Staged<W>>> {
@@ -114,9 +119,20 @@ struct BatchOp<B: Backend> {
     name: MailboxName,
     files: Arc<B>,
     items: Vec<Item<B>>,
-    completer: Option<Completer<Result<Committed>>>,
+    /// Its user's own flags.
+    private: Option<Arc<Private>>,
+    completer: Option<Completer<Result<Done>>>,
     made: Made,
     placed: B::Placed,
+}
+
+/// What it came to.
+pub(super) struct Done {
+    pub(super) committed: Committed,
+    /// What is yet to be written into the index of the user's own.
+    pub(super) private: PrivateChange,
+    /// The mailbox after it.
+    pub(super) state: State,
 }
 
 /// What it did.
@@ -129,6 +145,7 @@ struct Made {
     modified: UidSet,
     expunged: UidSet,
     uid_validity: Option<UidValidity>,
+    private: PrivateChange,
 }
 
 impl<B: Backend> CommitOp for BatchOp<B> {
@@ -145,8 +162,14 @@ impl<B: Backend> CommitOp for BatchOp<B> {
     }
 
     fn prepare(&mut self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
-        let Self { files, items, made, placed, .. } = self;
+        let Self { files, items, made, placed, private, .. } = self;
+        let own = private.as_ref().map_or(Flags::NONE, |_| own_flags());
         made.uid_validity = at.state().uid_validity();
+        // Its user's flags may be others than the log's.
+        let shown = match private {
+            Some(private) => private.shown(at.state().clone()).map_err(OpError::refused)?,
+            None => at.state().clone(),
+        };
         let mut gone = UidSet::new();
         if items.iter().any(Item::adds_messages) {
             files.begin(at, placed)?;
@@ -160,18 +183,34 @@ impl<B: Backend> CommitOp for BatchOp<B> {
                         if made.expunged.contains(source.uid) {
                             continue;
                         }
-                        let Some(record) = at.state().record_of(source.uid) else { continue };
-                        (*flags, *keywords) = effective(at.state(), &record, &made.applied);
+                        let Some(record) = shown.record_of(source.uid) else { continue };
+                        (*flags, *keywords) = effective(&shown, &record, &made.applied);
                     }
-                    let uid = save(&**files, at, placed, message, First { flags: *flags, keywords, kept: *kept })?;
+                    let with = First { flags: flags.without(own), keywords, kept: *kept };
+                    let uid = save(&**files, at, placed, message, with)?;
+                    made.private.saved(uid, *flags);
                     match copy_of {
                         Some(source) => made.copied.push((source.uid, uid)),
                         None => made.saved.push(uid),
                     }
                 }
-                Item::Copy { source, files: from, uids } => copy(&**files, at, placed, made, (source, from), uids)?,
+                Item::Copy { source, files: from, uids } => {
+                    let here = source.index.dir() == at.dir();
+                    let state = if here {
+                        shown.clone()
+                    } else {
+                        source.shown(source.index.refresh()?).map_err(OpError::refused)?
+                    };
+                    copy(&**files, at, placed, made, CopyOf { source, from, state, here, uids }, own)?;
+                }
                 Item::Flags(change) => {
-                    let left_alone = apply(at, change, &mut made.applied, B::FLAGS_ORIGIN);
+                    let left_alone = apply(at, change, &mut made.applied, B::FLAGS_ORIGIN, own);
+                    if private.is_some() {
+                        let changed = made.private.note(change, &shown, &left_alone);
+                        // Everybody is told that something about them is another now.
+                        let told = LogFlagChange { count_modseq: true, ..LogFlagChange::default() };
+                        at.transaction().flags(&changed, told, Origin::External);
+                    }
                     made.modified = made.modified.union(&left_alone);
                 }
                 Item::Expunge(uids) => {
@@ -197,13 +236,17 @@ impl<B: Backend> CommitOp for BatchOp<B> {
     fn done(mut self: Box<Self>, outcome: std::result::Result<&CommitOutcome, Arc<CommitError>>) {
         let made = std::mem::take(&mut self.made);
         let result = match outcome {
-            Ok(outcome) => Ok(Committed {
-                uid_validity: made.uid_validity.unwrap_or(UidValidity::MIN),
-                saved: made.saved,
-                copied: made.copied,
-                modified: made.modified,
-                expunged: made.expunged,
-                highest_modseq: outcome.state.highest_modseq(),
+            Ok(outcome) => Ok(Done {
+                state: outcome.state.clone(),
+                private: made.private,
+                committed: Committed {
+                    uid_validity: made.uid_validity.unwrap_or(UidValidity::MIN),
+                    saved: made.saved,
+                    copied: made.copied,
+                    modified: made.modified,
+                    expunged: made.expunged,
+                    highest_modseq: outcome.state.highest_modseq(),
+                },
             }),
             Err(error) => Err(from_commit(&self.name, &error)),
         };
@@ -235,17 +278,26 @@ fn save<B: Backend>(
     Ok(uid)
 }
 
+/// What is to be copied within a store.
+struct CopyOf<'a, B> {
+    source: &'a Arc<Indexed>,
+    from: &'a Arc<B>,
+    /// The source as its user sees it.
+    state: State,
+    /// It is the mailbox that the copies go to.
+    here: bool,
+    uids: &'a UidSet,
+}
+
 /// Copies within a store.
 fn copy<B: Backend>(
     files: &B,
     at: &mut CommitPoint<'_>,
     placed: &mut B::Placed,
     made: &mut Made,
-    (source, from): (&Arc<Indexed>, &Arc<B>),
-    uids: &UidSet,
+    CopyOf { source, from, state, here, uids }: CopyOf<'_, B>,
+    own: Flags,
 ) -> std::result::Result<(), OpError> {
-    let here = source.index.dir() == at.dir();
-    let state = if here { at.state().clone() } else { source.index.refresh()? };
     let copy_from = CopyFrom { files: &**from, index: &source.index, state: &state };
     for record in records(&state, uids) {
         let uid = record.uid();
@@ -253,9 +305,10 @@ fn copy<B: Backend>(
             continue;
         }
         let (flags, keywords) = effective(&state, &record, if here { &made.applied } else { &[] });
-        let with = First { flags, keywords: &keywords, kept: None };
+        let with = First { flags: flags.without(own), keywords: &keywords, kept: None };
         if let Some(copied) = files.copy(at, placed, &copy_from, uid, with)? {
             append(at, copied, with);
+            made.private.saved(copied, flags);
             made.copied.push((uid, copied));
         }
     }

@@ -45,20 +45,22 @@ pub(crate) fn effective(state: &State, record: &RecordRef<'_>, applied: &[Applie
 }
 
 /// Adds a change to the transaction, behind those in `applied`, and to these; tells which messages were left alone
-/// because of `unchanged_since`. `origin`: internal where a file is yet to be told.
+/// because of `unchanged_since`. `origin`: internal where a file is yet to be told. `own`: flags that are not the log's.
 pub(crate) fn apply(
     at: &mut CommitPoint<'_>,
     change: &FlagChange,
     applied: &mut Vec<Applied>,
     origin: Origin,
+    own: Flags,
 ) -> UidSet {
-    let left_alone = if applied.is_empty() { apply_first(at, change, origin) } else { apply_next(at, change, origin) };
+    let is_first = applied.is_empty();
+    let left_alone = if is_first { apply_first(at, change, origin, own) } else { apply_next(at, change, origin, own) };
     applied.push(Applied { change: change.clone(), left_alone: left_alone.clone() });
     left_alone
 }
 
 /// Whatever earlier changes of the batch did, what this one says is recorded as it is.
-fn apply_next(at: &mut CommitPoint<'_>, change: &FlagChange, origin: Origin) -> UidSet {
+fn apply_next(at: &mut CommitPoint<'_>, change: &FlagChange, origin: Origin, own: Flags) -> UidSet {
     let (mut left_alone, mut uids) = (UidSet::new(), UidSet::new());
     for record in records(at.state(), &change.uids) {
         let changed = change.unchanged_since.is_some_and(|since| record.modseq() > since);
@@ -68,8 +70,8 @@ fn apply_next(at: &mut CommitPoint<'_>, change: &FlagChange, origin: Origin) -> 
         return left_alone;
     }
     let (action, transaction) = (change.action, at.transaction());
-    if action == FlagAction::Replace || !change.flags.is_empty() {
-        transaction.flags(&uids, log_change(change), origin);
+    if action == FlagAction::Replace || !change.flags.without(own).is_empty() {
+        transaction.flags(&uids, log_change(change, own), origin);
     }
     if action == FlagAction::Replace {
         transaction.keyword_reset(&uids, origin);
@@ -81,16 +83,20 @@ fn apply_next(at: &mut CommitPoint<'_>, change: &FlagChange, origin: Origin) -> 
     left_alone
 }
 
-fn log_change(change: &FlagChange) -> LogFlagChange {
+fn log_change(change: &FlagChange, own: Flags) -> LogFlagChange {
+    let flags = change.flags.without(own);
     match change.action {
-        FlagAction::Add => LogFlagChange::add(change.flags),
-        FlagAction::Remove => LogFlagChange::remove(change.flags),
-        FlagAction::Replace => LogFlagChange::replace(change.flags),
+        FlagAction::Add => LogFlagChange::add(flags),
+        FlagAction::Remove => LogFlagChange::remove(flags),
+        FlagAction::Replace => {
+            let others = Flags::ALL.without(flags).without(own);
+            LogFlagChange { add: flags.into(), remove: others.into(), count_modseq: false }
+        }
     }
 }
 
 /// Records only what differs from the state, for what is recorded counts as a change.
-fn apply_first(at: &mut CommitPoint<'_>, change: &FlagChange, origin: Origin) -> UidSet {
+fn apply_first(at: &mut CommitPoint<'_>, change: &FlagChange, origin: Origin, own: Flags) -> UidSet {
     let state = at.state();
     let mut left_alone = UidSet::new();
     if change.unchanged_since.is_some() && !state.has_modseqs() {
@@ -103,13 +109,13 @@ fn apply_first(at: &mut CommitPoint<'_>, change: &FlagChange, origin: Origin) ->
             left_alone.insert(record.uid());
             continue;
         }
-        if flags_after(record.flags(), change) != record.flags() {
+        if flags_after(record.flags(), change).without(own) != record.flags().without(own) {
             flags.insert(record.uid());
         }
         keywords.note(&record);
     }
     if !flags.is_empty() {
-        at.transaction().flags(&flags, log_change(change), origin);
+        at.transaction().flags(&flags, log_change(change, own), origin);
     }
     for (action, keyword, uids) in keywords.finish() {
         at.transaction().keyword(action, &keyword, &uids, origin);

@@ -8,10 +8,10 @@ use mailindex::{
 };
 use mailtypes::{Guid, MailboxName, Uid, UidValidity};
 
-use super::{AnyBackend, change, from_index, view::IndexedView, vsize};
+use super::{AnyBackend, Private, change, commit::Done, from_index, view::IndexedView, vsize};
 use crate::traits::{
-    ChangesSince, Committed, Completer, Drive, Freshness, Position, Result, Status, StorageError, Ticket, View, ViewAs,
-    Wake, Watch,
+    ChangesSince, Completer, Drive, Freshness, Position, Result, Status, StorageError, Ticket, View, ViewAs, Wake,
+    Watch,
 };
 
 /// What handles and views of one opening share.
@@ -23,6 +23,8 @@ pub(crate) struct Indexed {
     pub(crate) uid_validity: UidValidity,
     /// What parsing a message may hold in memory.
     pub(crate) limits: mailmime::Limits,
+    /// Its user's own flags, where he has such.
+    pub(crate) private: Option<Arc<Private>>,
 }
 
 /// Why a commit has no outcome.
@@ -34,7 +36,12 @@ impl Indexed {
     /// The state after looking for changes of others.
     pub(crate) fn refresh(&self, takes_recent: bool) -> Result<State> {
         self.files.look(self, takes_recent)?;
-        self.index.refresh().map_err(|e| from_index(&self.name, &e))
+        self.shown(self.index.refresh().map_err(|e| from_index(&self.name, &e))?)
+    }
+
+    /// A state of the index as its user sees it.
+    pub(super) fn shown(&self, state: State) -> Result<State> {
+        self.private.as_ref().map_or(Ok(state.clone()), |private| private.shown(state))
     }
 
     /// Fails if the mailbox is not in its folder any more. To be asked after files were opened by their names, for another
@@ -51,7 +58,10 @@ impl Indexed {
     pub(super) fn freshness(&self, state: &State) -> Freshness {
         let Some(position) = state.position() else { return Freshness::Unknown };
         match self.index.freshness(position) {
-            engine::Freshness::Same => self.files.freshness(),
+            engine::Freshness::Same => match (self.files.freshness(), &self.private) {
+                (Freshness::Same, Some(private)) => private.freshness(),
+                (other, _) => other,
+            },
             engine::Freshness::Changed => Freshness::Changed,
             engine::Freshness::Unknown => Freshness::Unknown,
         }
@@ -154,8 +164,9 @@ impl Indexed {
     /// See [`crate::Mailbox::watch`].
     pub(crate) fn watch(&self, wake: Wake) -> Result<Box<dyn Watch>> {
         let files = self.files.watch(Arc::clone(&wake))?;
+        let own = self.private.as_ref().map(|private| private.watch(Arc::clone(&wake))).transpose()?;
         let index = self.index.watch(wake).map_err(|e| from_index(&self.name, &e))?;
-        Ok(Box::new(IndexedWatch { _index: index, _files: files }))
+        Ok(Box::new(IndexedWatch { _index: index, _files: files, _own: own }))
     }
 }
 
@@ -175,29 +186,50 @@ impl fmt::Debug for Indexed {
 struct IndexedWatch {
     _index: IndexWatch,
     _files: Option<Box<dyn Watch>>,
+    _own: Option<IndexWatch>,
 }
 
 impl Watch for IndexedWatch {}
 
-/// The ticket of a batch whose operation completes `completion`.
-pub(super) fn committing(completion: Completion<Result<Committed>>) -> Ticket {
-    Ticket::driven(|completer| Box::new(DriveCompletion { completion, completer }))
+/// The ticket of a batch whose operation completes `completion`. `private`: where its user's own flags go.
+pub(super) fn committing(completion: Completion<Result<Done>>, private: Option<Arc<Private>>) -> Ticket {
+    Ticket::driven(|completer| Box::new(DriveCompletion { completion, completer, private }))
 }
 
 /// A ticket's way into the engine.
 struct DriveCompletion {
-    completion: Completion<Result<Committed>>,
+    completion: Completion<Result<Done>>,
     completer: Completer,
+    private: Option<Arc<Private>>,
+}
+
+/// Has what is the user's own written, if there is any.
+fn begin_own(private: Option<&Private>, done: &mut Done) -> Option<Completion<Result<((), State)>>> {
+    let change = std::mem::take(&mut done.private);
+    private.filter(|_| !change.is_empty()).map(|private| private.begin(change, done.state.clone()))
 }
 
 impl Drive for DriveCompletion {
     fn drive(self: Box<Self>) {
-        let outcome = self.completion.wait().unwrap_or_else(|| Err(lost()));
+        let outcome = self.completion.wait().unwrap_or_else(|| Err(lost())).and_then(|mut done| {
+            match begin_own(self.private.as_deref(), &mut done) {
+                Some(own) => own.wait().unwrap_or_else(|| Err(lost())).map(|_| done.committed),
+                None => Ok(done.committed),
+            }
+        });
         self.completer.complete(outcome);
     }
 
     fn kick(self: Box<Self>) {
-        let Self { completion, completer } = *self;
-        completion.on_done(move |outcome| completer.complete(outcome.unwrap_or_else(|| Err(lost()))));
+        let Self { completion, completer, private } = *self;
+        completion.on_done(move |outcome| match outcome.unwrap_or_else(|| Err(lost())) {
+            Ok(mut done) => match begin_own(private.as_deref(), &mut done) {
+                Some(own) => own.on_done(move |outcome| {
+                    completer.complete(outcome.unwrap_or_else(|| Err(lost())).map(|_| done.committed));
+                }),
+                None => completer.complete(Ok(done.committed)),
+            },
+            Err(error) => completer.complete(Err(error)),
+        });
     }
 }

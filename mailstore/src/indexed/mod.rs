@@ -23,6 +23,7 @@ mod flags;
 mod handle;
 mod mailbox;
 mod orders;
+mod private;
 mod saving;
 mod scan;
 mod source;
@@ -47,6 +48,7 @@ pub(crate) use self::{
     flags::records,
     handle::{IndexedMailbox, indexed_of},
     mailbox::{Indexed, lost},
+    private::{PRIVATE_PREFIX, Private},
     saving::{TempFile, Unsynced, link_or_copy, new_guid, unix_now},
 };
 use crate::traits::{FileIdentity, Freshness, Result, Wake, Watch};

@@ -16,7 +16,7 @@ use mailtypes::{Guid, MailboxName, UidSet};
 use super::{
     Format, Layout, MailboxDirs, Rights, Shape, alternate, by_guid,
     mailbox_log::{MailboxLogKind, note, note_deleted},
-    mark_stale, mbox, note_uid_validity,
+    mark_stale, mbox, note_uid_validity, private,
     trash::{clear_leftover, has_levels, move_to_trash, strip_to_trash},
     walk::{Found, flat_names, walk, walk_noted},
 };
@@ -172,7 +172,7 @@ fn make_aside(
     fs.create_dir(&aside, rights.dir_mode())?;
     let or_aside = |dir: &PathBuf| if *dir == dirs.mail { aside.clone() } else { dir.clone() };
     let (control, index) = (or_aside(&dirs.control), or_aside(&dirs.index));
-    let there = MailboxDirs { mail: aside.clone(), control, index, alt: dirs.alt.clone() };
+    let there = MailboxDirs { mail: aside.clone(), control, index, alt: dirs.alt.clone(), private: None };
     let made = format.make(&there, rights, identity).and_then(|()| {
         // Tells those who deliver or count quota that this is a folder of a store and no store itself.
         let is_marked = format.layout().shape() == Shape::MaildirPlusPlus && dirs.mail != format.layout().root();
@@ -312,6 +312,7 @@ pub(super) fn remove_mailbox(format: &dyn Format, name: &MailboxName, dirs: &Mai
     for beside in dirs.beside_mail() {
         clear_leftover(fs, layout, layout.root_of(beside), beside)?;
     }
+    private::remove(fs, dirs);
     if layout.shape() == Shape::Dbox {
         remove_empty(fs, &layout.level_dir(name)?)?;
     }
@@ -417,6 +418,7 @@ fn rename_tree(format: &dyn Format, from: &MailboxName, to: &MailboxName) -> Res
         for root in beside_root(layout) {
             move_beside(fs, layout, root, from, to, rights)?;
         }
+        private::rename(fs, layout, from, to);
         move_dir(fs, &old, &new, rights)
     })?;
     remove_empty_above(fs, layout, from)
@@ -445,6 +447,7 @@ fn rename_flat(format: &dyn Format, from: &MailboxName, to: &MailboxName) -> Res
         for root in beside_root(layout) {
             move_beside(fs, layout, root, old, &new, rights)?;
         }
+        private::rename(fs, layout, old, &new);
         move_dir(fs, &layout.level_dir(old)?, &layout.level_dir(&new)?, rights)?;
     }
     Ok(())

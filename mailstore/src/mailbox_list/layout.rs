@@ -86,6 +86,9 @@ pub struct ListOptions {
     pub prefix: String,
     /// Where what need not outlive the machine lies: the list's lock. Dovecot's `VOLATILEDIR=`.
     pub volatile: Option<PathBuf>,
+    /// Where the user has an index of his own for each mailbox, with the flags that are his alone: what he has read of mail
+    /// that others read too. Dovecot's `INDEXPVT=`.
+    pub private: Option<PathBuf>,
 }
 
 /// Paths of one store.
@@ -120,6 +123,8 @@ pub(crate) struct MailboxDirs {
     pub(crate) index: PathBuf,
     /// Messages that were moved to alternate storage, if there is one; the folder may be missing.
     pub(crate) alt: Option<PathBuf>,
+    /// `dovecot.index.pvt*`, the user's own; the folder may be missing.
+    pub(crate) private: Option<PathBuf>,
 }
 
 impl MailboxDirs {
@@ -219,8 +224,9 @@ impl Layout {
             Shape::Dbox | Shape::Mbox => mail.clone(),
             Shape::MaildirPlusPlus | Shape::MaildirFs => level(&self.control),
         };
-        let (index, alt) = (level(&self.index), self.alt_root().map(level));
-        MailboxDirs { mail, control, index, alt }
+        let (index, alt) = (level(&self.index), self.alt_root().map(&level));
+        let private = self.private_root().map(level);
+        MailboxDirs { mail, control, index, alt, private }
     }
 
     /// How it is laid out.
@@ -246,6 +252,11 @@ impl Layout {
     /// The root of alternate storage, of a format that has one.
     pub(crate) fn alt_root(&self) -> Option<&Path> {
         self.options.alt.as_deref().filter(|_| self.shape == Shape::Dbox)
+    }
+
+    /// The root of the user's own indexes, if there are such.
+    pub(crate) fn private_root(&self) -> Option<&Path> {
+        self.options.private.as_deref()
     }
 
     /// The root and those that are set apart from it.
@@ -323,7 +334,8 @@ impl Layout {
         };
         let alt = self.alt_root().map(|root| self.mails_in(self.level_in(root, name)));
         let index = if self.shape == Shape::Mbox { control.clone() } else { level(&self.index) };
-        Ok(MailboxDirs { mail, control, index, alt })
+        let private = self.private_root().map(|root| self.level_in(root, name));
+        Ok(MailboxDirs { mail, control, index, alt, private })
     }
 
     /// The folder that holds a mailbox's messages.

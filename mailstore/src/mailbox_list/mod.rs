@@ -39,6 +39,7 @@ mod naming;
 mod noted;
 #[cfg(test)]
 mod power_cut;
+mod private;
 mod recover;
 mod rights;
 mod seen;

@@ -65,6 +65,10 @@ type Statuses = Noted<Stamp, Status>;
 /// See [`MailStorage::status`].
 pub(crate) fn status(storage: &dyn MailStorage, format: &dyn Format, name: &MailboxName) -> Result<Status> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
+    if layout.private_root().is_some() {
+        // What others have read, the list index tells; what this user has, it does not.
+        return storage.mailbox(name)?.status();
+    }
     let noted = format.env().companion::<Statuses>();
     let dirs = match layout.is_by_guid() {
         true => by_guid::find(format, name)?,

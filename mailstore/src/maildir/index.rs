@@ -12,7 +12,7 @@ use mailtypes::{Guid, MailboxName, UidValidity};
 
 use super::{Shared, files::MaildirFiles};
 use crate::{
-    indexed::{Indexed, IndexedMailbox, PREFIX, change, from_index, unix_now},
+    indexed::{Indexed, IndexedMailbox, PREFIX, Private, change, from_index, unix_now},
     mailbox_list::{MailboxDirs, Rights},
     traits::{MailboxIdentity, Result, StorageError},
 };
@@ -65,7 +65,8 @@ pub(super) fn open(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs)
     let Opened { files, index, guid, uid_validity } = open_index(name, &files)?;
     clean_tmp(name, &files, &index);
     let limits = shared.options.limits.clone();
-    Ok(IndexedMailbox::new(Indexed { name: name.clone(), index, files, guid, uid_validity, limits }))
+    let private = Private::of(&shared.env, name, dirs, &index)?;
+    Ok(IndexedMailbox::new(Indexed { name: name.clone(), index, files, guid, uid_validity, limits, private }))
 }
 
 /// What is asked of the files when the index alone is recovered.

@@ -331,7 +331,8 @@ mod tests {
         let env = Env::new(SimDisk::new().as_file_system(), options);
         let root = Path::new("/mail");
         env.fs().create_dir(root, 0o700).unwrap();
-        let dirs = MailboxDirs { mail: root.into(), control: root.into(), index: root.into(), alt: None };
+        let dirs =
+            MailboxDirs { mail: root.into(), control: root.into(), index: root.into(), alt: None, private: None };
         let shared = Arc::new(Shared::new(&env, root, MaildirOptions::default()));
         let files = MaildirFiles::new(&shared, &dirs);
         let changed = || env.fs().metadata(&root.join("dovecot-uidlist.lock")).unwrap().map(|lock| lock.modified);

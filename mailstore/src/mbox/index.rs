@@ -17,7 +17,7 @@ use super::{
     sync::{Extent, read_base, work_of},
 };
 use crate::{
-    indexed::{Indexed, IndexedMailbox, PREFIX, change, from_index, new_guid},
+    indexed::{Indexed, IndexedMailbox, PREFIX, Private, change, from_index, new_guid},
     mailbox_list::{MailboxDirs, Rights, next_uid_validity},
     traits::{MailboxIdentity, Result, StorageError},
 };
@@ -39,7 +39,8 @@ pub(super) fn open(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs)
     };
     let limits = shared.options.limits.clone();
     files.open_count.fetch_add(1, Ordering::AcqRel);
-    Ok(IndexedMailbox::new(Indexed { name: name.clone(), index, files, guid, uid_validity, limits }))
+    let private = Private::of(&shared.env, name, dirs, &index)?;
+    Ok(IndexedMailbox::new(Indexed { name: name.clone(), index, files, guid, uid_validity, limits, private }))
 }
 
 fn identity(state: &State) -> (Option<Guid>, Option<UidValidity>) {

@@ -12,7 +12,7 @@ use mailtypes::{Guid, MailboxName, UidValidity};
 
 use super::{Shared, files::Mails, map::MapResult};
 use crate::{
-    indexed::{Indexed, IndexedMailbox, PREFIX, change, from_index, new_guid},
+    indexed::{Indexed, IndexedMailbox, PREFIX, Private, change, from_index, new_guid},
     mailbox_list::{MailboxDirs, Rights, next_uid_validity},
     traits::{MailboxIdentity, Result, StorageError},
 };
@@ -38,7 +38,8 @@ pub(super) fn open(
         _ => give_identity(shared, name, &index)?,
     };
     let limits = shared.options.limits.clone();
-    Ok(IndexedMailbox::new(Indexed { name: name.clone(), index, files: mails, guid, uid_validity, limits }))
+    let private = Private::of(&shared.env, name, dirs, &index)?;
+    Ok(IndexedMailbox::new(Indexed { name: name.clone(), index, files: mails, guid, uid_validity, limits, private }))
 }
 
 fn identity(state: &State) -> (Option<Guid>, Option<UidValidity>) {

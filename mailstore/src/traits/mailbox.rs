@@ -13,7 +13,7 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 #[must_use = "dropping it ends the watch"]
 pub trait Watch: Send + Sync + fmt::Debug {}
 
-/// Whose view it is. Private flags of shared mailboxes will hang on it; today every view has the owner's flags.
+/// What kind of a session looks. Whose flags it sees was said when the store was opened ([`ListOptions::private`](crate::ListOptions::private)).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ViewAs {
     /// Whether this session takes the `\Recent` messages, as SELECT does and EXAMINE does not.

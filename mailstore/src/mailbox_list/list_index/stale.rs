@@ -1,7 +1,8 @@
 //! Telling Dovecot that its cache of the mailbox tree (`dovecot.list.index`, `docs/formats/list.md`) is stale.
 //!
-//! Culver reads folders and keeps no list index. A Dovecot beside it does, and believes it until the mark in its header
-//! says that the tree must be scanned again. Without the mark it would not see mailboxes that come and go here.
+//! Culver reads folders, and of a list index only STATUS values (but for `LAYOUT=index`). A Dovecot beside it believes the
+//! tree in it until the mark in its header says that it must be scanned again. Without the mark it would not see mailboxes
+//! that come and go here.
 
 use std::{path::Path, sync::Arc};
 

@@ -27,6 +27,7 @@ pub(super) struct Location {
     alt: Option<Template>,
     inbox: Option<Template>,
     volatile: Option<Template>,
+    private: Option<Template>,
     /// What it says of the list otherwise.
     list: ListOptions,
 }
@@ -59,7 +60,7 @@ pub(super) enum NoLocation {
 }
 
 /// The keys of a location that are understood.
-const KNOWN_KEYS: &str = "INDEX=, CONTROL=, ALT=, INBOX=, VOLATILEDIR=, LAYOUT=, UTF-8, DIRNAME=, MAILBOXDIR=, SUBSCRIPTIONS=, \
+const KNOWN_KEYS: &str = "INDEX=, INDEXPVT=, CONTROL=, ALT=, INBOX=, VOLATILEDIR=, LAYOUT=, UTF-8, DIRNAME=, MAILBOXDIR=, SUBSCRIPTIONS=, \
                           LISTINDEX=, BROKENCHAR= and NO-NOSELECT";
 
 /// What Dovecot calls the list index if nobody says otherwise.
@@ -85,9 +86,9 @@ impl Location {
             }
         };
         let path = template(path)?;
-        let (index, control, alt, inbox, volatile) = (None, None, None, None, None);
+        let (index, control, alt, inbox, volatile, private) = (None, None, None, None, None, None);
         let list = ListOptions { layout: Some(ListLayout::Folders), ..ListOptions::default() };
-        let mut location = Self { format, path, index, control, alt, inbox, volatile, list };
+        let mut location = Self { format, path, index, control, alt, inbox, volatile, private, list };
         for part in parts {
             location.key(part)?;
         }
@@ -129,7 +130,7 @@ impl Location {
             ("LISTINDEX", LIST_INDEX) => {}
             ("LISTINDEX", _) => return refused("the list index has the name that it has if nobody says otherwise"),
             ("BROKENCHAR", value) if value.len() == 1 => self.list.broken = value.chars().next(),
-            ("INDEXPVT", _) => return refused("indexes of one's own beside those that others share are not kept"),
+            ("INDEXPVT", path) => self.private = Some(template(path)?),
             ("INDEXCACHE", _) => return refused("the cache lies with the index"),
             ("ITERINDEX", _) => return refused("mailboxes are looked for where the mail is"),
             ("FULLDIRNAME", _) => return refused("control and index files lie in a level's own folder"),
@@ -144,9 +145,9 @@ impl Location {
         let expand = |path: &Option<Template>| path.as_ref().map(|path| path.expand(root, user, home)).transpose();
         let (index, control) = (expand(&self.index)?, expand(&self.control)?);
         let (inbox, volatile) = (expand(&self.inbox)?, expand(&self.volatile)?);
-        let alt = expand(&self.alt)?;
+        let (alt, private) = (expand(&self.alt)?, expand(&self.private)?);
         // Escapes are a matter of a plugin of Dovecot's, not of the location.
-        let list = ListOptions { alt, inbox, volatile, escape: common.list.escape, ..self.list.clone() };
+        let list = ListOptions { alt, inbox, volatile, private, escape: common.list.escape, ..self.list.clone() };
         let path = self.path.expand(root, user, home)?;
         Ok(Place { path, options: StoreOptions { format: self.format, index, control, list, ..common.clone() } })
     }
@@ -212,6 +213,7 @@ mod tests {
         let places = list("INBOX=~/in:VOLATILEDIR=/run/%u");
         assert_eq!(places.inbox.as_deref(), Some(Path::new("/home/ann/in")));
         assert_eq!(places.volatile.as_deref(), Some(Path::new("/run/ann@example.org")));
+        assert_eq!(list("INDEXPVT=~/own").private.as_deref(), Some(Path::new("/home/ann/own")));
         assert_eq!(place("maildir:~/x:LAYOUT=index").options.format, Some(Format::Maildir(MaildirLayout::Fs)));
     }
 
@@ -224,9 +226,7 @@ mod tests {
             let text = format!("maildir:~/Maildir:{key}");
             assert_eq!(Location::parse(&text), Err(NoLocation::Key(key.to_owned())), "{text}");
         }
-        for key in
-            ["INDEX=MEMORY", "LAYOUT=none", "LISTINDEX=x", "INDEXPVT=/x", "ITERINDEX", "FULLDIRNAME=x", "INDEXCACHE=/x"]
-        {
+        for key in ["INDEX=MEMORY", "LAYOUT=none", "LISTINDEX=x", "ITERINDEX", "FULLDIRNAME=x", "INDEXCACHE=/x"] {
             let text = format!("sdbox:~/sdbox:{key}");
             assert!(matches!(Location::parse(&text), Err(NoLocation::Refused { .. })), "{text}");
         }
