@@ -165,7 +165,11 @@ pub(super) fn restore(env: &Env, paths: &Paths) -> Result<bool> {
     let Opened::Usable(log) = LogFile::open(fs, &kept.log)? else { return Ok(false) };
     let goes_with = match load::read_snapshot(fs, &paths.index)? {
         Snapshot::Usable { state, .. } => load::continue_from(fs, &kept, &log, state)?.is_ok(),
-        Snapshot::Missing | Snapshot::Damaged { .. } => load::load(fs, &kept).is_ok(),
+        Snapshot::Missing | Snapshot::Damaged { .. } => match load::load(fs, &kept) {
+            Ok(_) => true,
+            Err(IndexError::Corrupt(_) | IndexError::NotFound { .. }) => false,
+            Err(e) => return Err(e),
+        },
     };
     if !goes_with {
         return Ok(false);
@@ -215,6 +219,18 @@ pub fn restore_lost(env: &Env, dir: &Path, prefix: &str) -> Result<bool> {
     Ok(restored)
 }
 
+/// Moves second names out of the way (as `culver.damaged.<file>.<n>`), those of an index that nobody wants back.
+pub fn set_kept_aside(env: &Env, dir: &Path, prefix: &str) -> Result<()> {
+    let paths = Paths::new(dir, prefix);
+    let kept = paths.kept();
+    for (from, to) in [(&kept.index, &paths.index), (&kept.log2, &paths.log2), (&kept.log, &paths.log)] {
+        if env.fs().metadata(from)?.is_some() {
+            recover::move_aside_as(&**env.fs(), from, to)?;
+        }
+    }
+    Ok(())
+}
+
 /// What is known of a mailbox by the second names of its index's files, whatever became of the files. Reads as much as can
 /// be read: of damaged files what stands before the damage. `None`: there are none.
 pub fn kept_state(env: &Env, dir: &Path, prefix: &str) -> Result<Option<State>> {
@@ -258,6 +274,12 @@ fn marked_log(fs: &dyn FileSystem, path: &Path, snapshot: Option<&State>) -> Res
 }
 
 impl MailboxIndex {
+    /// Gives the present files second names, where those were another's before ([`set_kept_aside`]).
+    pub fn keep_files_anew(self: &Arc<Self>) {
+        self.kept.store(0, Ordering::Release);
+        self.keep_present_files();
+    }
+
     /// [`MailboxIndex::keep_files`] for the present log.
     pub(super) fn keep_present_files(self: &Arc<Self>) {
         let log = self.log_file();

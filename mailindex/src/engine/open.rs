@@ -35,7 +35,7 @@ impl MailboxIndex {
         let parked = env.registry().unpark(&key);
         let live = match parked.and_then(|live| revive(env, &paths, live)) {
             Some(live) => live,
-            None => load_or_repair(env, &paths)?,
+            None => load_or_repair(env, &paths, &*store)?,
         };
         if live.state.deletion() == Deletion::Done {
             return Err(IndexError::Deleted { dir: dir.to_owned() });
@@ -67,7 +67,7 @@ fn revive(env: &Env, paths: &Paths, mut live: Live) -> Option<Live> {
     }
 }
 
-fn load_or_repair(env: &Env, paths: &Paths) -> Result<Live> {
+fn load_or_repair(env: &Env, paths: &Paths, store: &dyn MessageStore) -> Result<Live> {
     let fs = &**env.fs();
     let damage = match load::load(fs, paths) {
         Ok(loaded) => match stop_damage(&loaded.live.log, &loaded.stop).or(loaded.bad_snapshot) {
@@ -79,6 +79,6 @@ fn load_or_repair(env: &Env, paths: &Paths) -> Result<Live> {
         Err(e) => return Err(e),
     };
     tracing::warn!("{damage}");
-    recover::repair(env, paths)?;
+    recover::repair(env, paths, store, damage)?;
     Ok(load::load(fs, paths)?.live)
 }

@@ -2,7 +2,7 @@
 //!
 //! The new log is a reset (`prev_file_seq` 0): whatever was before it is void, for Dovecot too.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use mailtypes::{Uid, UidSet};
 use zerocopy::IntoBytes;
@@ -14,7 +14,7 @@ use super::{
     recover, rotate, snapshot_writer,
 };
 use crate::{
-    log::{KeywordAction, Origin, RawLogHeader, Transaction},
+    log::{Generation, KeywordAction, Origin, RawLogHeader, Transaction},
     snapshot::{SnapshotStamp, SnapshotTooLarge, encode},
     state::{ExtensionSpec, RawIndexHeader, RecordFlags, State},
 };
@@ -27,6 +27,9 @@ const KEPT_HEADERS: [ExtensionSpec; 4] = [
     // The mailbox's name, for a list that is lost; as long as it is.
     ExtensionSpec { name: "box-name", hdr_size: 0, record_size: 0, record_align: 0, no_shrink: true },
 ];
+
+/// Fields of messages that are kept: which number of an mdbox's map a message has, and its GUID.
+const KEPT_FIELDS: [ExtensionSpec; 2] = [ExtensionSpec::MDBOX, ExtensionSpec::GUID];
 
 /// A message that the store has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,6 +51,13 @@ pub fn rebuild(
     keep: Option<&State>,
     more: Transaction,
 ) -> Result<()> {
+    replace(env, dir, prefix, keep, &content(messages, keep, more))
+}
+
+/// Makes an index anew of this content, in the place of whatever is there, by one rename; where another makes one at the
+/// same time, that one stays. Its number, and those of its log
+/// and its mod-sequences, go on from what is there and from `keep`. Old files are kept as `culver.damaged.*`.
+pub fn replace(env: &Env, dir: &Path, prefix: &str, keep: Option<&State>, content: &Transaction) -> Result<()> {
     let paths = Paths::new(dir, prefix);
     let fs = &**env.fs();
     let opened = LogFile::open(fs, &paths.log)?;
@@ -56,13 +66,18 @@ pub fn rebuild(
         Opened::Missing => None,
     };
     let _lock = old.map(|log| log.lock(fs, env.options().lock_timeout, true)).transpose()?;
+    if let Some(old) = old
+        && fs.metadata(&paths.log)?.is_none_or(|there| (there.device, there.inode) != (old.device, old.inode))
+    {
+        // Somebody else was faster, and what he made is not replaced.
+        return Ok(());
+    }
     let old_seq = old.map_or(0, |log| log.seq()).max(keep.and_then(State::position).map_or(0, |at| at.file_seq));
     let index_id = keep.map(State::index_id).filter(|id| *id != 0).unwrap_or_else(|| env.unix_time().max(1));
     let modseq = keep.map_or(1, |state| state.highest_modseq().value());
     let seq = old_seq.saturating_add(1).max(RawLogHeader::FIRST_SEQ);
     let header = RawLogHeader::first(index_id, seq, env.unix_time(), modseq);
-    let content = content(messages, keep, more);
-    let (bytes, state) = create::first_log(&paths, &header, &content)?;
+    let (bytes, state) = create::first_log(&paths, &header, content)?;
     debug_assert!(bytes.starts_with(header.as_bytes()), "a log begins with its header");
 
     for path in [&paths.log, &paths.log2, &paths.index, &paths.backup] {
@@ -70,10 +85,24 @@ pub fn rebuild(
             recover::link_aside(fs, path)?;
         }
     }
-    if !rotate::clear_newlock(fs, &paths)? {
-        return Err(IndexError::LockTimeout { path: paths.newlock.clone(), waited: std::time::Duration::ZERO });
-    }
-    recover::replace_log(env, &paths, &bytes)?;
+    let _new_lock = match old {
+        Some(_) => {
+            if !rotate::clear_newlock(fs, &paths)? {
+                return Err(IndexError::LockTimeout { path: paths.newlock.clone(), waited: Duration::ZERO });
+            }
+            recover::replace_log(env, &paths, &bytes)?;
+            None
+        }
+        // Another may be faster: what is his is not replaced.
+        None => {
+            let is_ours = create::publish_log(env, &paths, &bytes)?;
+            let Opened::Usable(log) = LogFile::open(fs, &paths.log)? else { return Ok(()) };
+            if !is_ours {
+                return Ok(());
+            }
+            Some(log.lock(fs, env.options().lock_timeout, true)?)
+        }
+    };
     write_snapshot(env, &paths, &state)?;
     match fs.unlink(&paths.log2) {
         Err(e) if !e.is_not_found() => Err(e.into()),
@@ -91,6 +120,7 @@ fn content(messages: &[RebuildMessage], keep: Option<&State>, more: Transaction)
         transaction.append(message.uid, known.map_or(message.flags, |record| record.record_flags()));
     }
     if let Some(state) = keep {
+        keep_fields(&mut transaction, state, messages);
         keep_keywords(&mut transaction, state, messages);
     }
     let after_last = messages.last().and_then(|message| message.uid.successor()).unwrap_or(Uid::MIN);
@@ -117,6 +147,19 @@ fn keep_headers(transaction: &mut Transaction, state: &State) {
     }
     let recent = state.first_recent_uid().value();
     transaction.header_update(RawIndexHeader::FIRST_RECENT_UID, &recent.to_le_bytes());
+}
+
+fn keep_fields(transaction: &mut Transaction, state: &State, messages: &[RebuildMessage]) {
+    for spec in &KEPT_FIELDS {
+        let Some(extension) = state.extension_index(spec.name) else { continue };
+        for record in messages.iter().filter_map(|message| state.record_of(message.uid)) {
+            let field = record.field(extension);
+            if field.iter().any(|byte| *byte != 0) {
+                let field = field.get(..usize::from(spec.record_size)).unwrap_or(field);
+                transaction.ext_record(spec, Generation::Current, record.uid(), field, Origin::External);
+            }
+        }
+    }
 }
 
 fn keep_keywords(transaction: &mut Transaction, state: &State, messages: &[RebuildMessage]) {

@@ -134,8 +134,11 @@ pub fn recover(env: &Env, dir: &Path, prefix: &str, store: Arc<dyn MessageStore>
     Ok(recovered)
 }
 
-/// As [`recover`], for one who has met damage; fails when that is not enough.
-pub(super) fn repair(env: &Env, paths: &Paths) -> Result<()> {
+/// As [`recover`], for one who has met damage; fails when that is not enough, or not allowed.
+pub(super) fn repair(env: &Env, paths: &Paths, store: &dyn MessageStore, damage: Damage) -> Result<()> {
+    if !store.is_put_right_alone() {
+        return Err(IndexError::NeedsRebuild { dir: paths.dir.clone(), damage });
+    }
     let recovered = put_right(env, paths)?;
     match recovered.reports.into_iter().find(|report| report.action == RecoveryAction::NeedsRebuild) {
         Some(report) => Err(IndexError::NeedsRebuild { dir: paths.dir.clone(), damage: report.damage }),

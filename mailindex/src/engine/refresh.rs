@@ -13,8 +13,8 @@ impl MailboxIndex {
     pub fn refresh(self: &Arc<Self>) -> Result<State> {
         self.check_not_deleted()?;
         match self.refresh_once() {
-            Err(IndexError::Corrupt(_)) => {
-                recover::repair(self.env(), &self.paths)?;
+            Err(IndexError::Corrupt(damage)) => {
+                recover::repair(self.env(), &self.paths, &*self.store, damage)?;
                 self.refresh_once()
             }
             other => other,

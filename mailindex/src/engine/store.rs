@@ -121,6 +121,13 @@ pub trait MessageStore: Send + Sync {
         false
     }
 
+    /// Whether a damaged index may be put right from its own files alone. Else opening it, locking it and looking at it fail
+    /// with [`IndexError::NeedsRebuild`](super::IndexError::NeedsRebuild) (but for a torn end, which is no damage), and
+    /// nothing is written: other files must not go on with what an older state of this one says.
+    fn is_put_right_alone(&self) -> bool {
+        true
+    }
+
     /// For [`MailboxIndex::store`](super::MailboxIndex::store).
     fn as_any(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {
         None

@@ -61,7 +61,7 @@ impl Metadata {
     }
 
     /// Reads the whole lines that are there, for metadata that does not parse.
-    pub(super) fn parse_rest(bytes: &[u8]) -> Self {
+    pub(crate) fn parse_rest(bytes: &[u8]) -> Self {
         let mut metadata = Self::default();
         let bytes = bytes.get(..Self::LEN_MAX).unwrap_or(bytes);
         let whole = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
@@ -77,7 +77,7 @@ impl Metadata {
     }
 
     /// Gives a key this value alone, in the place of its first.
-    pub(super) fn set(&mut self, key: MetadataKey, value: &[u8]) {
+    pub(crate) fn set(&mut self, key: MetadataKey, value: &[u8]) {
         match self.lines.iter().position(|(there, _)| *there == key) {
             Some(at) => {
                 let mut seen = 0;

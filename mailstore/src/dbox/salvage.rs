@@ -68,7 +68,7 @@ pub(crate) fn salvage(fs: &dyn FileSystem, path: &Path) -> Result<PathBuf, DboxE
 }
 
 /// Gives the lines that a message must have and that are lost.
-fn complete(fs: &dyn FileSystem, metadata: &mut Metadata, size: u64, modified: u64) {
+pub(crate) fn complete(fs: &dyn FileSystem, metadata: &mut Metadata, size: u64, modified: u64) {
     // Of a compressed body, or one whose attachments lie elsewhere, the size is not that of what is here.
     let is_plain = metadata.physical_size().is_none() && metadata.value(MetadataKey::ATTACHMENTS).is_none();
     if is_plain && metadata.virtual_size() != Some(size) {
@@ -176,7 +176,8 @@ fn pieces(
     Ok(())
 }
 
-fn virtual_size(file: &dyn File, body: &std::ops::Range<u64>) -> Result<u64, DboxError> {
+/// What a body comes to with CRLF line ends, as it is stored.
+pub(crate) fn virtual_size(file: &dyn File, body: &std::ops::Range<u64>) -> Result<u64, DboxError> {
     let (mut size, mut last) = (0, 0);
     pieces(file, body, |bytes| {
         let before = |i: usize| i.checked_sub(1).and_then(|i| bytes.get(i)).copied().unwrap_or(last);

@@ -31,6 +31,17 @@ pub(crate) trait Format {
     /// Opens the mailbox in folders of which that of the messages is there; makes what else is missing.
     fn open(&self, name: &MailboxName, dirs: &MailboxDirs) -> Result<IndexedMailbox>;
 
+    /// Puts right what mailboxes share, where it is known to be damaged; to be called before a mailbox is opened. No lock is
+    /// held.
+    fn put_right(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether opening a mailbox has shown that there is something to be put right.
+    fn is_in_doubt(&self) -> bool {
+        false
+    }
+
     /// What is asked of a mailbox's files when the index alone is opened.
     fn message_store(&self, dirs: &MailboxDirs) -> Arc<dyn MessageStore>;
 

@@ -51,8 +51,8 @@ pub(crate) mod uid_validity;
 mod walk;
 
 pub(crate) use alternate::{away as alternate_away, is_there as alternate_is_there, note as note_alternate};
-use change::{create, delete, rename, replace};
-pub(crate) use change::{find, list};
+pub(crate) use change::{create, find, list};
+use change::{delete, rename, replace};
 use follow::follow;
 pub(crate) use format::Format;
 pub(crate) use layout::{Layout, MailboxDirs, Shape};

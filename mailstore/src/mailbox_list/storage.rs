@@ -37,8 +37,16 @@ impl<S: Listed> MailStorage for S {
     }
 
     fn mailbox(&self, name: &MailboxName) -> Result<Arc<dyn Mailbox>> {
-        let dirs = find(self.format(), name)?;
-        match self.format().open(name, &dirs) {
+        let format = self.format();
+        format.put_right()?;
+        let dirs = find(format, name)?;
+        let mut opened = format.open(name, &dirs);
+        if format.is_in_doubt() {
+            drop(opened);
+            format.put_right()?;
+            opened = format.open(name, &dirs);
+        }
+        match opened {
             Err(StorageError::Deleted(name)) => Err(StorageError::NotFound(name)),
             other => Ok(Arc::new(other?)),
         }

@@ -1,23 +1,34 @@
 //! What can be wrong with an mdbox store: the map against its files and against the mailboxes, and each mailbox's messages
 //! against what the map says of them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
+use mailfs::{FileSystemExt, OpenMode};
 use mailindex::engine::inspect;
+use mailtypes::Uid;
 
 use super::{
     Shared,
     files::{Mails, Referred},
-    map::PREFIX as MAP_PREFIX,
-    map_state::{FileId, MapRecord, MapState},
+    map::{MapResult, PREFIX as MAP_PREFIX},
+    map_state::{MapRecord, MapState},
     recover::References,
+    rewrite::by_file,
 };
 use crate::{
     check::{Finding, FindingKind, Look},
+    dbox::FileHeader,
     indexed::{MessageFiles, PREFIX},
     mailbox_list::MailboxDirs,
     traits::{Result, StorageError},
 };
+
+/// What is done about most of it.
+const REBUILD: &str = "go over all files and mailboxes, and make the map right from them; nothing is removed, damaged files \
+                       are kept";
+
+/// How long somebody who adds to a file may take to tell the map.
+const SECOND_LOOK: Duration = Duration::from_millis(100);
 
 /// Looks at the map. `mailboxes`: all of them.
 pub(super) fn look_at_storage<'d>(
@@ -30,62 +41,156 @@ pub(super) fn look_at_storage<'d>(
         let files = shared.files.ids()?.len();
         if files > 0 {
             let what = format!("nothing can be read of the map, and there are {files} files of messages");
-            let plan = "nothing yet: the map has to be made anew from them, as Dovecot's force-resync does";
-            look.found(Finding::new(FindingKind::Storage, shared.map.dir(), what).plan(plan));
+            look.found(Finding::new(FindingKind::Storage, shared.map.dir(), what).plan(REBUILD));
         }
         return Ok(());
     };
     let map = MapState::new(state);
     look_at_files(shared, &map, look)?;
+    let mailboxes: Vec<&MailboxDirs> = mailboxes.into_iter().collect();
+    let mut wrong = Miscounted::of(&map, &references(&mailboxes, look));
+    if !wrong.is_empty() {
+        // Somebody may have put messages into a mailbox that had been looked at, or moved them.
+        let map = shared.map.refresh(&shared.files).of_map()?;
+        wrong.retain(&Miscounted::of(&map, &references(&mailboxes, look)));
+    }
+    wrong.tell(shared, look);
+    Ok(())
+}
+
+/// What the mailboxes refer to. What is wrong with one is told when it is looked at itself.
+fn references(mailboxes: &[&MailboxDirs], look: &Look<'_>) -> References {
     let mut references = References::default();
     for dirs in mailboxes {
-        // What is wrong with it is told when it is looked at itself.
         if let Ok(Some(state)) = inspect(look.env, &dirs.index, PREFIX).map(|seen| seen.state) {
             references.add(&state);
         }
     }
-    for (uid, missing) in references.uncounted(&map) {
-        let what = format!(
-            "number {uid} of the map counts {missing} references fewer than mailboxes have to it: a purge could remove \
-             a message that is still there"
-        );
-        let path = shared.map.dir().join(format!("{MAP_PREFIX}.log"));
-        look.found(Finding::new(FindingKind::Storage, path, what).of(uid).plan("count them all"));
+    references
+}
+
+/// Numbers of the map that are not referred to as often as it counts.
+struct Miscounted {
+    fewer: Vec<(Uid, i32)>,
+    more: Vec<(Uid, i32)>,
+    unreferenced: Vec<Uid>,
+}
+
+impl Miscounted {
+    fn of(map: &MapState, references: &References) -> Self {
+        Self {
+            fewer: references.uncounted(map),
+            more: references.overcounted(map),
+            unreferenced: references.unreferenced(map),
+        }
     }
-    Ok(())
+
+    fn is_empty(&self) -> bool {
+        self.fewer.is_empty() && self.more.is_empty() && self.unreferenced.is_empty()
+    }
+
+    /// Drops what the other one does not say too.
+    fn retain(&mut self, other: &Self) {
+        self.fewer.retain(|found| other.fewer.contains(found));
+        self.more.retain(|found| other.more.contains(found));
+        self.unreferenced.retain(|uid| other.unreferenced.binary_search(uid).is_ok());
+    }
+
+    fn tell(self, shared: &Shared, look: &mut Look<'_>) {
+        let log = shared.map.dir().join(format!("{MAP_PREFIX}.log"));
+        let mut told = |what: String, uid: Uid| {
+            look.found(Finding::new(FindingKind::Storage, &log, what).of(uid).plan("count them all"));
+        };
+        for (uid, more) in self.more {
+            told(format!("number {uid} of the map counts {more} references more than mailboxes have to it"), uid);
+        }
+        for (uid, missing) in self.fewer {
+            let what = format!(
+                "number {uid} of the map counts {missing} references fewer than mailboxes have to it: a purge could \
+                 remove a message that is still there"
+            );
+            told(what, uid);
+        }
+        if !self.unreferenced.is_empty() {
+            let what =
+                format!("{} messages of the map are in no mailbox, and were not expunged", self.unreferenced.len());
+            let plan = "put them into the mailboxes that they were saved to first";
+            look.found(Finding::new(FindingKind::Storage, shared.map.dir(), what).plan(plan));
+        }
+    }
 }
 
 /// Whether what the map speaks of can lie where it says.
 fn look_at_files(shared: &Shared, map: &MapState, look: &mut Look<'_>) -> Result<()> {
-    let mut by_file: BTreeMap<FileId, Vec<MapRecord>> = BTreeMap::new();
-    for record in map.records().filter(|record| record.refs > 0) {
-        by_file.entry(record.place.file).or_default().push(record);
+    let mut files = by_file(map);
+    for id in shared.files.ids()? {
+        files.entry(id).or_default();
     }
-    let plan = "nothing: what else of the file's messages is there is read";
-    for (file, mut records) in by_file {
-        let found = shared.files.find(file)?;
-        let path = found.map_or_else(|| shared.files.path(file), |(path, _)| path);
-        let Some(there) = shared.fs().metadata(&path)? else {
+    for (file, records) in files {
+        let Some((path, _)) = shared.files.find(file)? else {
             let what = format!("the file is missing, with {} messages", records.len());
-            look.found(Finding::new(FindingKind::Storage, path, what).plan(plan));
+            look.found(Finding::new(FindingKind::Storage, shared.files.path(file), what).plan(REBUILD));
             continue;
         };
-        records.sort_by_key(|record| record.place.offset);
-        let mut end = 0;
-        for record in records {
-            let start = u64::from(record.place.offset);
-            if start < end {
-                let what = format!("number {} of the map begins where the one before has not ended", record.uid);
-                look.found(Finding::new(FindingKind::Storage, &path, what).at(start).of(record.uid).plan(plan));
-            }
-            end = record.place.end().unwrap_or(there.len);
-            if end > there.len {
-                let what = format!("number {} of the map goes to {end}, the file to {}", record.uid, there.len);
-                look.found(Finding::new(FindingKind::Storage, &path, what).at(start).of(record.uid).plan(plan));
-            }
+        // Somebody who is adding to it has not told the map yet.
+        if is_accounted_for(shared, &path, &records, None)? {
+            continue;
+        }
+        shared.fs().sleep(SECOND_LOOK);
+        let known = by_file(&shared.map.refresh(&shared.files).of_map()?).remove(&file).unwrap_or_default();
+        if shared.fs().exists(&path)? {
+            is_accounted_for(shared, &path, &known, Some(look))?;
         }
     }
     Ok(())
+}
+
+/// Whether the file is tiled by what the map says of it; tells where not.
+fn is_accounted_for(
+    shared: &Shared,
+    path: &Path,
+    records: &[MapRecord],
+    mut look: Option<&mut Look<'_>>,
+) -> Result<bool> {
+    let file = match shared.fs().open(path, OpenMode::Read) {
+        Err(e) if e.is_not_found() => return Ok(true),
+        other => other?,
+    };
+    let len = file.len()?;
+    let mut start = [0; FileHeader::LEN_MAX];
+    let read = file.read_at(&mut start, 0)?;
+    let header = FileHeader::parse(start.get(..read).unwrap_or_default());
+    let mut is_right = true;
+    let mut tell = |at: u64, uid: Option<Uid>, what: String| {
+        is_right = false;
+        if let Some(look) = look.as_deref_mut() {
+            let finding = Finding::new(FindingKind::Storage, path, what).at(at).plan(REBUILD);
+            look.found(uid.into_iter().fold(finding, Finding::of));
+        }
+    };
+    let mut end = match header {
+        Ok((_, end)) => end as u64,
+        Err(_) => {
+            tell(0, None, "the file does not begin as it must".to_owned());
+            records.first().map_or(len, |first| first.place.offset.into())
+        }
+    };
+    for record in records {
+        let (uid, start) = (record.uid, u64::from(record.place.offset));
+        if start < end {
+            tell(start, Some(uid), format!("number {uid} of the map begins where what is before it has not ended"));
+        } else if start > end {
+            tell(end, None, format!("the map says nothing of {} bytes", start - end));
+        }
+        end = record.place.end().unwrap_or(len);
+        if end > len {
+            tell(start, Some(uid), format!("number {uid} of the map goes to {end}, the file to {len}"));
+        }
+    }
+    if end < len {
+        tell(end, None, format!("the map says nothing of the last {} bytes", len - end));
+    }
+    Ok(is_right)
 }
 
 /// Looks at a mailbox's index, and at every message that it has.
@@ -108,8 +213,7 @@ pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>
             // Nothing is expunged that the index still has.
             Err(StorageError::Expunged { .. }) => {
                 let what = "the index has the message, and the map does not";
-                let finding = Finding::new(FindingKind::BodyMissing, &path, what).of(uid);
-                look.found(finding.plan("nothing yet: the store has to be rebuilt from its files of messages"));
+                look.found(Finding::new(FindingKind::BodyMissing, &path, what).of(uid).plan(REBUILD));
             }
             Err(e) => look.bad_body(&path, uid, &e),
         }

@@ -93,4 +93,8 @@ impl MessageStore for Mails {
     fn counts_references(&self) -> bool {
         true
     }
+
+    fn index_is_sole_record(&self) -> bool {
+        true
+    }
 }

@@ -4,13 +4,19 @@ use std::sync::Arc;
 
 use mailfs::FileSystemExt;
 use mailindex::{
-    engine::{IndexError, MailboxIndex},
+    engine::{IndexError, MailboxIndex, restore_lost},
     log::{Origin, Transaction},
     state::{ExtensionSpec, MdboxHeader, RawIndexHeader, State},
 };
 use mailtypes::{Guid, MailboxName, UidValidity};
 
-use super::{Shared, files::Mails, map::MapResult};
+use super::{
+    Shared,
+    files::{Mails, Referred},
+    map::MapResult,
+    map_state::MapState,
+    rebuild::{has_fsck_mark, was_lost},
+};
 use crate::{
     indexed::{Indexed, IndexedMailbox, PREFIX, Private, change, from_index, new_guid},
     mailbox_list::{MailboxDirs, Rights, next_uid_validity},
@@ -49,18 +55,55 @@ fn identity(state: &State) -> (Option<Guid>, Option<UidValidity>) {
 
 fn open_index(name: &MailboxName, mails: &Arc<Mails>) -> Result<Arc<MailboxIndex>> {
     let shared = &mails.shared;
-    match MailboxIndex::open(&shared.env, &mails.index, PREFIX, Arc::clone(mails) as _) {
-        Ok(index) => Ok(index),
+    let (env, failed) = (&shared.env, |e: IndexError| from_index(name, &e));
+    match MailboxIndex::open(env, &mails.index, PREFIX, Arc::clone(mails) as _) {
+        Ok(index) => {
+            if is_doubtful(shared, &index).map_err(failed)? {
+                shared.doubts.raise(&mails.index);
+            }
+            Ok(index)
+        }
         Err(IndexError::NotFound { .. }) if !mails.exists()? => Err(StorageError::NotFound(name.clone())),
-        // As Dovecot does: what the map may have of a mailbox whose index was lost, a rebuild brings back.
+        // It is back as it was known last, and may be older than the map.
+        Err(IndexError::NotFound { .. }) if restore_lost(env, &mails.index, PREFIX).map_err(failed)? => {
+            shared.doubts.raise(&mails.index);
+            MailboxIndex::open(env, &mails.index, PREFIX, Arc::clone(mails) as _).map_err(failed)
+        }
+        // What the map may have of a mailbox whose index was lost, a rebuild brings back.
         Err(IndexError::NotFound { .. }) => {
+            if shared.map.state(&shared.files).of_map()?.len() > 0 {
+                shared.doubts.raise(&mails.index);
+            }
             let initial = first_transaction(shared, new_identity(shared)?)?;
             let made = MailboxIndex::create(&shared.env, &mails.index, PREFIX, Arc::clone(mails) as _, &initial);
             made.map_err(|e| from_index(name, &e))
         }
-        Err(e @ IndexError::NeedsRebuild { .. }) => Err(mails.damaged(e.to_string())),
-        Err(e) => Err(from_index(name, &e)),
+        Err(e @ IndexError::NeedsRebuild { .. }) => {
+            shared.doubts.raise(&mails.index);
+            Err(mails.damaged(e.to_string()))
+        }
+        Err(e) => Err(failed(e)),
     }
+}
+
+/// Whether a mailbox says itself that it has to be gone over, or speaks of another map, or of a message that the map does
+/// not have; of its last message, for all would take long.
+fn is_doubtful(shared: &Shared, index: &Arc<MailboxIndex>) -> std::result::Result<bool, IndexError> {
+    let state = index.state();
+    if shared.env.is_read_only() {
+        return Ok(false);
+    }
+    if has_fsck_mark(&state) || was_lost(index)? {
+        return Ok(true);
+    }
+    let Some(last) = state.last_uid().and_then(|uid| state.record_of(uid)) else { return Ok(false) };
+    let map = shared.map.state(&shared.files)?;
+    let said = state.mdbox_header().map_or(0, |header| header.map_uid_validity);
+    let number = Referred::of(&state, &last).map_uid;
+    let is_known = |map: &MapState| number.is_some_and(|number| map.record(number).is_some());
+    let is_right = |map: &MapState| (said == 0 || said == map.uid_validity()) && is_known(map);
+    // It may have come just now, or gone.
+    Ok(!is_right(&map) && !is_right(&shared.map.refresh(&shared.files)?) && index.refresh()?.contains(last.uid()))
 }
 
 /// What the log of a new mailbox begins with (`docs/formats/dbox.md`, "Creating a mailbox by hand").

@@ -18,6 +18,8 @@ use mailtypes::UidSet;
 use super::{
     m_files::MFiles,
     map_state::{MapChanges, MapState},
+    rebuild::further,
+    rewrite::forget_noted,
 };
 use crate::{
     indexed::unix_now,
@@ -35,6 +37,15 @@ struct Bodies;
 impl MessageStore for Bodies {
     fn remove(&self, _: &State, _: &UidSet) -> std::result::Result<(), StoreError> {
         Ok(())
+    }
+
+    /// Mailboxes have numbers of it: of an older state others would be given out that they have.
+    fn is_put_right_alone(&self) -> bool {
+        false
+    }
+
+    fn index_is_sole_record(&self) -> bool {
+        true
     }
 }
 
@@ -66,6 +77,11 @@ impl Map {
             Err(IndexError::NotFound { .. }) => self.make(files)?,
             other => other?,
         };
+        if !self.env.is_read_only() && index.another_was_lost()? {
+            // Somebody has rebuilt the storage since: numbers are others.
+            engine::set_kept_aside(&self.env, &self.dir, PREFIX)?;
+            index.keep_files_anew();
+        }
         *slot = Some(Arc::clone(&index));
         Ok(index)
     }
@@ -75,18 +91,24 @@ impl Map {
         if found > 0 {
             return Err(self.lost(format!("the map is not there, and {found} files of messages are")));
         }
+        self.make_dirs(files)?;
         let fs = &**self.env.fs();
-        for dir in [files.dir(), &*self.dir] {
-            if let Some(parent) = dir.parent().filter(|_| !matches!(fs.is_dir(dir), Ok(true))) {
-                Rights::of(fs, parent)?.create_dirs(fs, dir)?;
-            }
-        }
         let mut initial = Transaction::new();
         let validity = unix_now(fs).max(1);
         initial.header_update_before(RawIndexHeader::UID_VALIDITY, &validity.to_le_bytes());
         // Whatever stands behind the tail, Dovecot takes the map for damaged.
         initial.move_tail();
         MailboxIndex::create(&self.env, &self.dir, PREFIX, Arc::new(Bodies), &initial)
+    }
+
+    fn make_dirs(&self, files: &MFiles) -> engine::Result<()> {
+        let fs = &**self.env.fs();
+        for dir in [files.dir(), &*self.dir] {
+            if let Some(parent) = dir.parent().filter(|_| !matches!(fs.is_dir(dir), Ok(true))) {
+                Rights::of(fs, parent)?.create_dirs(fs, dir)?;
+            }
+        }
+        Ok(())
     }
 
     /// The map as far as it is known; looks for what others changed only where nothing is known yet.
@@ -107,17 +129,39 @@ impl Map {
 
     /// Keeps everybody else from changing it. Fails where it has to be rebuilt first.
     pub(crate) fn lock(&self, files: &MFiles, timeout: Duration, ranked: bool) -> engine::Result<LockedMap> {
+        let map = self.lock_as_it_is(files, timeout, ranked)?;
+        if map.state().has_fsck_mark() {
+            return Err(self.lost("the map is marked as damaged".to_owned()));
+        }
+        Ok(map)
+    }
+
+    /// The same for one who rebuilds it.
+    pub(super) fn lock_as_it_is(&self, files: &MFiles, timeout: Duration, ranked: bool) -> engine::Result<LockedMap> {
         let index = self.open(files)?;
         let exclusive = index.lock_exclusively(timeout, ranked).map_err(|e| match e {
             // It is the map that is gone, not a mailbox.
             IndexError::NotFound { .. } | IndexError::Deleted { .. } => self.lost("the map is gone".to_owned()),
             other => other,
         })?;
-        let map = LockedMap { exclusive };
-        if map.state().has_fsck_mark() {
-            return Err(self.lost("the map is marked as damaged".to_owned()));
+        Ok(LockedMap { exclusive })
+    }
+
+    /// Makes a map in the place of one that cannot be used, from what can be read of it or is known by second names, and
+    /// marks it: it has to be rebuilt. Nothing, where it can be used after all.
+    pub(super) fn put_anew(&self, files: &MFiles) -> engine::Result<()> {
+        match MailboxIndex::open(&self.env, &self.dir, PREFIX, Arc::new(Bodies)) {
+            Err(IndexError::NeedsRebuild { .. } | IndexError::NotFound { .. }) => {}
+            other => return other.map(|_| ()),
         }
-        Ok(map)
+        let there = engine::inspect(&self.env, &self.dir, PREFIX)?.state;
+        let known = further(there, engine::kept_state(&self.env, &self.dir, PREFIX)?);
+        self.make_dirs(files)?;
+        let content = marked(known.as_ref());
+        engine::replace(&self.env, &self.dir, PREFIX, known.as_ref(), content.transaction())?;
+        // What was noted was about the map that is gone.
+        forget_noted(&**self.env.fs(), files)?;
+        Ok(())
     }
 
     /// Looks over its files after a crash, before anybody else does.
@@ -136,6 +180,21 @@ impl fmt::Debug for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Map").field("dir", &self.dir).finish_non_exhaustive()
     }
+}
+
+/// A map as far as it is known, marked.
+fn marked(known: Option<&State>) -> MapChanges {
+    let known = MapState::new(known.cloned().unwrap_or_else(State::empty));
+    let mut content = MapChanges::new();
+    content.set_fsck_mark(&known, true);
+    if known.uid_validity() != 0 {
+        content.set_uid_validity(known.uid_validity());
+    }
+    content.highest_file(known.highest_file());
+    content.set_rebuild_count(known.rebuild_count());
+    known.records().for_each(|record| content.add(record.uid, record.place, record.refs));
+    content.set_next_uid(known.next_uid());
+    content
 }
 
 /// What is wrong with the map, as the storage traits tell it.

@@ -90,7 +90,7 @@ impl MapState {
         FileId(self.header_number(0))
     }
 
-    /// How often the store was rebuilt.
+    /// How often the store was rebuilt; what is open of the files is opened anew then.
     pub(crate) fn rebuild_count(&self) -> u32 {
         self.header_number(4)
     }
@@ -137,6 +137,7 @@ impl MapState {
 #[derive(Debug)]
 pub(crate) struct MapChanges {
     transaction: Transaction,
+    has_any: bool,
 }
 
 impl MapChanges {
@@ -144,24 +145,56 @@ impl MapChanges {
         let mut transaction = Transaction::new();
         transaction.append_as(Origin::Internal);
         transaction.move_tail();
-        Self { transaction }
+        Self { transaction, has_any: false }
     }
 
     pub(super) fn transaction(&self) -> &Transaction {
         &self.transaction
     }
 
+    /// Whether there is anything but the tail.
+    pub(super) fn has_any(&self) -> bool {
+        self.has_any
+    }
+
+    /// Puts or takes the mark of Dovecot's fsck: the store has to be rebuilt.
+    pub(crate) fn set_fsck_mark(&mut self, map: &MapState, marked: bool) {
+        let flags = map.state.header().flags.get() & !RawIndexHeader::FSCKED;
+        let flags = if marked { flags | RawIndexHeader::FSCKED } else { flags };
+        self.any().header_update_before(RawIndexHeader::FLAGS, &flags.to_le_bytes());
+    }
+
+    /// See [`MapState::uid_validity`].
+    pub(crate) fn set_uid_validity(&mut self, validity: u32) {
+        self.any().header_update_before(RawIndexHeader::UID_VALIDITY, &validity.to_le_bytes());
+    }
+
+    /// No number below was never given.
+    pub(crate) fn set_next_uid(&mut self, next: Uid) {
+        self.any().header_update(RawIndexHeader::NEXT_UID, &next.value().to_le_bytes());
+    }
+
+    /// See [`MapState::rebuild_count`].
+    pub(crate) fn set_rebuild_count(&mut self, count: u32) {
+        self.any().ext_header(&ExtensionSpec::MAP, 4, &count.to_le_bytes(), Origin::Internal);
+    }
+
+    fn any(&mut self) -> &mut Transaction {
+        self.has_any = true;
+        &mut self.transaction
+    }
+
     /// A file was given this number, the highest so far.
     pub(crate) fn highest_file(&mut self, file: FileId) {
-        self.transaction.ext_header(&ExtensionSpec::MAP, 0, &file.0.to_le_bytes(), Origin::Internal);
+        self.any().ext_header(&ExtensionSpec::MAP, 0, &file.0.to_le_bytes(), Origin::Internal);
     }
 
     /// A message was stored. Numbers must ascend from call to call.
     pub(crate) fn add(&mut self, uid: Uid, place: BodyPlace, refs: u16) {
-        self.transaction.append(uid, RecordFlags::NONE);
+        self.any().append(uid, RecordFlags::NONE);
         self.put(uid, place);
         let refs = refs.to_le_bytes();
-        self.transaction.ext_record(&ExtensionSpec::REF, Generation::Current, uid, &refs, Origin::Internal);
+        self.any().ext_record(&ExtensionSpec::REF, Generation::Current, uid, &refs, Origin::Internal);
     }
 
     /// A message lies elsewhere now.
@@ -171,17 +204,17 @@ impl MapChanges {
 
     /// Messages are gone.
     pub(crate) fn remove(&mut self, uids: &[Uid]) {
-        self.transaction.expunge_done(uids.iter().map(|uid| (*uid, Guid::ZERO)));
+        self.any().expunge_done(uids.iter().map(|uid| (*uid, Guid::ZERO)));
     }
 
     fn put(&mut self, uid: Uid, place: BodyPlace) {
         let place = place.encode();
-        self.transaction.ext_record(&ExtensionSpec::MAP, Generation::Current, uid, &place, Origin::Internal);
+        self.any().ext_record(&ExtensionSpec::MAP, Generation::Current, uid, &place, Origin::Internal);
     }
 
     /// So many more (or fewer) messages of mailboxes have this body.
     pub(crate) fn count(&mut self, uid: Uid, diff: i32) {
-        self.transaction.ext_increment(&ExtensionSpec::REF, uid, diff, Origin::Internal);
+        self.any().ext_increment(&ExtensionSpec::REF, uid, diff, Origin::Internal);
     }
 }
 

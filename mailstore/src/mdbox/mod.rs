@@ -8,7 +8,8 @@
 //! 2. Whoever adds messages to a mailbox or takes them away has the map's log locked before the mailbox's, and as long.
 //! 3. What lies in an `m.<id>` file within what the map says of it is never written again. Behind that, only who has the
 //!    file's `flock` and the map's lock appends.
-//! 4. A map that is damaged or lost costs an error that says so. Nothing is written on the strength of it.
+//! 4. Nothing is written on the strength of a map that is damaged or lost: it is rebuilt first, from the files and the
+//!    mailboxes.
 //! 5. Views take no lock and wait for none.
 
 mod check;
@@ -24,17 +25,19 @@ mod map_state;
 mod message;
 mod place;
 mod purge;
+mod rebuild;
 mod recover;
 mod rewrite;
 mod save;
 mod storage;
 
 use std::{
+    collections::HashSet,
     fmt,
     path::{Path, PathBuf},
     sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -119,6 +122,31 @@ struct Shared {
     open_saved: Arc<AtomicUsize>,
     /// Bytes of messages taken in that wait in memory.
     held: Arc<AtomicU64>,
+    doubts: Doubts,
+}
+
+/// Whether the map and the mailboxes are suspected not to go together, as opening a mailbox may show. Each mailbox can raise
+/// that suspicion once: what a rebuild has not put right it will not put right the next time either.
+#[derive(Debug, Default)]
+struct Doubts {
+    raised: AtomicBool,
+    by: Mutex<HashSet<PathBuf>>,
+}
+
+impl Doubts {
+    fn raise(&self, mailbox: &Path) {
+        if self.by.lock().unwrap_or_else(PoisonError::into_inner).insert(mailbox.to_owned()) {
+            self.raised.store(true, Ordering::Release);
+        }
+    }
+
+    fn is_raised(&self) -> bool {
+        self.raised.load(Ordering::Acquire)
+    }
+
+    fn take(&self) -> bool {
+        self.raised.swap(false, Ordering::AcqRel)
+    }
 }
 
 impl Shared {
@@ -134,6 +162,7 @@ impl Shared {
             options,
             open_saved: Arc::default(),
             held: Arc::default(),
+            doubts: Doubts::default(),
         }
     }
 

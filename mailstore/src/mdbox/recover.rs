@@ -1,12 +1,13 @@
 //! Looking over a store after a crash: the map's log, each mailbox's, and whether the map counts enough references.
 //!
-//! A count that is too high is left alone. It may be what an append, or an expunge, left that a crash came into; it may also
-//! be all that is left of a mailbox whose index was lost.
+//! A count that is too high is lowered to what there is. But to no reference at all it is not: that may be what an append, or
+//! an expunge, left that a crash came into; it may also be all that is left of a mailbox whose index was lost. A rebuild brings
+//! such a message back.
 
 use std::{collections::HashMap, sync::Arc};
 
 use mailindex::{
-    engine::{self, IndexError, MailboxIndex},
+    engine::{self, IndexError, MailboxIndex, RecoveryAction},
     state::{Deletion, State},
 };
 use mailtypes::{MailboxName, Uid};
@@ -15,13 +16,16 @@ use super::{
     Shared,
     files::{Mails, Referred},
     map::MapResult,
-    map_state::{MapChanges, MapState},
+    map_state::{MapChanges, MapRecord, MapState},
 };
 use crate::{
     indexed::{PREFIX, from_index},
     mailbox_list::{MailboxDirs, RecoveredMailbox},
     traits::Result,
 };
+
+/// Messages that one transaction of the map is about.
+const CHANGES_MAX: usize = 500;
 
 /// How often each number of the map is referred to.
 #[derive(Debug, Default)]
@@ -51,13 +55,32 @@ impl References {
         uncounted
     }
 
-    /// Numbers that the map does not have.
-    fn unknown(&self, map: &MapState) -> usize {
-        self.counts.keys().filter(|uid| map.record(**uid).is_none()).count()
+    /// Numbers that somebody refers to, of which the map counts more references than there are, and how many more,
+    /// ascending.
+    pub(super) fn overcounted(&self, map: &MapState) -> Vec<(Uid, i32)> {
+        let more = |(uid, there): (&Uid, &u32)| {
+            let counted = u32::from(map.record(*uid)?.refs);
+            let more = counted.checked_sub(*there).filter(|more| *more > 0)?;
+            Some((*uid, i32::try_from(more).ok()?))
+        };
+        let mut overcounted: Vec<_> = self.counts.iter().filter_map(more).collect();
+        overcounted.sort_unstable();
+        overcounted
+    }
+
+    /// Numbers that the map counts references to of which there is none, ascending.
+    pub(super) fn unreferenced(&self, map: &MapState) -> Vec<Uid> {
+        let is_it = |record: &MapRecord| record.refs > 0 && !self.counts.contains_key(&record.uid);
+        map.records().filter(is_it).map(|record| record.uid).collect()
+    }
+
+    /// Whether there are numbers that the map does not have.
+    pub(super) fn has_unknown(&self, map: &MapState) -> bool {
+        self.counts.keys().any(|uid| map.record(*uid).is_none())
     }
 }
 
-/// Puts the map's log right, and removes old temporary files; tells how many.
+/// Cuts a torn end of the map's log, which can be used else, and removes old temporary files; tells how many.
 pub(super) fn recover_map(shared: &Shared) -> Result<u64> {
     match shared.map.recover() {
         Ok(recovered) => {
@@ -87,9 +110,14 @@ pub(super) fn recover_mailbox(
     match engine::recover(&shared.env, &mails.index, PREFIX, Arc::clone(&mails) as _) {
         Ok(recovered) => {
             mailbox.reports = recovered.reports;
+            // It is as it was known last, and may be older than the map.
+            if mailbox.reports.iter().any(|report| report.action == RecoveryAction::Restored) {
+                shared.doubts.raise(&mails.index);
+            }
             mailbox.deleted = recovered.state.as_ref().is_some_and(|state| state.deletion() == Deletion::Done);
             if recovered.needs_rebuild && !mailbox.deleted {
-                return Err(mails.damaged("the index cannot be put right from its own files".to_owned()));
+                shared.doubts.raise(&mails.index);
+                return Ok(None);
             }
             Ok(recovered.state.filter(|_| !mailbox.deleted))
         }
@@ -97,27 +125,28 @@ pub(super) fn recover_mailbox(
             mailbox.deleted = true;
             Ok(None)
         }
-        // Opening it makes an index, which is soon enough.
-        Err(IndexError::NotFound { .. }) => Ok(None),
-        Err(e @ IndexError::NeedsRebuild { .. }) => Err(mails.damaged(e.to_string())),
+        Err(IndexError::NotFound { .. }) => {
+            shared.doubts.raise(&mails.index);
+            Ok(None)
+        }
+        Err(IndexError::NeedsRebuild { .. }) => {
+            shared.doubts.raise(&mails.index);
+            Ok(None)
+        }
         Err(e) => Err(from_index(&mailbox.name, &e)),
     }
 }
 
-/// Raises counts that are too low: a program that takes the reference away first, as Dovecot does, was stopped before the
-/// message went. `found`: what was seen without a lock; `mailboxes`: where to look again with it.
-pub(super) fn raise_counts(
+/// Puts counts right: those that are too low, for a program that takes the reference away first, as Dovecot does, was
+/// stopped before the message went; and those that are too high. `found`: what was seen without a lock; `mailboxes`: where
+/// to look again with it.
+pub(super) fn put_counts_right(
     shared: &Arc<Shared>,
     found: &References,
     mailboxes: impl FnOnce() -> Result<Vec<(MailboxName, MailboxDirs)>>,
 ) -> Result<usize> {
     let map = shared.map.refresh(&shared.files).of_map()?;
-    let unknown = found.unknown(&map);
-    if unknown > 0 {
-        let what = format!("{unknown} messages of mailboxes have numbers that the map does not have");
-        return Err(shared.map.lost(what)).of_map();
-    }
-    if found.uncounted(&map).is_empty() {
+    if found.uncounted(&map).is_empty() && found.overcounted(&map).is_empty() {
         return Ok(0);
     }
     let mailboxes = mailboxes()?;
@@ -131,15 +160,24 @@ pub(super) fn raise_counts(
             Err(e) => return Err(from_index(&name, &e)),
         }
     }
-    let uncounted = exact.uncounted(&map.state());
-    if uncounted.is_empty() {
+    let (uncounted, overcounted) = (exact.uncounted(&map.state()), exact.overcounted(&map.state()));
+    if uncounted.is_empty() && overcounted.is_empty() {
         return Ok(0);
     }
-    let mut changes = MapChanges::new();
-    uncounted.iter().for_each(|(uid, missing)| changes.count(*uid, *missing));
-    map.append(&changes).of_map()?;
+    let less = overcounted.iter().map(|(uid, more)| (uid, -more));
+    let all: Vec<(Uid, i32)> =
+        uncounted.iter().map(|(uid, more)| (uid, *more)).chain(less).map(|(u, n)| (*u, n)).collect();
+    for chunk in all.chunks(CHANGES_MAX) {
+        let mut changes = MapChanges::new();
+        chunk.iter().for_each(|(uid, diff)| changes.count(*uid, *diff));
+        map.append(&changes).of_map()?;
+    }
     map.file_to_sync().sync_data()?;
     map.publish();
-    tracing::warn!(messages = uncounted.len(), "the map counted too few references; it counts all now");
-    Ok(uncounted.len())
+    tracing::warn!(
+        too_low = uncounted.len(),
+        too_high = overcounted.len(),
+        "the map's counts of references were wrong; they are right now"
+    );
+    Ok(all.len())
 }

@@ -10,15 +10,19 @@
 //! 3. The old file goes when the map is durable. Old and new files are noted before ([`GOING`]): of those the map knows
 //!    either; what a crash left of the others goes, for a rebuild would bring back what was expunged.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use mailfs::{FileHandle, FileSystemExt, FlockGuard, OpenMode};
+use mailfs::{FileHandle, FileSystem, FileSystemExt, FlockGuard, OpenMode};
 use mailindex::engine::Fsync;
 use mailtypes::Uid;
 
 use super::{
     Shared,
-    m_files::{Storage, read_header},
+    m_files::{MFiles, Storage, read_header},
     map::{LockedMap, MapResult},
     map_state::{BodyPlace, FileId, MapChanges, MapRecord, MapState},
     message::stored_len,
@@ -109,11 +113,17 @@ pub(super) fn settle(shared: &Arc<Shared>) -> Result<()> {
         return Ok(());
     }
     let map = shared.map.lock(&shared.files, shared.env.options().lock_timeout, true).of_map()?;
+    settle_noted(shared, &map.state())
+}
+
+/// The same for one who has the map locked.
+pub(super) fn settle_noted(shared: &Shared, map: &MapState) -> Result<()> {
+    let note = shared.files.dir().join(GOING);
     let numbers = match shared.fs().read_all(&note, GOING_LEN_MAX) {
         Err(e) if e.is_not_found() => return Ok(()),
         other => other?,
     };
-    let known = by_file(&map.state());
+    let known = by_file(map);
     let text = String::from_utf8_lossy(&numbers);
     for id in text.lines().filter_map(|line| line.parse().ok().map(FileId)) {
         if !known.contains_key(&id) {
@@ -124,13 +134,26 @@ pub(super) fn settle(shared: &Arc<Shared>) -> Result<()> {
         }
     }
     sync_dirs(shared)?;
-    shared.fs().unlink(&note)?;
-    drop(map);
-    Ok(())
+    Ok(shared.fs().unlink(&note)?)
+}
+
+/// Notes files of which either the map knows or nobody needs them, durably.
+pub(super) fn note_going(shared: &Shared, ids: impl Iterator<Item = FileId>) -> Result<()> {
+    let (dir, fs) = (shared.files.dir(), shared.fs());
+    let going: String = ids.map(|id| format!("{}\n", id.0)).collect();
+    Ok(fs.write_atomic(&dir.join(GOING), going.as_bytes(), Rights::of(fs, dir)?.file_access(), true)?)
+}
+
+/// What was noted is not to be gone by any more: the map is another one.
+pub(super) fn forget_noted(fs: &dyn FileSystem, files: &MFiles) -> mailfs::Result<()> {
+    match fs.unlink(&files.dir().join(GOING)) {
+        Err(e) if !e.is_not_found() => Err(e),
+        _ => Ok(()),
+    }
 }
 
 /// All records by the file that they lie in, in the order of their offsets.
-fn by_file(map: &MapState) -> BTreeMap<FileId, Vec<MapRecord>> {
+pub(super) fn by_file(map: &MapState) -> BTreeMap<FileId, Vec<MapRecord>> {
     let mut files: BTreeMap<FileId, Vec<MapRecord>> = BTreeMap::new();
     for record in map.records() {
         files.entry(record.place.file).or_default().push(record);
@@ -142,7 +165,7 @@ fn by_file(map: &MapState) -> BTreeMap<FileId, Vec<MapRecord>> {
 }
 
 /// Makes it durable that files have gone, wherever they were.
-fn sync_dirs(shared: &Shared) -> Result<()> {
+pub(super) fn sync_dirs(shared: &Shared) -> Result<()> {
     for dir in shared.files.dirs() {
         if shared.fs().is_dir(dir)? {
             shared.fs().sync_dir(dir)?;
@@ -229,10 +252,11 @@ impl Source {
 }
 
 /// A new file.
-struct Output {
+pub(super) struct Output {
     temp: TempFile,
     handle: FileHandle,
-    end: u64,
+    /// Where it ends.
+    pub(super) end: u64,
     /// What lies in it: number in the map, offset, length.
     messages: Vec<(Uid, u64, u64)>,
     _lock: FlockGuard,
@@ -358,9 +382,8 @@ impl Step {
             }
         }
         let going = self.sources.iter().map(|source| source.id).chain(named.iter().map(|(id, ..)| *id));
-        let going: String = going.map(|id| format!("{}\n", id.0)).collect();
-        let (dir, fs) = (shared.files.dir(), shared.fs());
-        fs.write_atomic(&dir.join(GOING), going.as_bytes(), Rights::of(fs, dir)?.file_access(), true)?;
+        note_going(&shared, going)?;
+        let fs = shared.fs();
         let mut places: Vec<(Uid, BodyPlace)> = Vec::new();
         for (id, path, output) in &mut named {
             output.temp.rename_new(path)?;
@@ -401,7 +424,7 @@ fn tell(map: &mut LockedMap, places: &[(Uid, BodyPlace)], gone: &[Uid], highest:
 }
 
 impl Output {
-    fn make(shared: &Shared, storage: Storage) -> Result<Self> {
+    pub(super) fn make(shared: &Shared, storage: Storage) -> Result<Self> {
         let dir = shared.files.dir_of(storage).ok_or_else(no_alternate)?;
         if !shared.fs().is_dir(dir)? {
             Rights::of(shared.fs(), shared.files.dir())?.create_dirs(shared.fs(), dir)?;
@@ -415,6 +438,22 @@ impl Output {
         FileHeader::new(unix_now(shared.fs())).write(&mut header);
         handle.write_at(&header, 0)?;
         Ok(Self { temp, handle, end: header.len() as u64, messages: Vec::new(), _lock: lock })
+    }
+
+    /// Adds bytes.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> mailfs::Result<()> {
+        self.handle.write_at(bytes, self.end)?;
+        self.end += bytes.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn sync(&self) -> mailfs::Result<()> {
+        self.handle.sync_data()
+    }
+
+    /// Gives it its name.
+    pub(super) fn name(&mut self, path: &Path) -> mailfs::Result<()> {
+        self.temp.rename_new(path)
     }
 
     /// Copies a message to the byte.
@@ -439,12 +478,12 @@ impl Output {
     }
 }
 
-fn no_alternate() -> StorageError {
+pub(super) fn no_alternate() -> StorageError {
     StorageError::NotPossible("The store has no alternate storage")
 }
 
 /// A number above `last` that no file has.
-fn next_free(shared: &Shared, mut last: FileId) -> Result<FileId> {
+pub(super) fn next_free(shared: &Shared, mut last: FileId) -> Result<FileId> {
     for _ in 0..NAMES_TRIED_MAX {
         let Some(id) = last.next() else { break };
         if !shared.files.is_taken(id)? {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use mailfs::FileSystemExt;
-use mailindex::engine::{Env, MessageStore};
+use mailindex::engine::{Env, IndexError, MessageStore};
 use mailtypes::{MailboxName, Uid, UidSet};
 
 use super::{
@@ -17,12 +17,12 @@ use super::{
     index,
     m_files::Storage,
     map::MapResult,
-    purge,
+    purge, rebuild,
     recover::{self, References},
     rewrite,
 };
 use crate::{
-    check::Look,
+    check::{Finding, FindingKind, Look, mend_index},
     dbox::{MoveTo, Moved},
     indexed::{IndexedMailbox, indexed_of},
     mailbox_list::{
@@ -75,8 +75,7 @@ impl MdboxStorage {
         for root in storage.store.layout.roots() {
             rights.create_dirs(&**fs, root)?;
         }
-        let shared = &storage.store.shared;
-        shared.map.open(&shared.files).of_map()?;
+        storage.store.put_right()?;
         if storage.store.layout.has_inbox() {
             mailbox_list::find(&*storage.store, &MailboxName::inbox())?;
         }
@@ -102,17 +101,20 @@ impl MdboxStorage {
     }
 
     /// Looks over the whole store after a crash: cuts torn ends of logs, finishes deletions that were begun, counts the
-    /// references to each message and raises counts that are too low, removes what was left behind. To be called before
+    /// references to each message and puts counts right, rebuilds what has to be rebuilt, removes what was left behind. To be called before
     /// anybody else opens the store, for a Dovecot that meets a torn end first throws the whole log away. Reads the indexes
-    /// of all mailboxes; what fails about one of them is in the report. Fails if the map has to be rebuilt.
+    /// of all mailboxes; what fails about one of them is in the report.
     pub fn recover(&self) -> Result<RecoveryReport> {
         let store = &*self.store;
+        store.put_right()?;
         let leftovers = recover::recover_map(&store.shared)?;
         rewrite::settle(&store.shared)?;
-        *store.counted() = References::default();
-        let mut report = mailbox_list::recover(store)?;
-        let counted = std::mem::take(&mut *store.counted());
-        recover::raise_counts(&store.shared, &counted, || store.all())?;
+        let (mut report, mut counted) = store.recover_mailboxes()?;
+        if store.shared.doubts.take() || counted.has_unknown(&store.shared.map.refresh(&store.shared.files).of_map()?) {
+            rebuild::rebuild(&store.shared, store, true)?;
+            counted = store.recover_mailboxes()?.1;
+        }
+        recover::put_counts_right(&store.shared, &counted, || store.all())?;
         report.leftovers_removed += leftovers;
         Ok(report)
     }
@@ -186,6 +188,13 @@ impl Mdboxes {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Looks over the mailboxes, and counts what they refer to.
+    fn recover_mailboxes(&self) -> Result<(RecoveryReport, References)> {
+        *self.counted() = References::default();
+        let report = mailbox_list::recover(self)?;
+        Ok((report, std::mem::take(&mut *self.counted())))
+    }
+
     /// All mailboxes, and where they lie.
     fn all(&self) -> Result<Vec<(MailboxName, MailboxDirs)>> {
         let listed = mailbox_list::list(self, &ListPattern::all())?;
@@ -205,6 +214,27 @@ impl Format for Mdboxes {
 
     fn subscriptions(&self) -> &Subscriptions {
         &self.subscriptions
+    }
+
+    fn put_right(&self) -> Result<()> {
+        let shared = &self.shared;
+        if shared.env.is_read_only() {
+            return Ok(());
+        }
+        let is_asked = shared.doubts.take();
+        let is_lost = match shared.map.refresh(&shared.files) {
+            Ok(map) => map.has_fsck_mark(),
+            Err(IndexError::NeedsRebuild { .. }) => true,
+            Err(e) => return Err(e).of_map(),
+        };
+        if is_lost || is_asked {
+            rebuild::rebuild(shared, self, is_asked)?;
+        }
+        Ok(())
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        !self.shared.env.is_read_only() && self.shared.doubts.is_raised()
     }
 
     fn open(&self, name: &MailboxName, dirs: &MailboxDirs) -> Result<IndexedMailbox> {
@@ -235,12 +265,22 @@ impl Format for Mdboxes {
         check::look_at_storage(&self.shared, mailboxes.iter().map(|mailbox| &mailbox.dirs), look)
     }
 
+    fn mend(&self, name: &MailboxName, dirs: &MailboxDirs, found: &[Finding]) -> Result<()> {
+        let needs_rebuild = mend_index(&self.shared.env, name, dirs, &self.message_store(dirs))?;
+        let kinds = [FindingKind::BodyMissing, FindingKind::BodyDamaged];
+        let has_bad_body = found.iter().any(|finding| finding.is_problem() && kinds.contains(&finding.kind));
+        if needs_rebuild || has_bad_body || self.shared.doubts.take() {
+            rebuild::rebuild(&self.shared, self, true)?;
+        }
+        self.open(name, dirs).map(|_| ())
+    }
+
     fn mend_storage(&self) -> Result<()> {
+        self.put_right()?;
         recover::recover_map(&self.shared)?;
-        *self.counted() = References::default();
-        mailbox_list::recover(self)?;
-        let counted = std::mem::take(&mut *self.counted());
-        recover::raise_counts(&self.shared, &counted, || self.all()).map(|_| ())
+        self.recover_mailboxes()?;
+        self.shared.doubts.take();
+        rebuild::rebuild(&self.shared, self, true).map(|_| ())
     }
 }
 

@@ -26,7 +26,7 @@ impl Imap {
 }
 
 /// A message as IMAP shows it.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Shown {
     pub flags: Vec<String>,
     pub size: u64,

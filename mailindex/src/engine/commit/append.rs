@@ -91,9 +91,9 @@ pub(in crate::engine) fn lock(
                 At::Damage(damage) => {
                     drop(lock);
                     tracing::warn!("{damage}");
+                    recover::repair(index.env(), &index.paths, &*index.store, damage)?;
                 }
             }
-            recover::repair(index.env(), &index.paths)?;
         }
         // Opens the file anew.
         index.refresh()?;

@@ -26,7 +26,18 @@ impl MailboxIndex {
     /// Takes the log's lock, for others to be kept out as long as the guard lives; zero tries once. `ranked`: the order of
     /// locks is checked. Reads to the log's end.
     pub fn lock_exclusively(self: &Arc<Self>, timeout: Duration, ranked: bool) -> Result<Exclusive> {
-        let locked = lock(self, timeout, ranked, LockFor::Messages)?;
+        self.lock_exclusively_for(timeout, ranked, LockFor::Messages)
+    }
+
+    /// The same, saying what the lock is wanted for: one who holds the store's own lock already says
+    /// [`LockFor::Flags`], whatever is to be appended, and sees to what the store is to be told.
+    pub fn lock_exclusively_for(
+        self: &Arc<Self>,
+        timeout: Duration,
+        ranked: bool,
+        what_for: LockFor,
+    ) -> Result<Exclusive> {
+        let locked = lock(self, timeout, ranked, what_for)?;
         let base = locked.written();
         Ok(Exclusive { locked, base, owes_sync: false })
     }

@@ -1,0 +1,440 @@
+//! The map made right from the files of messages and the mailboxes (`docs/formats/dbox.md`, Rebuild).
+//!
+//! The files say which messages there are. The map, as far as it can be read, says which numbers they have and which were
+//! expunged; mailboxes say to which messages they refer, by number and by GUID. A message that no mailbox refers to, and
+//! that was not expunged, goes into the mailbox that it was saved to first.
+//!
+//! # Invariants
+//!
+//! 1. All of it happens under the map's lock, and the map is marked, as Dovecot's fsck marks it, from before the first change
+//!    until after the last: whoever finds the mark, after a crash too, does it all again. No message is added meanwhile.
+//! 2. A message keeps its number where the map or a mailbox has one that is right, so that most mailboxes need not be
+//!    changed. No number that a mailbox has is given to another message.
+//! 3. No body goes: what is damaged is put aside, and messages that are nowhere lose their records alone.
+//! 4. Doing it twice changes nothing the second time.
+
+mod files;
+mod inventory;
+mod mailboxes;
+mod scan;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use mailfs::FileSystemExt;
+use mailindex::engine::IndexError;
+use mailtypes::{MailboxName, Uid};
+
+pub(super) use self::mailboxes::{further, has_fsck_mark, was_lost};
+use self::{
+    files::{Looked, are_equal, look},
+    inventory::{At, Inventory, Stored},
+    mailboxes::{New, Read},
+};
+use super::{
+    Shared,
+    m_files::Storage,
+    map::{LockedMap, MapResult},
+    map_state::{FileId, MapChanges, MapRecord, MapState},
+    rewrite::{by_file, next_free, note_going, settle_noted, sync_dirs},
+};
+use crate::{
+    aside,
+    indexed::unix_now,
+    mailbox_list::{Format, create, dirs_of, find, levels},
+    traits::{Result, StorageError},
+};
+
+/// How often it is begun anew: a mailbox had to be made first, or somebody else was faster.
+const TRIES_MAX: usize = 4;
+
+/// Pause where somebody is adding to a file that is to be written anew.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Messages that one transaction of the map is about.
+const CHANGES_MAX: usize = 500;
+
+/// What a rebuild came to.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Rebuilt {
+    /// Messages that mailboxes have.
+    pub(super) messages: usize,
+    /// Messages that no mailbox had, and one has now.
+    pub(super) returned: usize,
+    /// Records of mailboxes whose message is nowhere.
+    pub(super) lost: usize,
+    /// Damaged files that were written anew.
+    pub(super) files: usize,
+    /// Whether anything had to be changed.
+    pub(super) has_changed: bool,
+}
+
+/// Makes the map right. `asked`: also where the map itself says nothing of being damaged. Takes the map's lock, and that of
+/// the list where a mailbox has to be made; to be called without either. Reads all files of messages but for large bodies,
+/// and all mailboxes' indexes; holds some hundred bytes a message.
+pub(super) fn rebuild(shared: &Arc<Shared>, format: &dyn Format, asked: bool) -> Result<Rebuilt> {
+    let mut refused: Vec<MailboxName> = Vec::new();
+    for tries in 1..=TRIES_MAX {
+        let Some(map) = lock_map(shared, asked)? else { return Ok(Rebuilt::default()) };
+        let mut work = Work::new(shared, map)?;
+        work.read_files()?;
+        if tries < TRIES_MAX && work.files.iter().any(Looked::is_to_wait_for) {
+            // Whoever adds to it may be waiting for the map.
+            drop(work);
+            shared.fs().sleep(BUSY_PAUSE);
+            continue;
+        }
+        work.read_mailboxes(format)?;
+        work.connect();
+        let homes = work.homes(format, &refused)?;
+        let missing: Vec<MailboxName> = homes.keys().filter(|name| !work.names.contains(name)).cloned().collect();
+        if missing.is_empty() {
+            let rebuilt = work.write(format, homes)?;
+            if rebuilt.has_changed {
+                tracing::warn!(?rebuilt, "the storage was rebuilt");
+            }
+            return Ok(rebuilt);
+        }
+        // A mailbox is not made with the map locked.
+        drop(work);
+        for name in missing {
+            if let Err(e) = find(format, &name).map(|_| ()).or_else(|_| create(format, &name)) {
+                tracing::warn!(mailbox = %name, "its messages go to INBOX: {e}");
+                refused.push(name);
+            }
+        }
+    }
+    Err(StorageError::Unavailable("the mailboxes change faster than the storage can be rebuilt".to_owned()))
+}
+
+/// Locks the map, making one first that is marked if none can be used. `None`: somebody else has just put it right.
+fn lock_map(shared: &Shared, asked: bool) -> Result<Option<LockedMap>> {
+    let timeout = shared.env.options().lock_timeout;
+    for _ in 0..TRIES_MAX {
+        match shared.map.lock_as_it_is(&shared.files, timeout, true) {
+            Ok(map) if asked || map.state().has_fsck_mark() => return Ok(Some(map)),
+            Ok(_) => return Ok(None),
+            Err(IndexError::NeedsRebuild { damage, .. }) => {
+                tracing::warn!("{damage}");
+                shared.map.put_anew(&shared.files).of_map()?;
+            }
+            Err(e) => return Err(e).of_map(),
+        }
+    }
+    Err(shared.map.lost("the map is damaged again and again".to_owned())).of_map()
+}
+
+struct Work {
+    shared: Arc<Shared>,
+    map: LockedMap,
+    /// The map as it was.
+    before: MapState,
+    /// Its UIDVALIDITY, or what it is to be.
+    validity: u32,
+    inventory: Inventory,
+    /// Mailboxes that are there.
+    names: BTreeSet<MailboxName>,
+    mailboxes: Vec<Read>,
+    files: Vec<Looked>,
+    /// All that should be there is: what is not found is nowhere.
+    lost_go: bool,
+}
+
+impl Work {
+    fn new(shared: &Arc<Shared>, map: LockedMap) -> Result<Self> {
+        let before = map.state();
+        settle_noted(shared, &before)?;
+        let lost_go = match shared.files.dir_of(Storage::Alternate) {
+            Some(alternate) => shared.fs().is_dir(alternate)?,
+            None => true,
+        };
+        Ok(Self {
+            shared: Arc::clone(shared),
+            validity: before.uid_validity(),
+            before,
+            map,
+            inventory: Inventory::default(),
+            names: BTreeSet::new(),
+            mailboxes: Vec::new(),
+            files: Vec::new(),
+            lost_go,
+        })
+    }
+
+    fn read_files(&mut self) -> Result<()> {
+        let known = by_file(&self.before);
+        for id in self.shared.files.ids()? {
+            let records: &[MapRecord] = known.get(&id).map_or(&[], |records| records);
+            self.files.extend(look(&self.shared, id, records, &mut self.inventory)?);
+        }
+        self.inventory.number(&self.before);
+        Ok(())
+    }
+
+    fn read_mailboxes(&mut self, format: &dyn Format) -> Result<()> {
+        for found in levels(format)?.into_iter().filter(|found| found.selectable) {
+            let dirs = match dirs_of(format, &found.name) {
+                Err(StorageError::NotFound(_)) => continue,
+                other => other?,
+            };
+            self.mailboxes.extend(mailboxes::read(&self.shared, &found.name, &dirs)?);
+            self.names.insert(found.name);
+        }
+        if self.validity == 0 {
+            self.validity = self.most_common_map().unwrap_or_else(|| unix_now(self.shared.fs()).max(1));
+        }
+        Ok(())
+    }
+
+    /// The map that most messages of mailboxes are of.
+    fn most_common_map(&self) -> Option<u32> {
+        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+        for (map, messages) in self.mailboxes.iter().map(Read::map).filter(|(map, _)| *map != 0) {
+            *counts.entry(map).or_default() += messages;
+        }
+        counts.into_iter().max_by_key(|(map, messages)| (*messages, *map)).map(|(map, _)| map)
+    }
+
+    /// Finds out which message each record of a mailbox means, and gives all messages numbers.
+    fn connect(&mut self) {
+        let (map, inventory) = (self.validity, &mut self.inventory);
+        self.mailboxes.iter().for_each(|mailbox| mailbox.note_numbers(map, inventory));
+        self.mailboxes.iter_mut().for_each(|mailbox| mailbox.find(map, inventory));
+        self.mailboxes.iter_mut().for_each(|mailbox| mailbox.find_renamed(map, inventory));
+        self.mailboxes.iter().for_each(|mailbox| mailbox.give_numbers(map, inventory));
+    }
+
+    /// Messages that no mailbox has and that were not expunged, by the mailbox that they are to go to.
+    fn homes(&mut self, format: &dyn Format, refused: &[MailboxName]) -> Result<BTreeMap<MailboxName, Vec<At>>> {
+        let mut homes: BTreeMap<MailboxName, Vec<At>> = BTreeMap::new();
+        for at in 0..self.inventory.stored.len() {
+            let Some(stored) = self.inventory.stored.get(at).filter(|s| s.refs == 0 && s.counted != Some(0)) else {
+                continue;
+            };
+            if self.is_another(at)? {
+                continue;
+            }
+            let home = stored.home.and_then(|home| self.inventory.homes.get(home as usize));
+            let home = home.and_then(|home| format.layout().name_of(home)).filter(|name| !refused.contains(name));
+            homes.entry(home.unwrap_or_else(MailboxName::inbox)).or_default().push(at);
+        }
+        Ok(homes)
+    }
+
+    /// Whether a message that nobody refers to is a second copy of one that somebody does, or that comes before it.
+    fn is_another(&self, at: At) -> Result<bool> {
+        let Some(stored) = self.inventory.stored.get(at).filter(|stored| !stored.guid.is_zero()) else {
+            return Ok(false);
+        };
+        for other_at in self.inventory.of_guid(stored.guid) {
+            let Some(other) = self.inventory.stored.get(other_at) else { continue };
+            let counts = other.refs > 0 || other_at < at && other.counted != Some(0);
+            if other_at == at || !counts {
+                continue;
+            }
+            if stored.is_broken || other.is_broken || are_equal(&self.shared, stored, other)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn write(mut self, format: &dyn Format, homes: BTreeMap<MailboxName, Vec<At>>) -> Result<Rebuilt> {
+        let mut rebuilt = Rebuilt { lost: self.mailboxes.iter().map(Read::lost).sum(), ..Rebuilt::default() };
+        for at in homes.values().flatten() {
+            if let Some(stored) = self.inventory.stored.get_mut(*at) {
+                stored.refs = 1;
+                if stored.guid.is_zero() {
+                    stored.guid = crate::indexed::new_guid(self.shared.fs());
+                }
+                rebuilt.returned += 1;
+            }
+        }
+        for at in 0..self.inventory.stored.len() {
+            self.inventory
+                .give_number(at, None)
+                .ok_or_else(|| StorageError::Unavailable("the map has no numbers left".to_owned()))?;
+        }
+        rebuilt.messages = self.inventory.stored.iter().filter(|stored| stored.refs > 0).count();
+        for stored in self.inventory.stored.iter().filter(|stored| stored.is_broken) {
+            let is_it = |looked: &&mut Looked| looked.id == stored.place.file && looked.is_free;
+            self.files.iter_mut().find(is_it).into_iter().for_each(|looked| looked.is_damaged = true);
+        }
+        self.files.retain(|looked| looked.is_damaged && looked.is_free);
+        let are_right = self.mailboxes.iter().all(|mailbox| mailbox.is_right(self.validity, &self.inventory));
+        let is_right = are_right && homes.is_empty() && self.files.is_empty() && self.changes().is_empty();
+        if is_right && !self.before.has_fsck_mark() {
+            return Ok(rebuilt);
+        }
+        rebuilt.has_changed = true;
+        self.mark()?;
+        rebuilt.files = self.write_files()?;
+        self.write_map()?;
+        for mailbox in &self.mailboxes {
+            if !mailbox.is_right(self.validity, &self.inventory) {
+                mailbox.tell(&self.shared, self.validity, &self.inventory, self.lost_go)?;
+            }
+        }
+        for (name, messages) in &homes {
+            let stored = messages.iter().filter_map(|at| self.inventory.stored.get(*at));
+            let new: Vec<New> = stored.filter_map(|s| Some(New { number: s.number?, guid: s.guid })).collect();
+            mailboxes::add(&self.shared, name, &dirs_of(format, name)?, self.validity, &new)?;
+        }
+        self.put_damaged_aside()?;
+        self.unmark()?;
+        Ok(rebuilt)
+    }
+
+    /// Says that the storage is being rebuilt, durably.
+    fn mark(&mut self) -> Result<()> {
+        let mut changes = MapChanges::new();
+        changes.set_fsck_mark(&self.before, true);
+        if self.before.uid_validity() == 0 {
+            changes.set_uid_validity(self.validity);
+        }
+        self.map.append(&changes).of_map()?;
+        Ok(self.map.file_to_sync().sync_data()?)
+    }
+
+    /// The storage is as it should be, and what is open of the files is to be opened anew.
+    fn unmark(&mut self) -> Result<()> {
+        let mut changes = MapChanges::new();
+        changes.set_fsck_mark(&self.before, false);
+        changes.set_rebuild_count(self.before.rebuild_count().wrapping_add(1));
+        self.map.append(&changes).of_map()?;
+        self.map.file_to_sync().sync_data()?;
+        self.map.publish();
+        settle_noted(&self.shared, &self.map.state())
+    }
+
+    /// Writes damaged files anew, and names the new ones, durably; tells how many.
+    fn write_files(&mut self) -> Result<usize> {
+        let shared = Arc::clone(&self.shared);
+        let known = by_file(&self.before);
+        let mut last = shared.files.ids()?.last().copied().unwrap_or(FileId(0)).max(self.before.highest_file());
+        let mut new = Vec::new();
+        for damaged in &self.files {
+            let id = next_free(&shared, last)?;
+            let records: &[MapRecord] = known.get(&damaged.id).map_or(&[], |records| records);
+            let Some(mut output) = damaged.write_anew(&shared, records, id, &mut self.inventory)? else { continue };
+            output.sync()?;
+            new.push(id);
+            note_going(&shared, new.iter().copied())?;
+            output.name(&damaged.path_of(&shared, id)?)?;
+            last = id;
+        }
+        if !new.is_empty() {
+            sync_dirs(&shared)?;
+        }
+        Ok(self.files.len())
+    }
+
+    fn write_map(&mut self) -> Result<()> {
+        for changes in self.changes() {
+            self.map.append(&changes).of_map()?;
+        }
+        self.map.file_to_sync().sync_data()?;
+        self.map.publish();
+        Ok(())
+    }
+
+    /// What the map is to be told; nothing where it says it all.
+    fn changes(&self) -> Vec<MapChanges> {
+        let mut telling = Telling::default();
+        let highest = self.inventory.stored.iter().map(|s| s.moved.unwrap_or(s.place).file).max();
+        if let Some(highest) = highest.filter(|highest| *highest > self.before.highest_file()) {
+            telling.one().highest_file(highest);
+        }
+        let files: BTreeSet<FileId> = self.inventory.stored.iter().map(|stored| stored.place.file).collect();
+        let mut gone = Vec::new();
+        for record in self.before.records() {
+            match self.inventory.of_number(record.uid).filter(|stored| stored.counted.is_some()) {
+                Some(stored) => {
+                    let place = stored.moved.unwrap_or(stored.place);
+                    if place != record.place && (record.place.len != 0 || stored.moved.is_some()) {
+                        telling.one().move_to(record.uid, place);
+                    }
+                    let more = i64::from(counted(stored.refs)) - i64::from(record.refs);
+                    if let Some(more) = i32::try_from(more).ok().filter(|more| *more != 0) {
+                        telling.one().count(record.uid, more);
+                    }
+                }
+                None if self.lost_go || files.contains(&record.place.file) => gone.push(record.uid),
+                None => {}
+            }
+        }
+        for gone in gone.chunks(CHANGES_MAX) {
+            telling.whole().remove(gone);
+        }
+        let mut added: Vec<(Uid, &Stored)> =
+            self.inventory.stored.iter().filter(|s| s.counted.is_none()).filter_map(|s| Some((s.number?, s))).collect();
+        added.sort_unstable_by_key(|(number, _)| *number);
+        telling.whole();
+        for (number, stored) in &added {
+            telling.one().add(*number, stored.moved.unwrap_or(stored.place), counted(stored.refs));
+        }
+        let next =
+            added.last().and_then(|(number, _)| number.successor()).unwrap_or(Uid::MIN).max(self.before.next_uid());
+        if let Some(next) = self.inventory.next().filter(|known| *known > next) {
+            telling.whole().set_next_uid(next);
+        }
+        telling.finish()
+    }
+
+    fn put_damaged_aside(&self) -> Result<()> {
+        let fs = self.shared.fs();
+        for damaged in &self.files {
+            match aside::put(fs, &damaged.path, |copy| fs.rename_new(&damaged.path, copy)) {
+                Ok(copy) => {
+                    tracing::warn!(path = %damaged.path.display(), copy = %copy.display(), "a damaged file was put aside")
+                }
+                Err(e) => tracing::error!("a damaged file stays where it is: {e}"),
+            }
+            self.shared.files.forget(damaged.id);
+        }
+        if self.files.is_empty() { Ok(()) } else { sync_dirs(&self.shared) }
+    }
+}
+
+/// A count as the map can hold it.
+fn counted(refs: u32) -> u16 {
+    u16::try_from(refs).unwrap_or(u16::MAX)
+}
+
+/// Changes, so many in each transaction that no kill tears its write.
+#[derive(Default)]
+struct Telling {
+    done: Vec<MapChanges>,
+    present: Option<(MapChanges, usize)>,
+}
+
+impl Telling {
+    /// For one more change.
+    fn one(&mut self) -> &mut MapChanges {
+        if self.present.as_ref().is_some_and(|(_, count)| *count >= CHANGES_MAX) {
+            self.end();
+        }
+        let (changes, count) = self.present.get_or_insert_with(|| (MapChanges::new(), 0));
+        *count += 1;
+        changes
+    }
+
+    /// For changes that fill a transaction, or come before all that follow.
+    fn whole(&mut self) -> &mut MapChanges {
+        self.end();
+        &mut self.present.insert((MapChanges::new(), 0)).0
+    }
+
+    fn end(&mut self) {
+        let present = self.present.take().map(|(changes, _)| changes);
+        self.done.extend(present.filter(MapChanges::has_any));
+    }
+
+    fn finish(mut self) -> Vec<MapChanges> {
+        self.end();
+        self.done
+    }
+}
