@@ -195,6 +195,17 @@ impl Mdboxes {
         Ok((report, std::mem::take(&mut *self.counted())))
     }
 
+    /// Rebuilds the storage; fails with what could not be brought back.
+    fn rebuild_and_tell(&self) -> Result<()> {
+        let lost = rebuild::rebuild(&self.shared, self, true)?.lost;
+        if lost == 0 {
+            return Ok(());
+        }
+        let what =
+            format!("{lost} messages are in no file of messages any more, and were taken out of their mailboxes");
+        Err(StorageError::Corrupt { path: self.shared.files.dir().to_owned(), offset: 0, what })
+    }
+
     /// All mailboxes, and where they lie.
     fn all(&self) -> Result<Vec<(MailboxName, MailboxDirs)>> {
         let listed = mailbox_list::list(self, &ListPattern::all())?;
@@ -270,7 +281,7 @@ impl Format for Mdboxes {
         let kinds = [FindingKind::BodyMissing, FindingKind::BodyDamaged];
         let has_bad_body = found.iter().any(|finding| finding.is_problem() && kinds.contains(&finding.kind));
         if needs_rebuild || has_bad_body || self.shared.doubts.take() {
-            rebuild::rebuild(&self.shared, self, true)?;
+            self.rebuild_and_tell()?;
         }
         self.open(name, dirs).map(|_| ())
     }
@@ -280,7 +291,7 @@ impl Format for Mdboxes {
         recover::recover_map(&self.shared)?;
         self.recover_mailboxes()?;
         self.shared.doubts.take();
-        rebuild::rebuild(&self.shared, self, true).map(|_| ())
+        self.rebuild_and_tell()
     }
 }
 

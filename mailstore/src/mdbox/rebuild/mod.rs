@@ -24,7 +24,6 @@ use std::{
     time::Duration,
 };
 
-use mailfs::FileSystemExt;
 use mailindex::engine::IndexError;
 use mailtypes::{MailboxName, Uid};
 
@@ -36,7 +35,6 @@ use self::{
 };
 use super::{
     Shared,
-    m_files::Storage,
     map::{LockedMap, MapResult},
     map_state::{FileId, MapChanges, MapRecord, MapState},
     rewrite::{by_file, next_free, note_going, settle_noted, sync_dirs},
@@ -44,7 +42,7 @@ use super::{
 use crate::{
     aside,
     indexed::unix_now,
-    mailbox_list::{Format, create, dirs_of, find, levels},
+    mailbox_list::{Format, MailboxDirs, Placed, alternate_away, create, find, seen},
     traits::{Result, StorageError},
 };
 
@@ -79,7 +77,7 @@ pub(super) fn rebuild(shared: &Arc<Shared>, format: &dyn Format, asked: bool) ->
     let mut refused: Vec<MailboxName> = Vec::new();
     for tries in 1..=TRIES_MAX {
         let Some(map) = lock_map(shared, asked)? else { return Ok(Rebuilt::default()) };
-        let mut work = Work::new(shared, map)?;
+        let mut work = Work::new(shared, format, map)?;
         work.read_files()?;
         if tries < TRIES_MAX && work.files.iter().any(Looked::is_to_wait_for) {
             // Whoever adds to it may be waiting for the map.
@@ -90,9 +88,9 @@ pub(super) fn rebuild(shared: &Arc<Shared>, format: &dyn Format, asked: bool) ->
         work.read_mailboxes(format)?;
         work.connect();
         let homes = work.homes(format, &refused)?;
-        let missing: Vec<MailboxName> = homes.keys().filter(|name| !work.names.contains(name)).cloned().collect();
+        let missing: Vec<MailboxName> = homes.keys().filter(|name| !work.places.contains_key(name)).cloned().collect();
         if missing.is_empty() {
-            let rebuilt = work.write(format, homes)?;
+            let rebuilt = work.write(homes)?;
             if rebuilt.has_changed {
                 tracing::warn!(?rebuilt, "the storage was rebuilt");
             }
@@ -135,8 +133,8 @@ struct Work {
     /// Its UIDVALIDITY, or what it is to be.
     validity: u32,
     inventory: Inventory,
-    /// Mailboxes that are there.
-    names: BTreeSet<MailboxName>,
+    /// Mailboxes that are there, without a name among them.
+    places: BTreeMap<MailboxName, MailboxDirs>,
     mailboxes: Vec<Read>,
     files: Vec<Looked>,
     /// All that should be there is: what is not found is nowhere.
@@ -144,23 +142,23 @@ struct Work {
 }
 
 impl Work {
-    fn new(shared: &Arc<Shared>, map: LockedMap) -> Result<Self> {
+    fn new(shared: &Arc<Shared>, format: &dyn Format, map: LockedMap) -> Result<Self> {
         let before = map.state();
         settle_noted(shared, &before)?;
-        let lost_go = match shared.files.dir_of(Storage::Alternate) {
-            Some(alternate) => shared.fs().is_dir(alternate)?,
-            None => true,
-        };
+        let away = alternate_away(shared.fs(), format.layout())?;
+        if let Some(away) = &away {
+            tracing::warn!(path = %away.path.display(), "messages that are not found stay where they are said to be: {}", away.what);
+        }
         Ok(Self {
             shared: Arc::clone(shared),
             validity: before.uid_validity(),
             before,
             map,
             inventory: Inventory::default(),
-            names: BTreeSet::new(),
+            places: BTreeMap::new(),
             mailboxes: Vec::new(),
             files: Vec::new(),
-            lost_go,
+            lost_go: away.is_none(),
         })
     }
 
@@ -175,13 +173,9 @@ impl Work {
     }
 
     fn read_mailboxes(&mut self, format: &dyn Format) -> Result<()> {
-        for found in levels(format)?.into_iter().filter(|found| found.selectable) {
-            let dirs = match dirs_of(format, &found.name) {
-                Err(StorageError::NotFound(_)) => continue,
-                other => other?,
-            };
-            self.mailboxes.extend(mailboxes::read(&self.shared, &found.name, &dirs)?);
-            self.names.insert(found.name);
+        for Placed { name, dirs, .. } in seen(format)? {
+            self.mailboxes.extend(mailboxes::read(&self.shared, &name, &dirs)?);
+            self.places.insert(name, dirs);
         }
         if self.validity == 0 {
             self.validity = self.most_common_map().unwrap_or_else(|| unix_now(self.shared.fs()).max(1));
@@ -242,7 +236,7 @@ impl Work {
         Ok(false)
     }
 
-    fn write(mut self, format: &dyn Format, homes: BTreeMap<MailboxName, Vec<At>>) -> Result<Rebuilt> {
+    fn write(mut self, homes: BTreeMap<MailboxName, Vec<At>>) -> Result<Rebuilt> {
         let mut rebuilt = Rebuilt { lost: self.mailboxes.iter().map(Read::lost).sum(), ..Rebuilt::default() };
         for at in homes.values().flatten() {
             if let Some(stored) = self.inventory.stored.get_mut(*at) {
@@ -281,7 +275,9 @@ impl Work {
         for (name, messages) in &homes {
             let stored = messages.iter().filter_map(|at| self.inventory.stored.get(*at));
             let new: Vec<New> = stored.filter_map(|s| Some(New { number: s.number?, guid: s.guid })).collect();
-            mailboxes::add(&self.shared, name, &dirs_of(format, name)?, self.validity, &new)?;
+            if let Some(dirs) = self.places.get(name) {
+                mailboxes::add(&self.shared, name, dirs, self.validity, &new)?;
+            }
         }
         self.put_damaged_aside()?;
         self.unmark()?;

@@ -120,6 +120,8 @@ impl Scan<'_> {
             let is_all = bytes.len() < want;
             let Some(lines) = bytes.strip_prefix(&MAGIC_POST) else { return Ok(None) };
             match Metadata::parse(lines, body_end) {
+                // Where a line end is damaged, what follows is taken for more of the line.
+                Ok((metadata, _)) if has_control(&metadata) => return Ok(None),
                 Ok((metadata, used)) => {
                     let end = body_end + (MAGIC_POST.len() + used) as u64;
                     return Ok(Some(Piece { offset: at, end, body: start..body_end, metadata, is_whole: true }));
@@ -213,6 +215,11 @@ impl Scan<'_> {
         }
         Ok(true)
     }
+}
+
+/// Whether something stands in the lines that nobody writes there.
+fn has_control(metadata: &Metadata) -> bool {
+    metadata.lines().any(|(key, value)| key.0.is_ascii_control() || value.iter().any(u8::is_ascii_control))
 }
 
 /// Stricter than a reader is: what bodies hold must not be taken for it.
