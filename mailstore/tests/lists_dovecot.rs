@@ -11,8 +11,8 @@ use dovecot::{Imap, Shared};
 use mailfs::RealDisk;
 use mailindex::engine::{Env, EnvOptions};
 use mailstore::{
-    Append, Format, ListLayout, ListOptions, ListPattern, MailStorage, MailboxLogKind, NamespaceKind, Store,
-    StoreOptions, create_storage,
+    Append, Format, ListLayout, ListOptions, ListPattern, MailStorage, MailboxLogKind, NamespaceKind, StorageError,
+    Store, StoreOptions, create_storage,
     maildir::{MaildirLayout, MaildirSeparator},
     namespaces::{Listing, Namespace, Namespaces},
     read_mailbox_log,
@@ -229,9 +229,14 @@ fn namespaces_are_dovecots() {
             let theirs = listed_by_dovecot(imap, &format!("LIST \"\" {pattern}"));
             assert_eq!(listed_by_us(&ours, pattern), theirs, "{when}: {pattern}");
         }
-        let told: BTreeSet<String> = listed_by_dovecot(imap, "LSUB \"\" *").into_iter().map(|(name, _)| name).collect();
-        let subscribed: BTreeSet<String> = ours.subscriptions().unwrap().iter().map(ToString::to_string).collect();
-        assert_eq!(subscribed, told, "{when}");
+        for pattern in ["*", "hidden/*", "hidden/x", "hid*", "Archive/*"] {
+            let told = listed_by_dovecot(imap, &format!("LSUB \"\" {pattern}"));
+            let told: BTreeSet<String> = told.into_iter().map(|(name, _)| name).collect();
+            let pattern = ListPattern::new(pattern).unwrap();
+            let subscribed = ours.subscriptions_for(&pattern).unwrap();
+            let subscribed = subscribed.iter().filter(|name| pattern.matches(name)).map(ToString::to_string);
+            assert_eq!(subscribed.collect::<BTreeSet<_>>(), told, "{when}: {pattern:?}");
+        }
     };
     compare(&mut imap, "at first");
     for mailbox in ["Archive/2024/a", "Archive/b", "hidden/x", "plain/c"] {
@@ -256,6 +261,42 @@ fn namespaces_are_dovecots() {
     assert!(ours.rename(&name("plain/c"), &name("Archive/c")).is_err());
     compare(&mut imap, "at last");
     assert_eq!(ours.status(&name("Archive/f/g/d")).unwrap().messages, 0);
+    assert_eq!(shared.complaints(), [""; 0]);
+}
+
+/// The folder of a namespace's storage is a mailbox itself, if somebody makes it one.
+#[test]
+fn a_prefix_is_a_mailbox_as_with_dovecot() {
+    if !dovecot::is_installed() {
+        return;
+    }
+    let shared = shared("sdbox:ROOT", SPACES);
+    let ours = Arc::new(spaces(&shared.dir.path().join("mail")));
+    let mut imap = shared.imap();
+    let message = b"Subject: x\r\n\r\nx\r\n";
+    for (prefix, is_ours) in [("Archive", true), ("Public", true), ("hidden", false)] {
+        assert!(matches!(ours.status(&name(prefix)), Err(StorageError::NotFound(_) | StorageError::NotSelectable(_))));
+        match is_ours {
+            true => ours.create(&name(prefix)).unwrap(),
+            false => drop(imap.run(format!("CREATE {prefix}"))),
+        }
+        assert!(matches!(ours.create(&name(prefix)), Err(StorageError::AlreadyExists(n)) if n == name(prefix)));
+        ours.create(&name(&format!("{prefix}/below"))).unwrap();
+        shared.own();
+        imap.run([format!("APPEND {prefix} {{{}+}}\r\n", message.len()).as_bytes(), message].concat());
+        let mailbox = ours.mailbox(&name(prefix)).unwrap();
+        assert_eq!((mailbox.name(), mailbox.status().unwrap().messages), (&name(prefix), 1));
+        let store = Store::of(Arc::clone(&ours) as Arc<dyn MailStorage>);
+        store.mailbox(prefix).unwrap().append(Append::new(message)).unwrap();
+        shared.own();
+        let told = imap.run(format!("STATUS {prefix} (MESSAGES)"));
+        assert!(told.concat().ends_with(b"(MESSAGES 2)"), "{prefix}");
+        for pattern in ["*", "%", prefix] {
+            let theirs = listed_by_dovecot(&mut imap, &format!("LIST \"\" {pattern}"));
+            assert_eq!(listed_by_us(&*ours, pattern), theirs, "{prefix}: {pattern}");
+        }
+        assert!(ours.delete(&name(prefix)).is_err() && ours.rename(&name(prefix), &name("other")).is_err());
+    }
     assert_eq!(shared.complaints(), [""; 0]);
 }
 

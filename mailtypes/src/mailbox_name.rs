@@ -44,6 +44,17 @@ impl MailboxName {
         Self("INBOX".into())
     }
 
+    /// The mailbox that a storage's own folder is, where that is none of the user's INBOX: a namespace shows it under its
+    /// prefix. No other name is equal to it, and no client can give it.
+    pub fn storage_root() -> Self {
+        Self(".".into())
+    }
+
+    /// Whether it is [`MailboxName::storage_root`].
+    pub fn is_storage_root(&self) -> bool {
+        &*self.0 == "."
+    }
+
     /// Checks a name.
     pub fn new(name: &str) -> Result<Self, InvalidMailboxName> {
         if name.len() > Self::LEN_MAX {

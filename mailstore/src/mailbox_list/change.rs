@@ -44,9 +44,17 @@ impl ListLock {
     pub(super) fn take(format: &dyn Format) -> Result<Self> {
         let (fs, layout) = (format.env().fs(), format.layout());
         let rank = LockOrder::enter(LockRank::Mailboxes);
-        let mode = Rights::of(&**fs, layout.index())?.file_mode();
-        let lock = CreatedLock::acquire(fs, &layout.list_lock(), mode, LIST_LOCK_TIMEOUT)?;
-        Ok(Self { _lock: lock, _rank: rank })
+        let (rights, path) = (Rights::of(&**fs, layout.index())?, layout.list_lock());
+        let acquire = || CreatedLock::acquire(fs, &path, rights.file_mode(), LIST_LOCK_TIMEOUT);
+        let lock = match (acquire(), path.parent()) {
+            // What need not outlive the machine is gone after its restart.
+            (Err(e), Some(dir)) if e.is_not_found() && dir != layout.index() => {
+                rights.create_dirs(&**fs, dir)?;
+                acquire()
+            }
+            (acquired, _) => acquired,
+        };
+        Ok(Self { _lock: lock?, _rank: rank })
     }
 }
 

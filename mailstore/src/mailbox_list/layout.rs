@@ -301,7 +301,9 @@ impl Layout {
         let is_reserved = |level: &str| self.is_reserved(level);
         let encoded = self.naming.storage_name(name, self.naming.separator(), is_reserved);
         match self.shape {
+            Shape::Dbox | Shape::Mbox if name.is_storage_root() => self.below(root),
             Shape::Dbox => self.below(root).join(encoded),
+            Shape::MaildirPlusPlus | Shape::MaildirFs if name.is_storage_root() => root.to_owned(),
             // INBOX has a name of its own only where the messages are not.
             Shape::MaildirPlusPlus | Shape::MaildirFs if self.is_inbox(name) && root == self.root => root.to_owned(),
             Shape::MaildirPlusPlus => root.join(format!(".{encoded}")),
@@ -366,6 +368,11 @@ impl Layout {
         name.is_inbox() && !self.options.without_inbox
     }
 
+    /// Whether the root can be a mailbox beside all others: where it is none of the user's INBOX.
+    pub(crate) fn can_be_mailbox(&self) -> bool {
+        !self.has_inbox() && !self.is_by_guid() && self.shape != Shape::Mbox
+    }
+
     /// Whether the store has the mailbox which every user has.
     pub(crate) fn has_inbox(&self) -> bool {
         !self.options.without_inbox
@@ -382,7 +389,7 @@ impl Layout {
         Ok(match self.shape {
             Shape::Dbox => fs.is_dir(&mails)?,
             // Any folder with the right name is one; what it lacks is made when it is opened.
-            Shape::MaildirPlusPlus if !self.is_inbox(name) => fs.is_dir(&mails)?,
+            Shape::MaildirPlusPlus if !self.is_inbox(name) && !name.is_storage_root() => fs.is_dir(&mails)?,
             Shape::Mbox => fs.metadata(&mails)?.is_some_and(|there| there.kind == FileKind::File),
             Shape::MaildirPlusPlus | Shape::MaildirFs => fs.is_dir(&mails.join(CUR_DIR))?,
         })
@@ -404,6 +411,9 @@ impl Layout {
 
     /// Whether the layout can hold this name at all.
     fn check(&self, name: &MailboxName) -> Result<()> {
+        if name.is_storage_root() {
+            return if self.can_be_mailbox() { Ok(()) } else { Err(impossible(name)) };
+        }
         if self.is_by_guid() {
             return Ok(());
         }

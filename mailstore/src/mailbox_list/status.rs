@@ -81,9 +81,10 @@ pub(crate) fn status(storage: &dyn MailStorage, format: &dyn Format, name: &Mail
     {
         return Ok(status);
     }
-    // What another process found, or this one before it forgot. INBOX's values stand nowhere.
+    // What another process found, or this one before it forgot. Values of INBOX, and of the root, stand nowhere.
     let files = format.env().companion::<StatusFiles>();
-    let levels = if layout.is_inbox(name) { None } else { Some(layout.written_levels(name)?) };
+    let levels =
+        if layout.is_inbox(name) || name.is_storage_root() { None } else { Some(layout.written_levels(name)?) };
     if let (Some(stamp), Some(levels)) = (before.as_ref().filter(|stamp| stamp.is_at_rest(checked)), &levels)
         && let Some(status) = files.find(format.env(), layout.index(), levels, stamp)
     {

@@ -52,6 +52,12 @@ impl<S: Listed> MailStorage for S {
         }
     }
 
+    fn has_root(&self) -> Result<Option<bool>> {
+        let (format, root) = (self.format(), MailboxName::storage_root());
+        let can_be = format.layout().can_be_mailbox();
+        can_be.then(|| format.layout().is_mailbox(&**format.env().fs(), &root)).transpose()
+    }
+
     fn status(&self, name: &MailboxName) -> Result<Status> {
         status(self, self.format(), name)
     }

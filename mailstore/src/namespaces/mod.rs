@@ -4,7 +4,8 @@
 //!
 //! 1. A name belongs to the namespace with the longest prefix that it begins with; to no other, whatever lies in another's
 //!    storage under a name that looks the same. INBOX belongs to the one that has it.
-//! 2. The prefix itself, without its separator, is a level that cannot be selected, deleted or renamed.
+//! 2. The prefix itself, without its separator, is a level that cannot be deleted or renamed. It can be selected where the
+//!    storage's own folder is a mailbox.
 //! 3. No name is told in which a level has the separator that clients see.
 //! 4. Names in errors, mailboxes and answers are those that clients know.
 
@@ -146,7 +147,10 @@ impl Namespaces {
                 let space = self.spaces.get(at).ok_or_else(|| StorageError::NotFound(name.clone()))?;
                 Ok((at, space, inner))
             }
-            Route::Prefix(_) => Err(StorageError::NotSelectable(name.clone())),
+            Route::Prefix(at) => match self.spaces.get(at) {
+                Some(space) if space.storage.has_root()?.is_some() => Ok((at, space, MailboxName::storage_root())),
+                _ => Err(StorageError::NotSelectable(name.clone())),
+            },
             Route::Nowhere => Err(StorageError::NotFound(name.clone())),
         }
     }
@@ -168,7 +172,7 @@ impl Namespaces {
         into: &mut BTreeMap<MailboxName, MailboxInfo>,
     ) -> Result<()> {
         let Some(space) = self.spaces.get(at) else { return Ok(()) };
-        if space.list == Listing::No && !space.prefix.is_empty() && !pattern.as_str().starts_with(&space.prefix) {
+        if !space.is_asked_for(pattern) {
             return Ok(());
         }
         if !space.prefix.is_empty() && !may_match(pattern, &space.prefix) && !space.inbox {
@@ -191,7 +195,7 @@ impl Namespaces {
             Listing::No => false,
         };
         if tells && !space.prefix.is_empty() {
-            self.list_prefix(space, has_children, pattern, into);
+            self.list_prefix(space, has_children, pattern, into)?;
         }
         Ok(())
     }
@@ -203,8 +207,8 @@ impl Namespaces {
         has_children: bool,
         pattern: &ListPattern,
         into: &mut BTreeMap<MailboxName, MailboxInfo>,
-    ) {
-        let Ok(level) = MailboxName::new(space.prefix.trim_end_matches('/')) else { return };
+    ) -> Result<()> {
+        let Ok(level) = MailboxName::new(space.prefix.trim_end_matches('/')) else { return Ok(()) };
         let mut above = level.parent();
         while let Some(name) = above {
             above = name.parent();
@@ -214,8 +218,10 @@ impl Namespaces {
         }
         // INBOX is listed by the namespace that has it.
         if pattern.matches(&level) && (!level.is_inbox() || has_children) {
-            merge(into, MailboxInfo { name: level, selectable: false, has_children });
+            let selectable = space.storage.has_root()? == Some(true);
+            merge(into, MailboxInfo { name: level, selectable, has_children });
         }
+        Ok(())
     }
 
     /// An error with the name that clients know.
@@ -289,12 +295,10 @@ impl MailStorage for Namespaces {
     }
 
     fn delete(&self, name: &MailboxName) -> Result<()> {
-        let (at, space, inner) = match self.mailbox_route(name) {
-            Err(StorageError::NotSelectable(_)) => {
-                return Err(StorageError::NotPossible("Storage root can't be deleted"));
-            }
-            other => other?,
-        };
+        if let Route::Prefix(_) = self.route(name) {
+            return Err(StorageError::NotPossible("Storage root can't be deleted"));
+        }
+        let (at, space, inner) = self.mailbox_route(name)?;
         space.storage.delete(&inner).map_err(|e| self.tell(at, e))
     }
 
@@ -322,17 +326,11 @@ impl MailStorage for Namespaces {
 
     /// Namespace by namespace; those that are not listed are not told here either.
     fn subscriptions(&self) -> Result<Vec<MailboxName>> {
-        let mut names = Vec::new();
-        for (at, space) in self.spaces.iter().enumerate().filter(|(_, space)| space.subscriptions) {
-            for inner in space.storage.subscriptions()? {
-                let Some((owner, name)) = self.outward_anywhere(at, &inner) else { continue };
-                let is_listed = self.spaces.get(owner).is_some_and(|owner| owner.list != Listing::No);
-                if self.subscribed_in(owner) == Some(at) && is_listed {
-                    names.push(name);
-                }
-            }
-        }
-        Ok(names)
+        self.subscriptions_where(|space| space.list != Listing::No)
+    }
+
+    fn subscriptions_for(&self, pattern: &ListPattern) -> Result<Vec<MailboxName>> {
+        self.subscriptions_where(|space| space.is_asked_for(pattern))
     }
 
     fn follow(&self, mailbox: &dyn Mailbox) -> Result<Option<Arc<dyn Mailbox>>> {
@@ -367,11 +365,35 @@ impl MailStorage for Namespaces {
     }
 }
 
+impl Namespace {
+    /// Whether its mailboxes are told to who asks for this.
+    fn is_asked_for(&self, pattern: &ListPattern) -> bool {
+        self.list != Listing::No || self.prefix.is_empty() || pattern.as_str().starts_with(&self.prefix)
+    }
+}
+
 impl Namespaces {
+    fn subscriptions_where(&self, is_told: impl Fn(&Namespace) -> bool) -> Result<Vec<MailboxName>> {
+        let mut names = Vec::new();
+        for (at, space) in self.spaces.iter().enumerate().filter(|(_, space)| space.subscriptions) {
+            for inner in space.storage.subscriptions()? {
+                let Some((owner, name)) = self.outward_anywhere(at, &inner) else { continue };
+                if self.subscribed_in(owner) == Some(at) && self.spaces.get(owner).is_some_and(&is_told) {
+                    names.push(name);
+                }
+            }
+        }
+        Ok(names)
+    }
+
     /// Who keeps the subscription of a name, and what the name is there.
     fn subscription(&self, name: &MailboxName) -> Result<(&Namespace, MailboxName)> {
         let (at, _, inner) = self.mailbox_route(name)?;
         let keeper_at = self.subscribed_in(at).unwrap_or(at);
+        if keeper_at == at && inner.is_storage_root() {
+            // No line of a list could say it.
+            return Err(StorageError::NotPossible("Storage root can't be subscribed to"));
+        }
         let keeper = self.spaces.get(keeper_at).ok_or_else(|| StorageError::NotFound(name.clone()))?;
         if keeper_at == at {
             return Ok((keeper, inner));

@@ -53,6 +53,9 @@ impl Namespaces {
     /// The same for a name that may belong to another namespace, which is told too.
     pub(super) fn outward_anywhere(&self, at: usize, inner: &MailboxName) -> Option<(usize, MailboxName)> {
         let space = self.spaces.get(at)?;
+        if inner.is_storage_root() {
+            return Some((at, MailboxName::new(space.prefix.trim_end_matches('/')).ok()?));
+        }
         let name = if inner.is_inbox() && space.inbox {
             inner.clone()
         } else {

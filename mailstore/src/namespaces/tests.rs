@@ -90,6 +90,10 @@ fn subscriptions_are_kept_where_they_belong() {
     assert_eq!((kept(0), kept(1)), (vec![name("Public/p"), name("b")], vec![name("a")]));
     assert_eq!((kept(2), kept(3)), (vec![name("x")], vec![]));
     assert_eq!(all.subscriptions().unwrap(), [name("Public/p"), name("b"), name("Archive/a")]);
+    let told = |pattern: &str| all.subscriptions_for(&ListPattern::new(pattern).unwrap()).unwrap();
+    assert_eq!(told("*"), all.subscriptions().unwrap());
+    assert_eq!(told("hid*"), all.subscriptions().unwrap());
+    assert!(told("hidden/%").contains(&name("hidden/x")));
     all.unsubscribe(&name("Public/p")).unwrap();
     assert_eq!(kept(0), [name("b")]);
 }

@@ -17,6 +17,11 @@ pub trait MailStorage: Send + Sync + fmt::Debug {
     fn status(&self, name: &MailboxName) -> Result<Status> {
         self.mailbox(name)?.status()
     }
+    /// Whether the storage's own folder is a mailbox, [`MailboxName::storage_root`], which no list has; `None` where it can
+    /// be none.
+    fn has_root(&self) -> Result<Option<bool>> {
+        Ok(None)
+    }
     /// Makes a mailbox, and the levels above it as far as they are missing (those cannot be selected).
     fn create(&self, name: &MailboxName) -> Result<()>;
     /// Deletes a mailbox with its messages. Its children stay, and the level with them (RFC 9051 §6.3.4).
@@ -29,6 +34,10 @@ pub trait MailStorage: Send + Sync + fmt::Debug {
     fn unsubscribe(&self, name: &MailboxName) -> Result<()>;
     /// The subscribed names in order of subscribing.
     fn subscriptions(&self) -> Result<Vec<MailboxName>>;
+    /// The same, with those that are told only to who asks for them by such a pattern.
+    fn subscriptions_for(&self, _pattern: &ListPattern) -> Result<Vec<MailboxName>> {
+        self.subscriptions()
+    }
     /// A handle to the same mailbox under the name that it has now, when somebody, whoever it was, renamed it since it was
     /// opened; for [`View::follow`](crate::View::follow). Costs a `stat` for each mailbox. `None`: it is gone.
     fn follow(&self, _mailbox: &dyn Mailbox) -> Result<Option<Arc<dyn Mailbox>>> {
