@@ -130,7 +130,7 @@ proptest! {
     fn what_list_and_status_write_is_read(name in "[^/\\x00-\\x1f\\x7f-\\u{9f}]{1,20}") {
         let Ok(name) = MailboxName::new(&name) else { return Ok(()) };
         let mut out = Vec::new();
-        write::list(&mut out, &[write::ListAttribute::HasChildren], Some('/'), Some(&name));
+        write::list(&mut out, &[write::ListAttribute::HasChildren], Some('/'), &name);
         let response = one(&out).expect("a LIST");
         let wire = response.data("LIST").and_then(|words| words.get(2)).and_then(Token::bytes).expect("a name");
         prop_assert_eq!(imap_proto::Mailbox::from_wire(wire).name('/'), Ok(name));

@@ -133,8 +133,7 @@ pub fn namespace(out: &mut Vec<u8>, prefixes: [&[&str]; 3], separator: char) {
         out.push(b'(');
         for prefix in group {
             out.push(b'(');
-            let levels: Vec<String> = prefix.split('/').map(mutf7::encode).collect();
-            string(out, levels.join(separator.encode_utf8(&mut [0; 4])).as_bytes());
+            levels(out, prefix, separator);
             out.push(b' ');
             quoted(out, separator.encode_utf8(&mut [0; 4]).as_bytes());
             out.push(b')');
@@ -144,9 +143,27 @@ pub fn namespace(out: &mut Vec<u8>, prefixes: [&[&str]; 3], separator: char) {
     end(out);
 }
 
-/// Writes `* LIST`, the name's levels separated so. No name answers an empty pattern: it tells the separator.
-pub fn list(out: &mut Vec<u8>, attributes: &[ListAttribute], separator: Option<char>, name: Option<&MailboxName>) {
+/// Writes a name or the beginning of one, with `/` between its levels, as clients see it.
+fn levels(out: &mut Vec<u8>, name: &str, separator: char) {
+    let levels: Vec<String> = name.split(MailboxName::SEPARATOR).map(mutf7::encode).collect();
+    string(out, levels.join(separator.encode_utf8(&mut [0; 4])).as_bytes());
+}
+
+/// Writes `* LIST`, the name's levels separated so.
+pub fn list(out: &mut Vec<u8>, attributes: &[ListAttribute], separator: Option<char>, name: &MailboxName) {
     list_line(out, b"* LIST (", attributes, separator, name);
+    end(out);
+}
+
+/// Writes what answers an empty pattern: the separator, and the root of the name that was the reference (RFC 3501 §6.3.8),
+/// with `/` between its levels.
+pub fn list_root(out: &mut Vec<u8>, separator: char, root: &str) {
+    out.extend_from_slice(b"* LIST (");
+    out.extend_from_slice(ListAttribute::NoSelect.name().as_bytes());
+    out.extend_from_slice(b") ");
+    quoted(out, separator.encode_utf8(&mut [0; 4]).as_bytes());
+    out.push(b' ');
+    levels(out, root, separator);
     end(out);
 }
 
@@ -158,13 +175,13 @@ pub fn list_with_child_info(
     separator: Option<char>,
     name: &MailboxName,
 ) {
-    list_line(out, b"* LIST (", attributes, separator, Some(name));
+    list_line(out, b"* LIST (", attributes, separator, name);
     out.extend_from_slice(b" (CHILDINFO (\"SUBSCRIBED\"))");
     end(out);
 }
 
 /// Writes `* LSUB`.
-pub fn lsub(out: &mut Vec<u8>, attributes: &[ListAttribute], separator: Option<char>, name: Option<&MailboxName>) {
+pub fn lsub(out: &mut Vec<u8>, attributes: &[ListAttribute], separator: Option<char>, name: &MailboxName) {
     list_line(out, b"* LSUB (", attributes, separator, name);
     end(out);
 }
@@ -174,7 +191,7 @@ fn list_line(
     head: &[u8],
     attributes: &[ListAttribute],
     separator: Option<char>,
-    name: Option<&MailboxName>,
+    name: &MailboxName,
 ) {
     out.extend_from_slice(head);
     for (i, attribute) in attributes.iter().enumerate() {
@@ -189,10 +206,7 @@ fn list_line(
         None => out.extend_from_slice(b"NIL"),
     }
     out.push(b' ');
-    match name {
-        Some(name) => mailbox(out, name, separator.unwrap_or(MailboxName::SEPARATOR)),
-        None => out.extend_from_slice(b"\"\""),
-    }
+    mailbox(out, name, separator.unwrap_or(MailboxName::SEPARATOR));
 }
 
 /// Writes `* STATUS` with the items and their values.

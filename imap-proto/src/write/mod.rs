@@ -13,7 +13,7 @@ mod thread;
 
 pub use code::{Code, code};
 pub use data::{
-    EsearchResult, ListAttribute, Vanished, capability, enabled, esearch, exists, expunge, flags, id, list,
+    EsearchResult, ListAttribute, Vanished, capability, enabled, esearch, exists, expunge, flags, id, list, list_root,
     list_with_child_info, lsub, namespace, recent, search, status, vanished,
 };
 pub use fetch::{FetchWriter, section_label};

@@ -6,7 +6,7 @@ use imap_proto::{
     List, ListMailbox, ListReturn, ListSelection, StatusItem, Tag,
     write::{self, ListAttribute},
 };
-use mailstore::{ListPattern, MailStorage, MailboxInfo, NamespaceKind, Result as StorageResult};
+use mailstore::{ListPattern, MailStorage, MailboxInfo, NamespaceInfo, NamespaceKind, Result as StorageResult};
 use mailtypes::MailboxName;
 
 use crate::{SpecialUses, codes::Target, end::End, mailboxes::status_line, session::Session, sync::Sync};
@@ -61,7 +61,9 @@ impl Session {
         if let ([pattern], false) = (list.patterns.as_slice(), is_extended)
             && pattern.is_empty()
         {
-            write::list(&mut self.wire.output, &[ListAttribute::NoSelect], Some(separator), None);
+            let spaces = self.state.account().map(|account| account.storage.namespaces()).unwrap_or_default();
+            let root = root_of(&list.reference.pattern(separator).unwrap_or_default(), &spaces);
+            write::list_root(&mut self.wire.output, separator, &root);
             return self.finish(tag, Sync::ALL, "List completed.").await;
         }
         let listing = Listing::new(list, Arc::clone(&self.ctx.special_uses), separator);
@@ -112,6 +114,18 @@ impl Session {
     }
 }
 
+/// The root of a reference, as Dovecot tells it: the prefix of its namespace, else its first level.
+fn root_of(reference: &str, spaces: &[NamespaceInfo]) -> String {
+    let is_in =
+        |prefix: &str| reference.starts_with(prefix) || prefix.strip_suffix(MailboxName::SEPARATOR) == Some(reference);
+    let prefixes = spaces.iter().map(|space| &*space.prefix).filter(|prefix| !prefix.is_empty() && is_in(prefix));
+    let first = reference
+        .split_inclusive(MailboxName::SEPARATOR)
+        .next()
+        .filter(|level| level.ends_with(MailboxName::SEPARATOR));
+    prefixes.max_by_key(|prefix| prefix.len()).or(first).unwrap_or_default().to_owned()
+}
+
 /// Reference and pattern as one. `None` for what matches no name.
 fn joined(reference: &ListMailbox, pattern: &ListMailbox, separator: char) -> Option<ListPattern> {
     let mut text = reference.pattern(separator)?;
@@ -121,10 +135,10 @@ fn joined(reference: &ListMailbox, pattern: &ListMailbox, separator: char) -> Op
 
 impl Listing {
     fn lines(&self, storage: &dyn MailStorage) -> StorageResult<Vec<u8>> {
-        let subscribed: BTreeSet<MailboxName> = match self.tell_subscribed {
-            true => storage.subscriptions()?.into_iter().collect(),
-            false => BTreeSet::new(),
-        };
+        let mut subscribed = BTreeSet::new();
+        for pattern in self.patterns.iter().filter(|_| self.tell_subscribed) {
+            subscribed.extend(storage.subscriptions_for(pattern)?);
+        }
         let mut lines = Vec::new();
         let mut told = BTreeSet::new();
         for pattern in &self.patterns {
@@ -172,7 +186,7 @@ impl Listing {
         let attributes: Vec<_> = attributes.into_iter().flatten().collect();
         match child_info {
             true => write::list_with_child_info(lines, &attributes, Some(self.separator), &info.name),
-            false => write::list(lines, &attributes, Some(self.separator), Some(&info.name)),
+            false => write::list(lines, &attributes, Some(self.separator), &info.name),
         }
     }
 
@@ -202,7 +216,7 @@ impl Listing {
             };
             match child_info {
                 true => write::list_with_child_info(lines, attributes, Some(self.separator), name),
-                false => write::list(lines, attributes, Some(self.separator), Some(name)),
+                false => write::list(lines, attributes, Some(self.separator), name),
             }
         }
     }
@@ -229,7 +243,7 @@ fn lsub_lines(
     ends_with_percent: bool,
     uses: &SpecialUses,
 ) -> StorageResult<Vec<u8>> {
-    let subscribed: BTreeSet<MailboxName> = storage.subscriptions()?.into_iter().collect();
+    let subscribed: BTreeSet<MailboxName> = storage.subscriptions_for(pattern)?.into_iter().collect();
     let mut told: BTreeSet<MailboxName> = subscribed.iter().filter(|name| pattern.matches(name)).cloned().collect();
     if ends_with_percent {
         for name in subscribed.iter().filter(|name| !pattern.matches(name)) {
@@ -241,7 +255,33 @@ fn lsub_lines(
         let attributes =
             [(!subscribed.contains(name)).then_some(ListAttribute::NoSelect), uses.of(name).map(ListAttribute::from)];
         let attributes: Vec<_> = attributes.into_iter().flatten().collect();
-        write::lsub(&mut lines, &attributes, Some(storage.separator()), Some(name));
+        write::lsub(&mut lines, &attributes, Some(storage.separator()), name);
     }
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Dovecot 2.3.19 answers.
+    #[test]
+    fn roots_of_references() {
+        let space = |prefix: &str| NamespaceInfo { prefix: prefix.to_owned(), kind: NamespaceKind::Personal };
+        let spaces = [space(""), space("Archive/"), space("Sd/x/")];
+        for (reference, root) in [
+            ("", ""),
+            ("Archive/", "Archive/"),
+            ("Archive", "Archive/"),
+            ("Archive/x/y", "Archive/"),
+            ("Sd/x/", "Sd/x/"),
+            ("nothing/here", "nothing/"),
+            ("#news", ""),
+            ("/abs", "/"),
+            ("~foo/bar", "~foo/"),
+            ("INBOX", ""),
+        ] {
+            assert_eq!(root_of(reference, &spaces), root, "{reference}");
+        }
+    }
 }

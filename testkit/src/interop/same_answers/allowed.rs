@@ -92,12 +92,14 @@ pub const ALLOWED: &[Allowed] = &[
         },
     },
     Allowed {
-        name: "root of a reference",
-        why: "RFC 3501 lets the root be empty; Dovecot tells the part of the reference up to its last separator",
+        name: "root of a reference that is not ASCII",
+        why: "names are told in modified UTF-7; Dovecot tells this one in UTF-8",
         goes_on: true,
         applies: |command, ours, theirs| {
             let is_root = |lines: &[String]| lines.iter().any(|line| line.starts_with("LIST (\\Noselect) "));
-            command.starts_with(b"LIST") && command.ends_with(b"\"\"") && is_root(ours) && is_root(theirs)
+            let is_other = |byte: &u8| *byte == b'&' || !byte.is_ascii();
+            let is_it = command.starts_with(b"LIST") && command.ends_with(b"\"\"") && command.iter().any(is_other);
+            is_it && is_root(ours) && is_root(theirs)
         },
     },
     Allowed {
