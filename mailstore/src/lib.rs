@@ -45,7 +45,8 @@ pub use mailindex;
 pub use mailmime;
 pub use mailtypes;
 pub use store::{
-    Append, Appended, Correspondent, DboxStorage, Detected, Format, Message, MessageEnvelope, Messages, Store,
-    StoreMailbox, StoreOptions, StoreView, Update, create_storage, detect, open_dbox, open_storage, recover_storage,
+    Append, Appended, Correspondent, DboxStorage, Detected, ForeignFile, ForeignServer, Format, Message,
+    MessageEnvelope, Messages, Store, StoreMailbox, StoreOptions, StoreView, Update, create_storage, detect, open_dbox,
+    open_storage, recover_storage,
 };
 pub use traits::*;

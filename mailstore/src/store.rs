@@ -27,6 +27,7 @@ mod dbox;
 mod detect;
 mod envelope;
 mod formats;
+mod leftovers;
 mod mailbox;
 mod message;
 mod update;
@@ -45,6 +46,7 @@ pub use self::{
     detect::{Detected, detect},
     envelope::{Correspondent, MessageEnvelope},
     formats::{Format, StoreOptions, create_storage, open_dbox, open_storage, recover_storage},
+    leftovers::{ForeignFile, ForeignServer},
     mailbox::StoreMailbox,
     message::{Message, Messages},
     update::Update,

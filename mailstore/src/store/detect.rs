@@ -4,7 +4,7 @@ use std::{fmt, io::ErrorKind, path::Path};
 
 use mailfs::{DirEntry, FileKind, FileSystem, FileSystemExt};
 
-use super::{Format, StoreOptions};
+use super::{Format, StoreOptions, leftovers::ForeignFile};
 use crate::{
     mailbox_list::ListLayout,
     maildir::MaildirLayout,
@@ -31,6 +31,21 @@ pub struct Detected {
     pub list: ListLayout,
     /// What was there that says so.
     pub why: String,
+    /// What other servers left there.
+    pub foreign: Vec<ForeignFile>,
+}
+
+impl Detected {
+    fn new(format: Format, list: ListLayout, why: impl Into<String>) -> Self {
+        Self { format, list, why: why.into(), foreign: Vec::new() }
+    }
+
+    /// Tells the log what is lost if nobody does anything about it.
+    pub(super) fn tell_foreign(&self, path: &Path) {
+        for file in self.foreign.iter().filter(|file| !file.is_superseded) {
+            tracing::info!(path = %path.display(), "{file}");
+        }
+    }
 }
 
 impl fmt::Display for Detected {
@@ -39,7 +54,8 @@ impl fmt::Display for Detected {
             ListLayout::Folders => "",
             ListLayout::Index => ", layout index",
         };
-        write!(f, "{}{layout}: {}", self.format, self.why)
+        write!(f, "{}{layout}: {}", self.format, self.why)?;
+        self.foreign.iter().filter(|file| !file.is_superseded).try_for_each(|file| write!(f, "; {file}"))
     }
 }
 
@@ -62,12 +78,10 @@ pub(super) fn detect_as(fs: &dyn FileSystem, path: &Path, options: &StoreOptions
     match found(fs, path)? {
         Found::Store(there) => check_list(path, check_same(path, there, asked)?, list),
         // Whoever says which is believed.
-        Found::Mixed(why) if matches!(asked, Format::Maildir(_)) => {
-            Ok(Detected { format: asked, list: ListLayout::Folders, why })
-        }
+        Found::Mixed(why) if matches!(asked, Format::Maildir(_)) => Ok(Detected::new(asked, ListLayout::Folders, why)),
         // Its INBOX may lie elsewhere, and nothing else be there yet.
         Found::Nothing | Found::Empty | Found::Folder(_) if asked == Format::Mbox => {
-            Ok(Detected { format: asked, list: ListLayout::Folders, why: "that is said".to_owned() })
+            Ok(Detected::new(asked, ListLayout::Folders, "that is said"))
         }
         _ => detect(fs, path),
     }
@@ -116,11 +130,11 @@ enum Found {
 
 impl Found {
     fn store(format: Format, why: impl Into<String>) -> Self {
-        Self::Store(Detected { format, list: ListLayout::Folders, why: why.into() })
+        Self::Store(Detected::new(format, ListLayout::Folders, why))
     }
 
     fn by_guid(format: Format, why: impl Into<String>) -> Self {
-        Self::Store(Detected { format, list: ListLayout::Index, why: why.into() })
+        Self::Store(Detected::new(format, ListLayout::Index, why))
     }
 }
 
@@ -160,7 +174,8 @@ fn found(fs: &dyn FileSystem, path: &Path) -> Result<Found> {
     let has = |name: &str| entries.iter().any(|e| e.name == name && e.kind != FileKind::File);
     let is_maildir = has("cur") && has("new");
     let mbox = if is_maildir || has("mailboxes") { None } else { mbox_sign(fs, path, &entries)? };
-    Ok(match (has("mailboxes"), is_maildir) {
+    let foreign = ForeignFile::among(&entries);
+    let found = match (has("mailboxes"), is_maildir) {
         (true, false) => dbox_layout(fs, path, if has("storage") { Format::Mdbox } else { Format::Sdbox })?,
         (true, true) if has_dbox(fs, &path.join("mailboxes"))? => {
             Found::Other("there are a Maildir and a dbox store in one folder")
@@ -175,6 +190,10 @@ fn found(fs: &dyn FileSystem, path: &Path) -> Result<Found> {
             // An INBOX that nobody has opened yet.
             other => other,
         },
+    };
+    Ok(match found {
+        Found::Store(detected) => Found::Store(Detected { foreign, ..detected }),
+        other => other,
     })
 }
 
@@ -367,6 +386,24 @@ mod tests {
         std::fs::write(root.path().join("Sent"), "From x Thu Nov 29 22:33:52 2001\n\n").unwrap();
         assert_eq!(detect(&RealDisk::new(), root.path()).unwrap().format, Format::Mbox);
         assert!(asked(made(&["mailboxes"], &[]).path()).is_err());
+    }
+
+    #[test]
+    fn what_other_servers_left_is_told_with_what_to_do() {
+        let told = |dirs: &[&str], files: &[&str]| {
+            let root = made(dirs, files);
+            detect(&RealDisk::new(), root.path()).unwrap()
+        };
+        let maildir = ["cur", "new", "courierimapkeywords"];
+        let courier = told(&maildir, &["courierimapuiddb", "courierimapsubscribed", "subscriptions"]);
+        let superseded: Vec<_> = courier.foreign.iter().map(|file| (file.name, file.is_superseded)).collect();
+        let expected = [("courierimapuiddb", false), ("courierimapsubscribed", true), ("courierimapkeywords", false)];
+        assert_eq!(superseded, expected);
+        let text = courier.to_string();
+        assert!(text.contains("copy it to dovecot-uidlist") && !text.contains("sed"), "{text}");
+        let uw = told(&[".imap"], &[".mailboxlist"]).to_string();
+        assert!(uw.starts_with("mbox: ") && uw.contains("UW-IMAP's subscriptions"), "{uw}");
+        assert_eq!(told(&["mailboxes"], &[]).foreign, []);
     }
 
     #[test]

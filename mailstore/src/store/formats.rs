@@ -217,10 +217,12 @@ pub fn open_dbox(env: &Env, path: &Path, options: &StoreOptions) -> Result<DboxS
 }
 
 /// Looks over a store after a crash; to be called before anybody else opens it. See [`SdboxStorage::recover`],
-/// [`MdboxStorage::recover`] and [`MaildirStorage::recover`].
+/// [`MdboxStorage::recover`] and [`MaildirStorage::recover`]. Tells the log of what other servers left there.
 pub fn recover_storage(env: &Env, path: &Path, options: &StoreOptions) -> Result<RecoveryReport> {
     let env = &options.env(env);
-    let Detected { format, list, .. } = detect_as(&**env.fs(), path, options)?;
+    let detected = detect_as(&**env.fs(), path, options)?;
+    detected.tell_foreign(path);
+    let Detected { format, list, .. } = detected;
     match format {
         Format::Sdbox => SdboxStorage::open(env, path, options.sdbox(list))?.recover(),
         Format::Mdbox => MdboxStorage::open(env, path, options.mdbox(list))?.recover(),
