@@ -17,6 +17,7 @@ pub mod observe;
 pub mod place;
 pub mod pop3;
 pub mod tls;
+pub mod tree;
 pub mod wire;
 
 /// Says on standard error, in words that a reader of a CI log cannot miss, that a test was not run.

@@ -4,16 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails, and says what it read")]
 
 use std::{
-    collections::BTreeMap,
-    fs::{self, File, FileTimes},
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    fs,
+    path::Path,
+    process::{Command, Stdio},
     sync::Arc,
-    time::{Duration, SystemTime},
 };
 
 use mailstore::{
-    Append, Column, Columns, ListPattern, MailStorage, Section, StorageError, Store, StoreOptions, View, ViewAs,
+    Append, Column, Columns, ListOptions, ListPattern, MailStorage, Section, StorageError, Store, StoreOptions, View,
+    ViewAs,
     mailfs::RealDisk,
     mailindex::engine::{Env, EnvOptions},
     mailtypes::{Flag, MailboxName, UidSet},
@@ -21,64 +20,14 @@ use mailstore::{
 };
 use testkit::{
     fixtures::{expected, store_in, unpack},
-    observe::sha256,
     place::Place,
+    tree::{Tree, walk},
 };
 
-/// All that can be known of a file from outside without touching it.
-#[derive(Debug, Eq, PartialEq)]
-struct Seen {
-    inode: u64,
-    mode: u32,
-    links: u64,
-    len: u64,
-    /// Of access, modification and change.
-    times: [(i64, i64); 3],
-}
-
-fn walk(root: &Path) -> Vec<PathBuf> {
-    let mut found = vec![root.to_owned()];
-    let mut at = 0;
-    while let Some(path) = found.get(at).cloned() {
-        if path.is_dir() {
-            found.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        }
-        at += 1;
-    }
-    found.sort();
-    found
-}
-
-/// Times of access from before every change: whoever reads a file in the usual way sets them, also where a disk is
-/// mounted with `relatime`.
-fn age(paths: &[PathBuf]) {
-    let long_ago = FileTimes::new().set_accessed(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
-    for path in paths {
-        File::open(path).unwrap().set_times(long_ago).unwrap();
-    }
-}
-
-fn look(paths: &[PathBuf]) -> BTreeMap<&Path, Seen> {
-    let seen = |path: &Path| {
-        let there = fs::symlink_metadata(path).unwrap();
-        let times = [
-            (there.atime(), there.atime_nsec()),
-            (there.mtime(), there.mtime_nsec()),
-            (there.ctime(), there.ctime_nsec()),
-        ];
-        Seen { inode: there.ino(), mode: there.mode(), links: there.nlink(), len: there.len(), times }
-    };
-    paths.iter().map(|path| (path.as_path(), seen(path))).collect()
-}
-
-fn contents(root: &Path) -> BTreeMap<PathBuf, String> {
-    let files = walk(root).into_iter().filter(|path| path.is_file());
-    files.map(|path| (path.clone(), sha256(&fs::read(&path).unwrap()))).collect()
-}
-
 fn open(path: &Path, home: &Path) -> Arc<dyn MailStorage> {
-    let options =
-        StoreOptions { attachments: Some(home.join("attachments")), read_only: true, ..StoreOptions::default() };
+    let (attachments, alt) = (Some(home.join("attachments")), home.join("mdbox-alt"));
+    let list = ListOptions { alt: alt.exists().then_some(alt), ..ListOptions::default() };
+    let options = StoreOptions { attachments, list, read_only: true, ..StoreOptions::default() };
     open_storage(&Env::new(Arc::new(RealDisk::new()), EnvOptions::default()), path, &options).unwrap()
 }
 
@@ -150,20 +99,19 @@ fn try_to_change(storage: Arc<dyn MailStorage>) {
     refused("copy", view.copy_to(&some, &inbox).map(|_| ()));
 }
 
+fn unchanged(tree: &Tree, what: &str) {
+    assert_eq!(tree.changes().unwrap(), [""; 0], "{what}");
+}
+
 fn nothing_changes(place: &Place, name: &str) -> u32 {
     let store = store_in(name, place.path());
-    let before_contents = contents(place.path());
-    let paths = walk(place.path());
-    age(&paths);
-    let before = look(&paths);
+    let tree = Tree::note(place.path()).unwrap();
     let storage = open(&store, place.path());
     let count = read_everything(&*storage);
     try_to_change(Arc::clone(&storage));
     drop(storage);
-    assert_eq!(before, look(&paths), "{name}");
-    assert_eq!(paths, walk(place.path()), "{name}");
-    assert_eq!(before_contents, contents(place.path()), "{name}");
-    println!("{name}: {count} messages read, {} files and folders as before", paths.len());
+    unchanged(&tree, name);
+    println!("{name}: {count} messages read, {} files and folders as before", tree.len());
     count
 }
 
@@ -174,11 +122,70 @@ fn fixture(name: &str) -> (Place, u32) {
     (place, messages)
 }
 
+/// Written by 2.3, and by 2.4.
+const FIXTURES: [&str; 18] = [
+    "sdbox",
+    "sdbox-attach",
+    "sdbox-layoutindex",
+    "mdbox",
+    "mdbox-zstd",
+    "mdbox-alt",
+    "maildir",
+    "maildir-fs",
+    "mbox",
+    "2.4/sdbox",
+    "2.4/sdbox-attach",
+    "2.4/sdbox-layoutindex",
+    "2.4/mdbox",
+    "2.4/mdbox-zstd",
+    "2.4/mdbox-alt",
+    "2.4/maildir",
+    "2.4/maildir-fs",
+    "2.4/mbox",
+];
+
 #[test]
 fn reading_what_dovecot_wrote_changes_nothing() {
-    for name in ["sdbox", "sdbox-attach", "sdbox-layoutindex", "mdbox", "mdbox-zstd", "maildir", "maildir-fs"] {
+    for name in FIXTURES {
         let (place, messages) = fixture(name);
         assert_eq!(nothing_changes(&place, name), messages, "{name}");
+    }
+}
+
+/// Seen through a mount that lets nobody write; unmounted when dropped.
+struct ReadOnlyMount<'p>(&'p Path);
+
+impl<'p> ReadOnlyMount<'p> {
+    fn of(folder: &Path, at: &'p Path) -> Option<Self> {
+        let mount = |arguments: &[&std::ffi::OsStr]| {
+            Command::new("mount").args(arguments).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        };
+        mount(&["--bind".as_ref(), folder.as_ref(), at.as_ref()]).then_some(())?;
+        let mounted = Self(at);
+        mount(&["-o".as_ref(), "remount,bind,ro".as_ref(), at.as_ref()]).then_some(mounted)
+    }
+}
+
+impl Drop for ReadOnlyMount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
+/// Where the system refuses every write, none is tried.
+#[test]
+fn a_disk_that_is_mounted_read_only_is_read() {
+    for name in ["sdbox", "sdbox-layoutindex", "mdbox-alt", "maildir", "maildir-fs", "mbox"] {
+        let (place, messages) = fixture(name);
+        let mounted_at = Place::new("read-only-mount").unwrap();
+        let Some(_mount) = ReadOnlyMount::of(place.path(), mounted_at.path()) else {
+            return testkit::skip("a read-only mount", "the right to mount");
+        };
+        let home = mounted_at.path();
+        assert!(fs::write(home.join("x"), "").is_err());
+        let storage = open(&store_in(name, home), home);
+        assert_eq!(read_everything(&*storage), messages, "{name}");
+        try_to_change(storage);
     }
 }
 
@@ -192,7 +199,7 @@ fn what_has_to_be_put_right_is_so_in_memory() {
             |path: &Path| (name_of(path) == "dovecot.index").then_some(Damage::Scribbled),
         ] {
             let (place, messages) = fixture(name);
-            for path in walk(place.path()).into_iter().filter(|path| path.is_file()) {
+            for path in walk(place.path()).unwrap().into_iter().filter(|path| path.is_file()) {
                 if let Some(damage) = damage(&path) {
                     damage.befall(&path);
                 }
@@ -241,16 +248,13 @@ fn a_maildir_without_uids_gets_them_in_memory() {
     }
     fs::write(root.join("cur/1000000001.M1P1.host:2,FS"), "Subject: one\n\none\n").unwrap();
     fs::write(root.join("new/1000000002.M1P1.host"), "Subject: two\n\ntwo\n").unwrap();
-    let paths = walk(place.path());
-    age(&paths);
-    let before = look(&paths);
+    let tree = Tree::note(place.path()).unwrap();
     let storage = open(&root, place.path());
     let inbox = storage.mailbox(&MailboxName::inbox()).unwrap();
     let mut view = inbox.view(&ViewAs { takes_recent: true }).unwrap();
     assert_eq!((view.message_count(), scan(&*view)), (2, 2));
     assert!(!inbox.uids_are_lasting());
-    assert_eq!(before, look(&paths));
-    assert_eq!(paths, walk(place.path()));
+    unchanged(&tree, "read");
     // What comes meanwhile is seen.
     fs::write(root.join("new/1000000003.M1P1.host"), "Subject: three\n\nthree\n").unwrap();
     view.sync(mailstore::Expunges::Apply).unwrap();

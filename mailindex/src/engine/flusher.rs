@@ -12,9 +12,12 @@ pub(super) fn flush_logs(fs: &dyn FileSystem, indexes: Vec<Arc<MailboxIndex>>) -
     let logs = indexes.into_iter().map(|index| (index.log_file(), index));
     let due: Vec<_> = logs.filter(|(log, _)| log.take_dirty() || log.is_distrusted()).collect();
     for (_, index) in &due {
-        if let Err(e) = index.store.sync_names() {
-            // The log has what was to be in the names, and asks for it until they are durable.
-            tracing::warn!(dir = %index.dir().display(), "names are not durable: {e}");
+        // The log has what was to be in the names, and asks for it until they are durable.
+        match index.store.sync_names() {
+            // Renamed or deleted since: whoever opens it where it is now carries out what the log asks for.
+            Err(e) if e.is_not_found() => tracing::debug!(dir = %index.dir().display(), "it is elsewhere now: {e}"),
+            Err(e) => tracing::warn!(dir = %index.dir().display(), "names are not durable: {e}"),
+            Ok(()) => {}
         }
     }
     let sound: Vec<_> = due.iter().map(|(log, _)| log).filter(|log| !log.is_distrusted()).collect();

@@ -403,6 +403,9 @@ impl<'a> Sync<'a> {
                 }
             }
             self.gone = self.missing();
+            if !self.gone.is_empty() {
+                tracing::debug!(dir = %self.files.dirs.mail.display(), uids = %self.gone, "files of messages are gone");
+            }
             for uid in self.gone.iter() {
                 if let Some(entry) = self.known.table().get_mut(uid) {
                     entry.place = None;
@@ -474,6 +477,7 @@ impl<'a> Sync<'a> {
             if place.folder == Folder::New {
                 self.in_new.push(uid);
             }
+            tracing::debug!(dir = %self.files.dirs.mail.display(), %uid, base = %base.escape_ascii(), "a new file");
             table.push(uid, &base, b"", place, scan);
             changes.first_new.get_or_insert(uid);
             next = uid.successor();

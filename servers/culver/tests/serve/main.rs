@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod program;

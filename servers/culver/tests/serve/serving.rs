@@ -2,18 +2,20 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
+    os::unix::fs::PermissionsExt as _,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use crate::program::{CULVER, LISTENERS, Program, http_get};
 use testkit::{
-    dovecot::{self, Dovecot, PASSWORD, Setup},
+    culver::Culver,
+    dovecot::PASSWORD,
     fixtures::unpack,
     imap::Imap,
     lmtp::Lmtp,
-    place::{MailUser, Place, copy_tree, free_port},
-    skip,
+    place::{MailUser, Place, free_port},
+    tree::{Tree, walk},
 };
 
 struct Server {
@@ -210,7 +212,6 @@ fn the_log_has_a_line_for_each_session_and_delivery_and_no_secret() {
 /// Postfix delivers by a unix socket; what a dead server left there is replaced.
 #[test]
 fn unix_sockets_have_their_mode_and_outlive_a_kill() {
-    use std::os::unix::fs::PermissionsExt as _;
     let place = Place::new("unix").unwrap();
     let listener = "[[listener]]\nprotocol = \"lmtp\"\nsocket = \"lmtp.socket\"\nmode = \"0660\"\n";
     let path = place.path().join("data/lmtp.socket");
@@ -246,6 +247,72 @@ fn paths_follow_the_template() {
     assert!(place.path().join("data/mail/example.org/ann/mailboxes/INBOX").exists());
     assert!(Imap::login(program.imap(), "dot@..", "secret").is_err());
     assert!(!place.path().join("data/dot").exists());
+}
+
+/// A Maildir that no server has opened yet has no UIDs: those of a session that may not write are no others'. Nobody may write
+/// there, and where the tests run as root the files are not even the server's.
+#[test]
+fn a_maildir_without_uids_is_only_read() {
+    let place = Place::new("not-sticky").unwrap();
+    let owner = MailUser::for_tests().unwrap();
+    let data = place.folder_of(&owner, "data").unwrap();
+    Culver::prepare(&data, &owner, &["ann"]).unwrap();
+    let mail = data.join("mail/ann");
+    for folder in ["cur", "new", "tmp", ".Work/cur", ".Work/new", ".Work/tmp"] {
+        std::fs::create_dir_all(mail.join(folder)).unwrap();
+    }
+    std::fs::write(mail.join("new/1000000001.M1P1.host"), "Subject: one\n\none\n").unwrap();
+    std::fs::write(mail.join(".Work/cur/1000000002.M1P1.host:2,S"), "Subject: two\n\ntwo\n").unwrap();
+    let allow = |write: u32| {
+        for path in walk(&mail).unwrap() {
+            let mode = if path.is_dir() { 0o555 | write } else { 0o444 | write };
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    allow(0);
+    let tree = Tree::note(&mail).unwrap();
+    let settings = ["storage.read_only=true", "storage.separator=/"];
+    let culver = Culver::start_set(CULVER.as_ref(), &data, &owner, &settings).unwrap();
+    let mut imap = Imap::login(culver.imap, "ann", PASSWORD).unwrap();
+    for mailbox in ["INBOX", "Work"] {
+        let selected = imap.ok(&format!("SELECT {mailbox}")).unwrap();
+        assert!(selected.code("READ-ONLY").is_some(), "{}", selected.text);
+        assert!(selected.untagged_code("UIDNOTSTICKY").is_some(), "{selected:?}");
+        assert_eq!(selected.number("EXISTS"), Some(1));
+        assert_eq!(imap.ok("UID FETCH 1 (FLAGS BODY[])").unwrap().fetches().unwrap().len(), 1);
+        assert_eq!(imap.command("STORE 1 +FLAGS (\\Seen)").unwrap().status, "NO");
+    }
+    drop((imap, culver));
+    // The system lets only who owns a file leave its time of access.
+    assert_eq!(tree.changes_but_access().unwrap(), [""; 0]);
+    allow(0o200);
+}
+
+/// What a Maildir's names are to tell is written by the log until they are durable, also where the mailbox is elsewhere by
+/// then.
+#[test]
+fn a_mailbox_is_renamed_before_its_flags_are_durable() {
+    let place = Place::new("renamed").unwrap();
+    let mut program = Program::start(&place, &format!("{LISTENERS}[storage]\nformat = \"maildir\"\n"));
+    let mut imap = Imap::login(program.imap(), "ann", "secret").unwrap();
+    for number in 0..20 {
+        imap.ok(&format!("CREATE old{number}")).unwrap();
+        let answer = imap.append(&format!("old{number}"), "", None, b"Subject: hello\r\n\r\n").unwrap();
+        assert!(answer.is_ok(), "{answer:?}");
+        imap.ok(&format!("SELECT old{number}")).unwrap();
+        imap.ok("STORE 1 FLAGS.SILENT (\\Flagged)").unwrap();
+        imap.ok("UNSELECT").unwrap();
+        imap.ok(&format!("RENAME old{number} new{number}")).unwrap();
+    }
+    program.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(program.ended().success());
+    let log = program.log_text();
+    assert!(!log.contains("not durable"), "{log}");
+    for number in 0..20 {
+        let cur = place.path().join(format!("data/mail/ann/.new{number}/cur"));
+        let name = std::fs::read_dir(cur).unwrap().next().unwrap().unwrap().file_name();
+        assert!(name.to_string_lossy().ends_with(":2,F"), "{name:?}");
+    }
 }
 
 #[test]
@@ -290,64 +357,4 @@ fn dump_says_where_a_file_is_damaged() {
     assert!(last.contains("torn") || last.contains("incomplete") || last.contains("cut"), "{last}");
     let missing = Command::new(CULVER).args(["dump", "/nowhere"]).output().unwrap();
     assert!(!missing.status.success());
-}
-
-/// A store that Dovecot made is served in place, its format found, as Dovecot serves a copy of it.
-fn serves_as_dovecot_does(fixture: &str, mail_location: &str) {
-    if !dovecot::is_installed() {
-        return skip("serving a fixture beside Dovecot", "dovecot");
-    }
-    let place = Place::new("fixture-imap").unwrap();
-    let owner = MailUser::for_tests().unwrap();
-    let unpacked = place.path().join("unpacked");
-    std::fs::create_dir_all(&unpacked).unwrap();
-    unpack(fixture, &unpacked).unwrap();
-    let store = testkit::fixtures::store_in(fixture, &unpacked);
-    let data = place.folder_of(&owner, "data").unwrap();
-    testkit::culver::Culver::prepare(&data, &owner, &["ann"]).unwrap();
-    copy_tree(&store, &data.join("mail/ann"), &owner).unwrap();
-    let theirs = place.folder_of(&owner, "theirs").unwrap();
-    copy_tree(&store, &theirs.join("ann"), &owner).unwrap();
-    // Each its own, of the fixtures that have some.
-    let [ours_detached, theirs_detached] = ["ours-detached", "theirs-detached"].map(|name| place.path().join(name));
-    let detached = unpacked.join("attachments");
-    if detached.exists() {
-        copy_tree(&detached, &ours_detached, &owner).unwrap();
-        copy_tree(&detached, &theirs_detached, &owner).unwrap();
-    }
-
-    let attachments = format!("storage.attachments={}", ours_detached.display());
-    let culver = testkit::culver::Culver::start_set(CULVER.as_ref(), &data, &owner, &[&attachments]).unwrap();
-    let mail_location = mail_location.replace('~', &theirs.join("%u").display().to_string());
-    let extra = format!("mail_attachment_dir = {}\nmail_attachment_fs = sis posix\n", theirs_detached.display());
-    let setup = Setup { mail_location, users: &["ann"], extra: &extra };
-    let dovecot = Dovecot::start(place.path(), &owner, &setup).unwrap();
-    let shown = |address| {
-        let mut imap = Imap::login(address, "ann", PASSWORD).unwrap();
-        testkit::observe::Shown::by(&mut imap, testkit::observe::Depth::Bodies).unwrap()
-    };
-    let (ours, expected) = (shown(culver.imap), shown(dovecot.imap));
-    let differences = ours.differences(&expected);
-    assert!(differences.is_empty(), "{}", differences.join("\n"));
-    assert!(ours.mailboxes.len() > 5, "there is something to compare");
-}
-
-#[test]
-fn serves_a_fixture_as_dovecot_does() {
-    serves_as_dovecot_does("sdbox", "sdbox:~");
-}
-
-#[test]
-fn serves_detached_attachments_as_dovecot_does() {
-    serves_as_dovecot_does("sdbox-attach", "sdbox:~");
-}
-
-#[test]
-fn serves_a_maildir_as_dovecot_does() {
-    serves_as_dovecot_does("maildir", "maildir:~");
-}
-
-#[test]
-fn serves_a_maildir_with_layout_fs_as_dovecot_does() {
-    serves_as_dovecot_does("maildir-fs", "maildir:~:LAYOUT=fs");
 }
