@@ -52,7 +52,9 @@ fn sizes_are_added_up_as_dovecot_does() {
         let store = open();
         store.create_mailbox("box").unwrap();
         let append = |count: usize| {
-            (0..count).for_each(|n| drop(store.mailbox("box").unwrap().append(Append::new(&message(n))).unwrap()))
+            for number in 0..count {
+                store.mailbox("box").unwrap().append(Append::new(&message(number))).unwrap();
+            }
         };
         append(MANY);
         let log = match format {

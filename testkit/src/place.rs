@@ -15,7 +15,10 @@ use std::{
     },
 };
 
-use nix::unistd::{Group, Uid, User};
+use nix::{
+    sys::statvfs::statvfs,
+    unistd::{Group, Uid, User},
+};
 
 use crate::dovecot::Release;
 
@@ -63,6 +66,9 @@ impl MailUser {
     }
 }
 
+/// What a file system in memory must have left to be used, in bytes.
+const MEMORY_MIN: u64 = 512 << 20;
+
 /// A folder of its own for a test, removed when dropped unless the test failed or `CULVER_KEEP` is set.
 #[derive(Debug)]
 pub struct Place {
@@ -72,9 +78,24 @@ pub struct Place {
 impl Place {
     /// A new, empty folder that anyone may pass through, where the Dovecot that was chosen sees it.
     pub fn new(what: &str) -> io::Result<Self> {
+        Self::below(Release::chosen().map_err(io::Error::other)?.folder_for_places(), what)
+    }
+
+    /// The same in memory, where there is enough and the Dovecot that was chosen sees it; for runs that would wait for a
+    /// disk and are not about it.
+    pub fn in_memory(what: &str) -> io::Result<Self> {
+        let memory = Path::new("/dev/shm");
+        let has_space =
+            || statvfs(memory).is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() >= MEMORY_MIN);
+        match Release::chosen().map_err(io::Error::other)? {
+            Release::V2_3 if has_space() => Self::below(memory.to_owned(), what),
+            _ => Self::new(what),
+        }
+    }
+
+    fn below(folder: PathBuf, what: &str) -> io::Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = Release::chosen().map_err(io::Error::other)?.folder_for_places();
         let path = folder.join(format!("culver-{what}-{}-{number}", std::process::id()));
         fs::create_dir_all(&path)?;
         Ok(Self { path })

@@ -390,14 +390,11 @@ mod tests {
         let name = MailboxName::new("a b").unwrap();
         let attributes = [ListAttribute::HasNoChildren, ListAttribute::Sent];
         assert_eq!(
-            written(|out| list(out, &attributes, Some('/'), Some(&name))),
+            written(|out| list(out, &attributes, Some('/'), &name)),
             "* LIST (\\HasNoChildren \\Sent) \"/\" \"a b\"\r\n"
         );
-        assert_eq!(
-            written(|out| list(out, &[ListAttribute::NoSelect], Some('/'), None)),
-            "* LIST (\\Noselect) \"/\" \"\"\r\n"
-        );
-        assert_eq!(written(|out| lsub(out, &[], Some('\\'), Some(&name))), "* LSUB () \"\\\\\" \"a b\"\r\n");
+        assert_eq!(written(|out| list_root(out, '/', "")), "* LIST (\\Noselect) \"/\" \"\"\r\n");
+        assert_eq!(written(|out| lsub(out, &[], Some('\\'), &name)), "* LSUB () \"\\\\\" \"a b\"\r\n");
         let number = StatusValue::Number;
         let items = [(StatusItem::Messages, number(231)), (StatusItem::UidNext, number(44292))];
         assert_eq!(written(|out| status(out, &name, '/', items)), "* STATUS \"a b\" (MESSAGES 231 UIDNEXT 44292)\r\n");

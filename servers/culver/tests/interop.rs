@@ -39,6 +39,13 @@ fn by_turns_with_dovecot_on_compressed_sdbox_with_alternate_storage() {
 fn by_turns_with_dovecot_on_mdbox() {
     turn_about(StoreFormat::Mdbox, 106);
     turn_about(StoreFormat::MdboxZstd, 107);
+    turn_about(StoreFormat::MdboxAlt, 108);
+}
+
+#[test]
+fn by_turns_with_dovecot_on_layout_index() {
+    turn_about(StoreFormat::SdboxIndex, 109);
+    turn_about(StoreFormat::MdboxIndex, 110);
 }
 
 #[test]
@@ -51,11 +58,14 @@ fn by_turns_with_dovecot_and_a_third_party_on_maildir_with_layout_fs() {
     turn_about(StoreFormat::MaildirFs, 103);
 }
 
-fn at_once(format: StoreFormat, seed: u64) {
+/// A minute for each format, and less for what differs from it in the layout.
+const AT_ONCE: Duration = Duration::from_secs(60);
+const AT_ONCE_SHORT: Duration = Duration::from_secs(20);
+
+fn at_once(format: StoreFormat, seed: u64, time: Duration) {
     if !dovecot::is_installed() {
         return skip("changes at once with Dovecot", "dovecot");
     }
-    let time = Duration::from_secs(20);
     let ours = both_at_once::run(program(), format, seed, time, both_at_once::Mix::Half).unwrap();
     println!("seed {seed}: {ours:?}");
     assert!(ours.commands > 100, "hardly anything was done");
@@ -72,32 +82,42 @@ fn at_once(format: StoreFormat, seed: u64) {
 
 #[test]
 fn at_once_with_dovecot() {
-    at_once(StoreFormat::Sdbox, 201);
+    at_once(StoreFormat::Sdbox, 201, AT_ONCE);
 }
 
 #[test]
 fn at_once_with_dovecot_on_mdbox() {
-    at_once(StoreFormat::Mdbox, 204);
+    at_once(StoreFormat::Mdbox, 204, AT_ONCE);
+}
+
+#[test]
+fn at_once_with_dovecot_on_alternate_storage() {
+    at_once(StoreFormat::MdboxAlt, 205, AT_ONCE_SHORT);
+}
+
+#[test]
+fn at_once_with_dovecot_on_layout_index() {
+    at_once(StoreFormat::SdboxIndex, 206, AT_ONCE_SHORT);
 }
 
 #[test]
 fn at_once_with_a_third_party_that_renames_everything_on_maildir() {
-    let time = Duration::from_secs(20);
-    let report = both_at_once::run(program(), StoreFormat::MaildirFs, 203, time, both_at_once::Mix::AllCulver).unwrap();
+    let mix = both_at_once::Mix::AllCulver;
+    let report = both_at_once::run(program(), StoreFormat::MaildirFs, 203, AT_ONCE_SHORT, mix).unwrap();
     println!("{report:?}");
-    assert!(report.broken.is_empty(), "{:#?}", report.broken);
+    assert!(report.broken.is_empty() && report.renumbered.is_empty(), "{report:#?}");
 }
 
 #[test]
 fn at_once_with_dovecot_and_a_third_party_on_maildir() {
-    at_once(StoreFormat::Maildir, 202);
+    at_once(StoreFormat::Maildir, 202, AT_ONCE);
 }
 
 fn killed(format: StoreFormat, seed: u64) {
     if !dovecot::is_installed() {
         skip("opening a killed server's store with Dovecot", "dovecot");
     }
-    let report = kill::run(program(), format, seed, 12, 2_000).unwrap();
+    let report = kill::run(program(), format, kill::On::Memory, seed, 12, 2_000).unwrap();
     println!("seed {seed}: {report:?}");
     assert!(report.acknowledged > 0 && report.stores > 0, "the load did nothing: {report:?}");
     assert!(report.broken.is_empty(), "seed {seed}: {:#?}", report.broken);
@@ -111,6 +131,11 @@ fn killed_under_load() {
 #[test]
 fn killed_under_load_on_mdbox() {
     killed(StoreFormat::Mdbox, 303);
+}
+
+#[test]
+fn killed_under_load_on_layout_index() {
+    killed(StoreFormat::MdboxIndex, 304);
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub enum StoreFormat {
     Mdbox,
     /// mdbox, its new bodies compressed.
     MdboxZstd,
+    /// mdbox, mailboxes in folders by their GUIDs.
+    MdboxIndex,
     /// mdbox with an alternate storage.
     MdboxAlt,
     /// Maildir++.
@@ -32,18 +34,29 @@ pub enum StoreFormat {
 
 impl StoreFormat {
     /// Those that Culver serves.
-    pub const ALL: [Self; 7] =
-        [Self::Sdbox, Self::SdboxZstd, Self::SdboxAlt, Self::Mdbox, Self::MdboxZstd, Self::Maildir, Self::MaildirFs];
+    pub const ALL: [Self; 10] = [
+        Self::Sdbox,
+        Self::SdboxZstd,
+        Self::SdboxIndex,
+        Self::SdboxAlt,
+        Self::Mdbox,
+        Self::MdboxZstd,
+        Self::MdboxIndex,
+        Self::MdboxAlt,
+        Self::Maildir,
+        Self::MaildirFs,
+    ];
 
     /// As on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sdbox => "sdbox",
             Self::SdboxZstd => "sdbox-zstd",
-            Self::SdboxIndex => "sdbox-layoutindex",
+            Self::SdboxIndex => "sdbox-index",
             Self::SdboxAlt => "sdbox-alt",
             Self::Mdbox => "mdbox",
             Self::MdboxZstd => "mdbox-zstd",
+            Self::MdboxIndex => "mdbox-index",
             Self::MdboxAlt => "mdbox-alt",
             Self::Maildir => "maildir",
             Self::MaildirFs => "maildir-fs",
@@ -64,6 +77,7 @@ impl StoreFormat {
             Self::SdboxIndex => format!("sdbox:{path}:LAYOUT=index"),
             Self::SdboxAlt => format!("sdbox:{path}:ALT={path}.alt"),
             Self::Mdbox | Self::MdboxZstd => format!("mdbox:{path}"),
+            Self::MdboxIndex => format!("mdbox:{path}:LAYOUT=index"),
             Self::MdboxAlt => format!("mdbox:{path}:ALT={path}.alt"),
             Self::Maildir => format!("maildir:{path}"),
             Self::MaildirFs => format!("maildir:{path}:LAYOUT=fs"),
@@ -91,10 +105,11 @@ impl StoreFormat {
         let settings: &[&str] = match self {
             Self::Sdbox => &["format=sdbox"],
             Self::SdboxZstd => &["format=sdbox", "compression=zstd"],
-            Self::SdboxIndex => &["format=sdbox", "list=index"],
+            Self::SdboxIndex => &["format=sdbox", "list_layout=index"],
             Self::SdboxAlt => &["format=sdbox", "alt=mail/{user}.alt"],
             Self::Mdbox => &["format=mdbox", MDBOX_ROTATION],
             Self::MdboxZstd => &["format=mdbox", MDBOX_ROTATION, "compression=zstd"],
+            Self::MdboxIndex => &["format=mdbox", MDBOX_ROTATION, "list_layout=index"],
             Self::MdboxAlt => &["format=mdbox", MDBOX_ROTATION, "alt=mail/{user}.alt"],
             Self::Maildir => &["format=maildir"],
             Self::MaildirFs => &["format=maildir-fs"],
@@ -110,7 +125,7 @@ impl StoreFormat {
 
     /// Whether bodies of expunged messages stay until a purge.
     pub fn is_mdbox(self) -> bool {
-        matches!(self, Self::Mdbox | Self::MdboxZstd | Self::MdboxAlt)
+        matches!(self, Self::Mdbox | Self::MdboxZstd | Self::MdboxIndex | Self::MdboxAlt)
     }
 
     /// Whether messages can be moved to an alternate storage.

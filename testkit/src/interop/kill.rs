@@ -17,6 +17,7 @@ use crate::{
     dovecot::{Dovecot, PASSWORD},
     imap::Imap,
     lmtp::Lmtp,
+    place::Place,
 };
 
 /// What the kills showed.
@@ -42,9 +43,23 @@ const APPENDED: &str = "Appended";
 const BATCHES: &str = "Batches";
 const KEYWORD: &str = "round";
 
+/// Where the store lies. What a process wrote before it was killed is there whatever that is; on a disk that others use, a
+/// run on a Maildir waits for it most of the time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum On {
+    /// Where other files are.
+    Disk,
+    /// In memory, if there is enough.
+    Memory,
+}
+
 /// Kills the server `kills` times under load. `big` is how many messages STORE 1:* touches.
-pub fn run(program: &Path, format: StoreFormat, seed: u64, kills: u32, big: usize) -> anyhow::Result<Report> {
-    let store = SharedStore::new("kill", format)?;
+pub fn run(program: &Path, format: StoreFormat, on: On, seed: u64, kills: u32, big: usize) -> anyhow::Result<Report> {
+    let place = match on {
+        On::Disk => Place::new("kill")?,
+        On::Memory => Place::in_memory("kill")?,
+    };
+    let store = SharedStore::at(place, format)?;
     let mut rng = Rng::with_seed(seed);
     let dovecot = if crate::dovecot::is_installed() { Some(store.dovecot("peer")?) } else { None };
     let mut report = Report { dovecot: dovecot.is_some(), ..Report::default() };

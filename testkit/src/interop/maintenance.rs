@@ -46,14 +46,12 @@ impl Maintenance {
         program: Option<&Path>,
         dovecot: &Dovecot,
     ) -> anyhow::Result<&'static str> {
-        // Culver moves messages of an sdbox; the files of an mdbox are Dovecot's to move.
-        let program = program.filter(|_| !store.format().is_mdbox());
         let (what, arguments): (_, &[&str]) = match self {
-            Self::Purge => ("", &[]),
+            Self::Purge => ("culver purge", &["purge", USER]),
             Self::ToAlt => ("culver altmove", &["altmove", USER, "INBOX", "SEEN"]),
             Self::FromAlt => ("culver altmove --back", &["altmove", "--back", USER, "INBOX", "FLAGGED"]),
         };
-        if let Some(program) = program.filter(|_| !what.is_empty() && rng.bool()) {
+        if let Some(program) = program.filter(|_| rng.bool()) {
             store.run_culver(program, arguments)?;
             return Ok(what);
         }

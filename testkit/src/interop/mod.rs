@@ -39,7 +39,10 @@ pub struct SharedStore {
 impl SharedStore {
     /// A new, empty store.
     pub fn new(what: &str, format: StoreFormat) -> anyhow::Result<Self> {
-        let place = Place::new(what)?;
+        Self::at(Place::new(what)?, format)
+    }
+
+    fn at(place: Place, format: StoreFormat) -> anyhow::Result<Self> {
         let owner = MailUser::for_tests()?;
         let data = place.folder_of(&owner, "data")?;
         Culver::prepare(&data, &owner, &[USER])?;

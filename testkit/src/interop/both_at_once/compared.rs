@@ -26,6 +26,7 @@ impl Compared {
     /// cause, and rare ones that are more frequent than chance allows.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = self.ours.broken.clone();
+        faults.extend(self.ours.renumbered.iter().cloned());
         let (ours, theirs) = (&self.ours.complaints, &self.theirs.complaints);
         let news = ours.keys().filter(|kind| !is_rare(kind) && !theirs.contains_key(*kind));
         faults.extend(news.map(|kind| format!("only beside Culver Dovecot logs: {kind}")));
@@ -94,6 +95,7 @@ impl fmt::Display for Compared {
         }
         row("messages in the end", ours.messages as u64, theirs.messages as u64)?;
         row("lost, doubled or wrong", ours.broken.len() as u64, theirs.broken.len() as u64)?;
+        row("messages with another UID than was told", ours.renumbered.len() as u64, theirs.renumbered.len() as u64)?;
         row("sessions that ended by a death of Dovecot's", ours.crashes, theirs.crashes)?;
         row("messages that Dovecot did not find for the moment", ours.unseen, theirs.unseen)?;
         let kinds: BTreeSet<_> = ours.complaints.keys().chain(theirs.complaints.keys()).collect();
@@ -135,5 +137,7 @@ mod tests {
         assert_eq!(faults(report(30, None), report(1, None)), 1);
         assert_eq!(faults(report(1, Some("Error: x")), report(1, None)), 1);
         assert_eq!(faults(report(1, Some("Error: x")), report(1, Some("Error: x"))), 0);
+        let renumbered = Report { renumbered: ["x".to_owned()].into(), ..report(1, None) };
+        assert_eq!(faults(renumbered.clone(), renumbered), 1);
     }
 }

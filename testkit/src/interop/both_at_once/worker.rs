@@ -147,7 +147,7 @@ impl Worker {
         let body = message(&mut self.rng, self.number << 32 | self.count);
         self.in_hand = sha256(&body);
         let answer = self.imap.append(&mailbox, "", None, &body)?;
-        ensure!(answer.is_ok(), "APPEND: {} {}", answer.status, answer.text);
+        ensure!(answer.is_ok(), "APPEND {} to {mailbox}: {} {}", self.count, answer.status, answer.text);
         self.ledger.commands += 1;
         let uid = answer.code("APPENDUID").and_then(|code| code.get(1)?.parse().ok()).context("no APPENDUID")?;
         self.promise(mailbox, uid, Mine { body: sha256(&body), marked: false });
