@@ -14,12 +14,21 @@
 //! Fields are separated by tabs, names in modified UTF-7. What cannot be read is passed over: a line that a crash has cut
 //! costs a comparison of its mailbox, and no mail.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use mailfs::{FileHandle, FileSystem, FileSystemExt, OpenMode};
 use mailtypes::{Guid, MailboxName, ModSeq, Uid, UidSet, UidValidity, mutf7};
 
-use crate::traits::{Result, Status, StorageError};
+use crate::{
+    Format,
+    mailbox_list::MBOX_INDEX_DIR,
+    traits::{Result, Status, StorageError},
+};
 
 /// The file's first line.
 const FIRST_LINE: &str = "culver-convert 1";
@@ -29,6 +38,9 @@ const FILE_LEN_MAX: u64 = 256 << 20;
 
 /// Mode of the file.
 const MODE: u32 = 0o600;
+
+/// Mode of its folder, where that is not there yet.
+const FOLDER_MODE: u32 = 0o700;
 
 /// Failed messages noted of a mailbox.
 const FAILED_MAX: u64 = 10_000;
@@ -116,8 +128,17 @@ impl Mark {
 }
 
 impl Journal {
-    /// The name of the file in a destination's folder. Dovecot takes it for no mailbox in any layout.
+    /// The file's name.
     pub const FILE_NAME: &str = ".culver.convert";
+
+    /// Where that of a destination belongs, so that Dovecot takes it for no mailbox: in its folder; in an mbox store, where
+    /// every file there is a mailbox, in the folder of the indexes.
+    pub fn place(root: &Path, format: Format) -> PathBuf {
+        match format {
+            Format::Mbox => root.join(MBOX_INDEX_DIR).join(Self::FILE_NAME),
+            _ => root.join(Self::FILE_NAME),
+        }
+    }
 
     /// One that lasts as long as this program.
     pub fn in_memory() -> Self {
@@ -235,6 +256,9 @@ impl Journal {
             Some(handle) => Arc::clone(handle),
             None => {
                 if file.len == 0 {
+                    if let Some(folder) = file.path.parent() {
+                        file.fs.create_dir_all(folder, FOLDER_MODE)?;
+                    }
                     let first = format!("{FIRST_LINE}\n");
                     file.fs.write_atomic(&file.path, first.as_bytes(), MODE, true)?;
                     file.len = first.len() as u64;
@@ -269,8 +293,6 @@ fn parse_done<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Done> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use mailfs::sim::SimDisk;
 
     use super::*;
@@ -329,6 +351,15 @@ mod tests {
         }
         fs.write_atomic(Path::new("/j"), b"something else\n", 0o600, true).unwrap();
         assert!(Journal::open(&fs, "/j".into()).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_made() {
+        let fs: Arc<dyn FileSystem> = Arc::new(SimDisk::new());
+        let path = Journal::place(Path::new("/mail"), Format::Mbox);
+        assert_eq!(path, Path::new("/mail/.imap/.culver.convert"));
+        Journal::open(&fs, path.clone()).unwrap().begin(Guid([1; 16]), &name("a")).unwrap();
+        assert!(Journal::open(&fs, path).unwrap().entry(Guid([1; 16])).is_some());
     }
 
     #[test]

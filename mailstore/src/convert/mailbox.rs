@@ -9,10 +9,11 @@ use super::{
     compare::{Compared, Delta, Side, Trust, compare},
     is_of_all,
     journal::{Entry, Mark},
-    message::{Bytes, StageError, Stager, compare_bytes, guid_of_place, guids, hash_of, known, step},
+    kept::{Bytes, compare_bytes, hash_of},
+    message::{StageError, Stager, guid_of_place, guids, known, step},
     run::{Found, Run, There},
 };
-use crate::traits::{Batch, Cursor, Mailbox, MailboxIdentity, Result, Rows, Stamp, StorageError, View, ViewAs};
+use crate::traits::{Batch, Cursor, Keeps, Mailbox, MailboxIdentity, Result, Rows, Stamp, StorageError, View, ViewAs};
 
 /// Messages of one commit.
 const BATCH_COUNT_MAX: usize = 256;
@@ -188,7 +189,7 @@ impl Run<'_> {
     ) -> Result<Compared> {
         let destination = Snapshot::of(destination)?;
         let same_guids = |uids: &UidSet| have_same_guids(&found.identity, &*source.view, &*destination.view, uids);
-        let same_bytes = |uids: &UidSet| have_same_bytes(&*source.view, &*destination.view, uids);
+        let same_bytes = |uids: &UidSet| have_same_bytes(&*source.view, &*destination.view, uids, self.keeps);
         let by_guid = self.keeps.guids;
         let mut same = |uids: &UidSet| if by_guid { same_guids(uids) } else { same_bytes(uids) };
         compare(&source.side()?, &destination.side()?, trust, failed, &mut same)
@@ -199,7 +200,7 @@ impl Run<'_> {
         if self.options.overwrite {
             return Ok(true);
         }
-        Ok(trust != Trust::Unknown && are_all_of(&*destination.view(&ViewAs::default())?, &*source.view)?)
+        Ok(trust != Trust::Unknown && are_all_of(&*destination.view(&ViewAs::default())?, &*source.view, self.keeps)?)
     }
 
     fn carry_out(
@@ -226,7 +227,7 @@ impl Run<'_> {
         if let Err(error) = self.add(found, source, &mailbox, &delta.add, &mut failed) {
             // A file that a conversion left when it was stopped may stand where the message belongs.
             let is_in_the_way = matches!(error, StorageError::NotPossible(_));
-            if !is_in_the_way || !are_all_of(&*mailbox.view(&ViewAs::default())?, &*source.view)? {
+            if !is_in_the_way || !are_all_of(&*mailbox.view(&ViewAs::default())?, &*source.view, self.keeps)? {
                 return Err(error);
             }
             tracing::warn!(mailbox = %to, "made anew: something is in the way");
@@ -304,6 +305,7 @@ impl Run<'_> {
         }
         self.commit(&**destination, batch, bytes)?;
         self.completed += stager.completed;
+        self.without_fields += stager.without_fields;
         self.without_pop3 += stager.without_pop3;
         Ok(())
     }
@@ -377,18 +379,18 @@ fn have_same_guids(
 }
 
 /// The same by their bytes.
-fn have_same_bytes(source: &dyn View, destination: &dyn View, uids: &UidSet) -> Result<bool> {
+fn have_same_bytes(source: &dyn View, destination: &dyn View, uids: &UidSet, keeps: Keeps) -> Result<bool> {
     for uid in uids.iter() {
         let (mut their, mut our) = (source.body(uid)?, destination.body(uid)?);
-        if compare_bytes(&mut *their, &mut *our)? == Bytes::Different {
+        if compare_bytes(&mut *their, &mut *our, keeps)? == Bytes::Different {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// Whether every message of a mailbox is one of another's, under whatever UID.
-fn are_all_of(mailbox: &dyn View, other: &dyn View) -> Result<bool> {
+/// Whether every message of a mailbox is one of another's as the mailbox keeps it, under whatever UID.
+fn are_all_of(mailbox: &dyn View, other: &dyn View, keeps: Keeps) -> Result<bool> {
     let known: HashSet<Guid> = guids(other, &other.uids())?.into_values().collect();
     let ours = guids(mailbox, &mailbox.uids())?;
     let is_known = |uid: &Uid| ours.get(uid).is_some_and(|guid| known.contains(guid));
@@ -396,9 +398,10 @@ fn are_all_of(mailbox: &dyn View, other: &dyn View) -> Result<bool> {
     if strangers.is_empty() {
         return Ok(true);
     }
-    let hashes = other.uids().iter().map(|uid| hash_of(other, uid)).collect::<Result<HashSet<_>>>()?;
+    let hashes =
+        other.uids().iter().map(|uid| hash_of(&mut *other.body(uid)?, keeps)).collect::<Result<HashSet<_>>>()?;
     for uid in strangers {
-        if !hashes.contains(&hash_of(mailbox, uid)?) {
+        if !hashes.contains(&hash_of(&mut *mailbox.body(uid)?, Keeps::ALL)?) {
             return Ok(false);
         }
     }

@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use mailtypes::{Flags, Guid, Keyword, ModSeq, Uid, UidSet};
 use sha2::{Digest as _, Sha256};
 
+use super::kept::{Fit, PIECE_LEN};
 use crate::traits::{
-    Body, Column, Columns, Cursor, Keeps, Kept, Mailbox, MailboxIdentity, NulPolicy, Pop3Identity, Result, Row, Rows,
+    Column, Columns, Cursor, Keeps, Kept, Mailbox, MailboxIdentity, NulPolicy, Pop3Identity, Result, Row, Rows,
     SaveMeta, Saved, ScanBudget, Section, StorageError, View,
 };
-
-/// Bytes of a message moved or compared at a time.
-const PIECE_LEN: usize = 128 * 1024;
 
 /// Keeps GUIDs of messages that had none apart from any other use of the same hash.
 const PURPOSE: &[u8] = b"culver convert 1\0";
@@ -92,62 +90,6 @@ pub(super) fn guid_of_place(mailbox: &MailboxIdentity, uid: Uid) -> Guid {
     Guid(bytes)
 }
 
-/// A hash of a message's bytes with CRLF line ends, without the line end that a store may have put to its end.
-pub(super) fn hash_of(view: &dyn View, uid: Uid) -> Result<[u8; 32]> {
-    let (mut body, mut buf) = (view.body(uid)?, vec![0; PIECE_LEN]);
-    let (mut hash, mut held, mut offset) = (Sha256::new(), Vec::new(), 0);
-    loop {
-        let len = body.read_at(Section::WHOLE, offset, &mut buf)?;
-        held.extend_from_slice(buf.get(..len).unwrap_or_default());
-        let sure = held.len().saturating_sub(2);
-        hash.update(held.get(..sure).unwrap_or_default());
-        held.drain(..sure);
-        if len < buf.len() {
-            hash.update(held.strip_suffix(b"\r\n").unwrap_or(&held));
-            return Ok(hash.finalize().into());
-        }
-        offset += len as u64;
-    }
-}
-
-/// How two messages' bytes compare.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Bytes {
-    Same,
-    /// The second has a line end more, at its end.
-    Completed,
-    Different,
-}
-
-/// Compares the bytes of two messages. Reads both.
-pub(super) fn compare_bytes(one: &mut dyn Body, other: &mut dyn Body) -> Result<Bytes> {
-    let (mut a, mut b) = (vec![0; PIECE_LEN], vec![0; PIECE_LEN]);
-    let mut offset = 0;
-    loop {
-        let a_len = one.read_at(Section::WHOLE, offset, &mut a)?;
-        let b_len = other.read_at(Section::WHOLE, offset, &mut b)?;
-        let (Some(x), Some(y)) = (a.get(..a_len), b.get(..b_len)) else { return Ok(Bytes::Different) };
-        if a_len == PIECE_LEN && b_len == PIECE_LEN {
-            if x != y {
-                return Ok(Bytes::Different);
-            }
-            offset += PIECE_LEN as u64;
-            continue;
-        }
-        // One of them ends here; what the other has more may be a line end that lies across.
-        let mut rest = y.strip_prefix(x).map(<[u8]>::to_vec);
-        if let (Some(rest), PIECE_LEN) = (&mut rest, b_len) {
-            let more = other.read_at(Section::WHOLE, offset + PIECE_LEN as u64, &mut a)?;
-            rest.extend_from_slice(a.get(..more).unwrap_or_default());
-        }
-        return Ok(match rest.as_deref() {
-            Some([]) => Bytes::Same,
-            Some(b"\r\n") => Bytes::Completed,
-            _ => Bytes::Different,
-        });
-    }
-}
-
 /// Takes messages of one mailbox into another.
 pub(super) struct Stager<'a> {
     pub(super) view: &'a dyn View,
@@ -156,8 +98,10 @@ pub(super) struct Stager<'a> {
     pub(super) keeps: Keeps,
     pub(super) file_names_as_uidls: bool,
     buf: Vec<u8>,
-    /// Messages that were given a line end.
+    /// Messages that were given a line end, or the end of a header.
     pub(super) completed: u64,
+    /// Messages that lost header fields.
+    pub(super) without_fields: u64,
     /// Messages whose POP3 id had no place.
     pub(super) without_pop3: u64,
 }
@@ -178,7 +122,17 @@ impl<'a> Stager<'a> {
         file_names_as_uidls: bool,
     ) -> Self {
         let buf = vec![0; PIECE_LEN];
-        Self { view, destination, identity, keeps, file_names_as_uidls, buf, completed: 0, without_pop3: 0 }
+        Self {
+            view,
+            destination,
+            identity,
+            keeps,
+            file_names_as_uidls,
+            buf,
+            completed: 0,
+            without_fields: 0,
+            without_pop3: 0,
+        }
     }
 
     /// Reads a message and writes it where it waits for its batch.
@@ -198,20 +152,20 @@ impl<'a> Stager<'a> {
         };
         let mut body = self.view.body(row.uid).map_err(StageError::Message)?;
         let mut save = self.destination.begin_save(meta, Some(body.size())).map_err(refused)?;
-        let (mut offset, mut last) = (0, None);
+        let (mut offset, mut fit) = (0, Fit::new(self.keeps));
         loop {
             let len = body.read_at(Section::WHOLE, offset, &mut self.buf).map_err(StageError::Message)?;
             let piece = self.buf.get(..len).unwrap_or_default();
-            last = piece.last().copied().or(last);
+            fit.look(piece);
             save.write(piece).map_err(refused)?;
             offset += len as u64;
             if len < self.buf.len() {
                 break;
             }
         }
-        if !self.keeps.last_lines && last != Some(b'\n') {
-            self.completed += 1;
-        }
+        let filtered = fit.filtered();
+        self.completed += u64::from(filtered.completed);
+        self.without_fields += u64::from(filtered.dropped);
         let kept = Kept { uid: row.uid, save_date: row.save_date };
         Ok(StagedMessage { saved: save.finish().map_err(refused)?, kept, bytes: offset })
     }

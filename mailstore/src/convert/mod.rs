@@ -16,6 +16,7 @@
 
 mod compare;
 mod journal;
+mod kept;
 mod mailbox;
 mod message;
 mod names;
@@ -153,8 +154,13 @@ pub enum Loss {
         /// How many.
         messages: u64,
     },
-    /// Messages without a line end at their end have one there.
+    /// Messages without a line end at their end, or without an end of their header, have one there.
     LineEnds {
+        /// How many.
+        messages: u64,
+    },
+    /// Messages lose header fields that the format has for itself, such as Status and X-UID.
+    Fields {
         /// How many.
         messages: u64,
     },
@@ -169,9 +175,17 @@ impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name { source, destination } => write!(f, "mailbox {source} is called {destination}"),
-            Self::Guids => f.write_str("GUIDs of messages are not kept"),
+            Self::Guids => f.write_str("GUIDs of messages are not kept: they follow from the text there"),
             Self::Pop3 { messages } => write!(f, "POP3 ids of {messages} messages are not kept"),
-            Self::LineEnds { messages } => write!(f, "{messages} messages get a line end at their end"),
+            Self::LineEnds { messages } => {
+                write!(f, "{messages} messages get the line end or the end of the header that they lack")
+            }
+            Self::Fields { messages } => {
+                write!(
+                    f,
+                    "{messages} messages lose header fields that the format has for itself (Status, X-UID and the like)"
+                )
+            }
             Self::Subscription { name } => write!(f, "the subscription to {name} is not kept"),
         }
     }

@@ -24,9 +24,12 @@ pub(super) struct Run<'a> {
     pub(super) there: BTreeMap<MailboxName, There>,
     /// GUIDs of all mailboxes of the source.
     pub(super) source_guids: BTreeSet<Guid>,
+    /// There are mailboxes in the source whose GUIDs are not known.
+    has_unknown: bool,
     /// Messages that lost something, all mailboxes together.
     pub(super) without_pop3: u64,
     pub(super) completed: u64,
+    pub(super) without_fields: u64,
 }
 
 /// A mailbox of the destination.
@@ -66,19 +69,22 @@ impl<'a> Run<'a> {
             keeps: destination.keeps(),
             there: BTreeMap::new(),
             source_guids: BTreeSet::new(),
+            has_unknown: false,
             without_pop3: 0,
             completed: 0,
+            without_fields: 0,
         }
     }
 
     pub(super) fn all(mut self) -> Result<ConvertSummary> {
         let mut found = self.look_at_source()?;
         self.look_at_destination()?;
+        // First, for what goes may be in the way of what comes.
+        self.delete()?;
         self.rename(&mut found)?;
         for found in &found {
             self.one(found)?;
         }
-        self.delete()?;
         self.subscribe()?;
         self.note_losses();
         (self.tell)(&self.summary.progress);
@@ -104,8 +110,12 @@ impl<'a> Run<'a> {
                 }
                 // It went since.
                 Err(StorageError::NotFound(_) | StorageError::Deleted(_)) => {}
-                Err(error) if is_wanted => self.mailbox_failed(&info.name, &info.name, error)?,
-                Err(_) => {}
+                Err(error) => {
+                    self.has_unknown = true;
+                    if is_wanted {
+                        self.mailbox_failed(&info.name, &info.name, error)?;
+                    }
+                }
             }
         }
         Ok(found)
@@ -157,9 +167,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Deletes what was converted and is not in the source any more.
+    /// Deletes what was converted and is not in the source any more. Nothing, where the source has a mailbox that cannot be
+    /// opened: it could be any of them.
     fn delete(&mut self) -> Result<()> {
-        if self.options.keep_deleted {
+        if self.options.keep_deleted || self.has_unknown {
             return Ok(());
         }
         let gone = |guid: &Guid| !self.source_guids.contains(guid);
@@ -236,6 +247,9 @@ impl<'a> Run<'a> {
         }
         if self.completed > 0 {
             losses.push(Loss::LineEnds { messages: self.completed });
+        }
+        if self.without_fields > 0 {
+            losses.push(Loss::Fields { messages: self.without_fields });
         }
         self.summary.losses.extend(losses);
     }

@@ -6,7 +6,8 @@ use mailtypes::{MailboxName, Uid, UidSet};
 
 use super::{
     ConvertOptions, Names,
-    message::{Bytes, Known, compare_bytes, guid_of_place, known, of_row, pop3_of},
+    kept::{Bytes, compare_bytes},
+    message::{Known, guid_of_place, known, of_row, pop3_of},
 };
 use crate::traits::{
     Column, Columns, Cursor, Keeps, ListPattern, MailStorage, Mailbox, MailboxIdentity, Result, Rows, ScanBudget,
@@ -54,8 +55,9 @@ pub struct VerifySummary {
     /// Messages that were saved at another time, as far as the store tells. Stores have that in their caches at best, so
     /// it counts for no difference.
     pub other_save_dates: u64,
-    /// Messages to which the destination has put the line end that its format needs.
-    pub completed: u64,
+    /// Messages whose bytes the format cannot keep as they are, and which are as it keeps them: with a line end that it
+    /// needs, without header fields that it has for itself.
+    pub fitted: u64,
 }
 
 impl VerifySummary {
@@ -224,11 +226,11 @@ impl Verification<'_> {
             Err(StorageError::Expunged { .. }) => return Ok(()),
             other => other?,
         };
-        let compared = other.body(uid).and_then(|mut theirs| compare_bytes(&mut *ours, &mut *theirs));
+        let compared = other.body(uid).and_then(|mut theirs| compare_bytes(&mut *ours, &mut *theirs, self.keeps));
         match compared {
             Ok(Bytes::Same) => {}
-            Ok(Bytes::Completed) if !self.keeps.last_lines => self.summary.completed += 1,
-            Ok(Bytes::Completed | Bytes::Different) => self.differs(name, Some(uid), "its bytes"),
+            Ok(Bytes::Fitted) => self.summary.fitted += 1,
+            Ok(Bytes::Different) => self.differs(name, Some(uid), "its bytes"),
             Err(_) => self.differs(name, Some(uid), "its bytes cannot be read"),
         }
         Ok(())

@@ -21,7 +21,7 @@ const CUR_DIR: &str = "cur";
 const MAILDIR_DIRS: [&str; 3] = [CUR_DIR, "new", "tmp"];
 
 /// Where the indexes of mbox files lie, beside the files.
-pub(super) const MBOX_INDEX_DIR: &str = ".imap";
+pub(crate) const MBOX_INDEX_DIR: &str = ".imap";
 
 /// The subscriptions of a store of mbox files.
 const MBOX_SUBSCRIPTIONS: &str = ".subscriptions";

@@ -55,7 +55,7 @@ pub(crate) use change::{create, find, list};
 use change::{delete, rename, replace};
 use follow::follow;
 pub(crate) use format::Format;
-pub(crate) use layout::{Layout, MailboxDirs, Shape};
+pub(crate) use layout::{Layout, MBOX_INDEX_DIR, MailboxDirs, Shape};
 pub use layout::{ListLayout, ListOptions};
 pub(crate) use list_index::{PREFIX as LIST_INDEX_PREFIX, mark_stale, names_store as list_index_store};
 pub use mailbox_log::{MailboxLogKind, MailboxLogRecord, decode_mailbox_log, name_guid, read_mailbox_log};

@@ -12,7 +12,7 @@ const ALSO: &[u8] = b"X-Delivery-ID";
 
 /// See the module. Bytes come cut anywhere, with LF or CRLF.
 #[derive(Debug, Default)]
-pub(super) struct HeaderFilter {
+pub(crate) struct HeaderFilter {
     place: Place,
     /// The beginning of a header line that is not judged yet.
     held: Vec<u8>,
@@ -21,6 +21,16 @@ pub(super) struct HeaderFilter {
     /// The last byte passed on.
     last: Option<u8>,
     body_len: u64,
+    has_dropped: bool,
+}
+
+/// What a filter changed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Filtered {
+    /// Fields or lines were taken out of the header.
+    pub(crate) dropped: bool,
+    /// The end of the header, or a line end, was added.
+    pub(crate) completed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -35,7 +45,7 @@ enum Place {
 
 impl HeaderFilter {
     /// Passes on what is to be stored of a piece.
-    pub(super) fn write<E>(&mut self, mut piece: &[u8], mut out: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn write<E>(&mut self, mut piece: &[u8], mut out: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         while !piece.is_empty() {
             if self.place == Place::Body {
                 self.body_len += piece.len() as u64;
@@ -82,24 +92,30 @@ impl HeaderFilter {
             let name = colon.and_then(|colon| line.get(..colon)).unwrap_or_default().trim_ascii_end();
             self.dropping = is_hidden(name) || name.eq_ignore_ascii_case(ALSO) || FromLine::parse(&line).is_some();
         }
+        self.has_dropped |= self.dropping;
         if self.dropping { Ok(()) } else { self.pass(&line, out) }
     }
 
     /// The message is whole.
-    pub(super) fn finish<E>(mut self, mut out: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn finish<E>(mut self, mut out: impl FnMut(&[u8]) -> Result<(), E>) -> Result<Filtered, E> {
         if !self.held.is_empty() {
             self.judge(false, &mut out)?;
         }
+        let filtered = Filtered { dropped: self.has_dropped, completed: true };
         let ends_line = self.last.is_none_or(|last| last == b'\n');
         if self.place == Place::Body {
-            let is_done = self.body_len > 0 && ends_line;
-            return if is_done { Ok(()) } else { out(b"\n") };
+            if self.body_len > 0 && ends_line {
+                return Ok(Filtered { completed: false, ..filtered });
+            }
+            out(b"\n")?;
+            return Ok(filtered);
         }
         if !ends_line {
             out(b"\n")?;
         }
         // The end of the header, and a body of one line.
-        out(b"\n\n")
+        out(b"\n\n")?;
+        Ok(filtered)
     }
 }
 
@@ -140,6 +156,20 @@ mod tests {
             ] {
                 assert_eq!(filtered(message.as_bytes(), piece_len), stored, "{message:?} by {piece_len}");
             }
+        }
+    }
+
+    #[test]
+    fn what_was_changed_is_told() {
+        for (message, dropped, completed) in [
+            ("Subject: a\n\nb\n", false, false),
+            ("Subject: a\n\nb", false, true),
+            ("X-UID: 1\n\nb\n", true, false),
+            ("A: b\nStatus: R", true, true),
+        ] {
+            let mut filter = HeaderFilter::default();
+            filter.write(message.as_bytes(), |_| Ok::<(), ()>(())).unwrap();
+            assert_eq!(filter.finish(|_| Ok::<(), ()>(())), Ok(Filtered { dropped, completed }), "{message:?}");
         }
     }
 

@@ -32,6 +32,7 @@ mod undo;
 mod watch;
 mod write;
 
+pub(crate) use self::header_filter::{Filtered, HeaderFilter};
 use self::storage::Shared;
 pub use self::{
     from_line::{FromLine, Timestamp},

@@ -180,7 +180,7 @@ impl Format for Mboxes {
     }
 
     fn keeps(&self) -> Keeps {
-        Keeps { guids: false, pop3: false, last_lines: false, children: false }
+        Keeps { guids: false, pop3: false, bytes: false, children: false }
     }
 
     fn settle(&self, name: &MailboxName, dirs: &MailboxDirs) -> Result<()> {

@@ -66,13 +66,14 @@ pub struct Keeps {
     pub guids: bool,
     /// [`Pop3Identity`] of messages.
     pub pop3: bool,
-    /// A message's last line without a line end.
-    pub last_lines: bool,
+    /// Every byte of a message. Where that is not so, a field of the header may be one that the store keeps for itself, and
+    /// the end of the header or of the last line may be added.
+    pub bytes: bool,
     /// Mailboxes below one that holds messages.
     pub children: bool,
 }
 
 impl Keeps {
     /// All of it.
-    pub const ALL: Self = Self { guids: true, pop3: true, last_lines: true, children: true };
+    pub const ALL: Self = Self { guids: true, pop3: true, bytes: true, children: true };
 }

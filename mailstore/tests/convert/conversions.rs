@@ -1,16 +1,17 @@
 //! Conversions from every kind of store to every other, again and for what is new.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use crate::converted::{
     FLAT, FORMATS, append, assert_same, differences, env, expunge, fill, flag, memory, message, name, opened, reopened,
-    run, run_with, set, store,
+    run, run_with, set, store, work,
 };
 use mailfs::sim::SimDisk;
 use mailstore::{
     Format, ListPattern, MailStorage, Section, ViewAs,
     convert::{Action, ConvertOptions, ConvertSummary, FailureCause, Journal, Loss},
 };
+use mailtypes::MailboxName;
 
 /// A new store on a disk of its own.
 fn on_disk(format: Format) -> Arc<dyn MailStorage> {
@@ -37,15 +38,36 @@ fn every_format_to_memory_and_back_and_to_every_other() {
         assert_same(&*first, &*there);
         let back = memory();
         run(&*there, &*back, &mut Journal::in_memory());
-        assert_same(&*first, &*back);
+        assert_same(&*there, &*back);
+        let keeps_all = *format != Format::Mbox;
+        if keeps_all {
+            assert_same(&*first, &*back);
+        }
         for other in FORMATS {
             let next = on_disk(*other);
             let summary = run(&*there, &*next, &mut Journal::in_memory());
-            assert!(summary.losses.is_empty(), "{format} to {other}: {:?}", summary.losses);
+            match (*format, *other) {
+                (Format::Mbox, Format::Mbox) => assert_eq!(summary.losses, [Loss::Guids]),
+                (_, Format::Mbox) => assert_eq!(summary.losses, losses_of_mbox(), "from {format}"),
+                _ => assert!(summary.losses.is_empty(), "{format} to {other}: {:?}", summary.losses),
+            }
             assert_same(&*there, &*next);
-            assert_same(&*first, &*next);
+            if keeps_all {
+                assert_same(&*first, &*next);
+            }
         }
     }
+}
+
+/// What an mbox cannot hold of what `fill` makes of 40 messages a mailbox.
+fn losses_of_mbox() -> [Loss; 5] {
+    [
+        Loss::Name { source: name("Work"), destination: work(Format::Mbox) },
+        Loss::Guids,
+        Loss::Pop3 { messages: 25 },
+        Loss::LineEnds { messages: 50 },
+        Loss::Fields { messages: 19 },
+    ]
 }
 
 #[test]
@@ -66,7 +88,8 @@ fn a_store_that_is_opened_anew_shows_the_same() {
         assert!(after.highest_modseq > before.highest_modseq);
         there.create(&name("Later")).unwrap();
         let validities = |mailbox: &str| opened(&*there, mailbox).uid_validity();
-        assert!(validities("Later") > validities("Work").max(validities("Empty")));
+        let work = work(*format);
+        assert!(validities("Later") > validities(work.as_str()).max(validities("Empty")));
     }
 }
 
@@ -98,8 +121,20 @@ fn a_second_run_brings_what_is_new_and_nothing_else() {
         };
         assert_eq!((counts(&news), counts(&planned)), ((3, 3, 3, 0), (3, 3, 3, 0)));
         assert_same(&*source, &*there);
-        assert_eq!(there.subscriptions().unwrap(), source.subscriptions().unwrap());
+        let subscribed = |storage: &dyn MailStorage| storage.subscriptions().unwrap();
+        assert_eq!(subscribed(&*there), subscribed(&*source));
     }
+}
+
+fn names_there(storage: &dyn MailStorage) -> BTreeSet<MailboxName> {
+    let infos = storage.list(&ListPattern::all()).unwrap().into_iter();
+    infos.filter(|info| info.selectable).map(|info| info.name).collect()
+}
+
+/// What the mailboxes of the source are called in the destination.
+fn names_told(summary: &ConvertSummary) -> BTreeSet<MailboxName> {
+    let there = summary.mailboxes.iter().filter(|one| one.action != Action::Deleted);
+    there.map(|one| one.destination.clone()).collect()
 }
 
 #[test]
@@ -116,10 +151,7 @@ fn what_was_renamed_deleted_and_made_again_follows() {
         let summary = run(&*source, &*there, &mut journal);
         assert_eq!((summary.progress.added, summary.progress.failed), (0, 0), "{format}: {summary:?}");
         assert_same(&*source, &*there);
-        let names = |storage: &dyn MailStorage| {
-            storage.list(&ListPattern::all()).unwrap().into_iter().filter(|info| info.selectable).map(|info| info.name)
-        };
-        assert!(names(&*source).eq(names(&*there)));
+        assert_eq!(names_there(&*there), names_told(&summary), "{format}");
         // Two change places, and one is another of the same name.
         source.rename(&name("Job"), &name("x")).unwrap();
         source.rename(&name("Work"), &name("Job")).unwrap();
@@ -130,7 +162,7 @@ fn what_was_renamed_deleted_and_made_again_follows() {
         let summary = run(&*source, &*there, &mut journal);
         assert_eq!((summary.progress.added, summary.progress.failed), (2, 0), "{format}: {summary:?}");
         assert_same(&*source, &*there);
-        assert!(names(&*source).eq(names(&*there)), "{format}");
+        assert_eq!(names_there(&*there), names_told(&summary), "{format}");
     }
 }
 
@@ -142,7 +174,7 @@ fn what_others_changed_in_the_destination_stays_unless_told() {
         let mut journal = Journal::in_memory();
         run(&*source, &*there, &mut journal);
         append(&*opened(&*there, "INBOX"), [800]);
-        flag(&*opened(&*there, "Work"), set([3]), "theirs");
+        flag(&*there.mailbox(&work(*format)).unwrap(), set([3]), "theirs");
         append(&*opened(&*source, "INBOX"), [801]);
         append(&*opened(&*source, "Work"), [802]);
         append(&*opened(&*source, "Empty"), [803]);
@@ -167,11 +199,12 @@ fn a_mailbox_of_another_origin_is_not_touched() {
     for format in FORMATS {
         let (source, there) = (memory(), on_disk(*format));
         fill(&*source, 8);
-        there.create(&name("Work")).unwrap();
-        append(&*opened(&*there, "Work"), [1]);
+        let work = work(*format);
+        there.create(&work).unwrap();
+        append(&*there.mailbox(&work).unwrap(), [1]);
         let summary = run(&*source, &*there, &mut Journal::in_memory());
         assert_eq!(conflicts(&summary), ["Work"]);
-        assert_eq!(opened(&*there, "Work").status().unwrap().messages, 1);
+        assert_eq!(there.mailbox(&work).unwrap().status().unwrap().messages, 1);
         // Without the journal nothing is known of who changed what, and what is equal is equal.
         let summary = run(&*source, &*there, &mut Journal::in_memory());
         assert_eq!(conflicts(&summary), ["Work"]);
@@ -248,10 +281,10 @@ fn a_message_that_cannot_be_read_costs_no_other() {
             assert_eq!(failed, [Some(uids[2])], "{format} {run_number}");
         }
         let view = opened(&*there, "INBOX").view(&ViewAs::default()).unwrap();
-        assert!(!view.uids().contains(uids[2]) && view.uids().contains(uids[5]));
+        assert!(!view.uids().contains(uids[2]) && view.uids().contains(uids[4]));
         let mut bytes = vec![0; 5000];
-        let len = view.body(uids[5]).unwrap().read_at(Section::WHOLE, 0, &mut bytes).unwrap();
-        assert_eq!(bytes[..len], message(6));
+        let len = view.body(uids[4]).unwrap().read_at(Section::WHOLE, 0, &mut bytes).unwrap();
+        assert_eq!(bytes[..len], message(5));
         assert!(!differences(&*source, &*there).is_empty());
     }
 }

@@ -18,7 +18,12 @@ pub(crate) const FLAT: Format = Format::Maildir(MaildirLayout::PlusPlus);
 pub(crate) const TREE: Format = Format::Maildir(MaildirLayout::Fs);
 
 /// The formats on disk.
-pub(crate) const FORMATS: &[Format] = &[Format::Sdbox, FLAT, TREE];
+pub(crate) const FORMATS: &[Format] = &[Format::Sdbox, Format::Mdbox, FLAT, TREE, Format::Mbox];
+
+/// What a mailbox is called in a store of a format that cannot have others below one with messages.
+pub(crate) fn work(format: Format) -> MailboxName {
+    name(if format == Format::Mbox { "Work-messages" } else { "Work" })
+}
 
 pub(crate) fn name(name: &str) -> MailboxName {
     MailboxName::new(name).unwrap()
@@ -48,7 +53,9 @@ pub(crate) fn memory() -> Arc<dyn MailStorage> {
 
 /// Message `n`: some with NULs, long lines, no line end at the end, nothing at all.
 pub(crate) fn message(n: u32) -> Vec<u8> {
-    let head = format!("Subject: message {n}\r\nDate: Mon, 1 Jan 2024 00:00:{:02} +0000\r\n\r\n", n % 60);
+    // Fields that an mbox has for itself.
+    let fields = if n % 7 == 6 { "Status: RO\r\nX-Keywords: $Other\r\n more\r\n" } else { "" };
+    let head = format!("{fields}Subject: message {n}\r\nDate: Mon, 1 Jan 2024 00:00:{:02} +0000\r\n\r\n", n % 60);
     let body = match n % 7 {
         0 => "a\0b\r\n".to_owned(),
         1 => String::new(),

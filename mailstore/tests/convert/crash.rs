@@ -15,7 +15,6 @@ use mailstore::{
 };
 
 const ROOT: &str = "/mail";
-const JOURNAL: &str = "/mail/.culver.convert";
 
 /// A few messages in two mailboxes, with what a conversion must not lose.
 fn source() -> Arc<dyn MailStorage> {
@@ -41,7 +40,7 @@ fn converted(fs: &Arc<dyn FileSystem>, source: &dyn MailStorage, format: Format)
     let env = env(fs);
     let options = StoreOptions { format: Some(format), ..StoreOptions::default() };
     let destination = create_storage(&env, Path::new(ROOT), &options)?;
-    let mut journal = Journal::open(fs, JOURNAL.into())?;
+    let mut journal = Journal::open(fs, Journal::place(Path::new(ROOT), format))?;
     let summary = convert(source, &*destination, &mut journal, &ConvertOptions::default(), &mut |_| {})?;
     match summary.failures.first() {
         Some(failure) => Err(failure.to_string().into()),

@@ -11,7 +11,7 @@ use culver_runtime::UserName;
 use mailfs::{FileSystem, RealDisk, sim::SimDisk};
 use mailindex::engine::Env;
 use mailstore::{
-    ListPattern, MailStorage, StoreOptions,
+    Format, ListPattern, MailStorage, StoreOptions,
     convert::{
         ConvertOptions, ConvertProgress, ConvertSummary, Journal, VerifyProgress, VerifySummary, convert, verify,
     },
@@ -126,7 +126,7 @@ fn place(config: &Config, text: &str) -> anyhow::Result<Place> {
     }
 }
 
-fn format(name: &str) -> anyhow::Result<Option<mailstore::Format>> {
+fn format(name: &str) -> anyhow::Result<Option<Format>> {
     let parsed = tables::Format::read(&toml::de::DeValue::String(name.into()), 0..0);
     match parsed {
         Ok(format) => Ok(format_of(format)),
@@ -146,7 +146,8 @@ fn destination(env: &Env, to: &Place, dry_run: bool) -> anyhow::Result<(Arc<dyn 
     }
     let opened = if dry_run { open_storage(env, path, options) } else { create_storage(env, path, options) };
     let destination = opened.with_context(|| format!("opening {}", path.display()))?;
-    Ok((destination, Journal::open(env.fs(), path.join(Journal::FILE_NAME))?))
+    let format = options.format.or_else(|| Some(detect(&**env.fs(), path).ok()?.format));
+    Ok((destination, Journal::open(env.fs(), Journal::place(path, format.unwrap_or(Format::Sdbox)))?))
 }
 
 fn converted(
@@ -251,8 +252,9 @@ fn report_verified(out: &mut Output, summary: &VerifySummary) -> anyhow::Result<
     let VerifyProgress { done, different, .. } = summary.progress;
     let text = || {
         format!(
-            "{done} messages compared: {different} differences, {} saved at another time, {} with a line end more",
-            summary.other_save_dates, summary.completed
+            "{done} messages compared: {different} differences, {} saved at another time, {} as far as the format holds their \
+             bytes",
+            summary.other_save_dates, summary.fitted
         )
     };
     let value = || {
@@ -260,7 +262,7 @@ fn report_verified(out: &mut Output, summary: &VerifySummary) -> anyhow::Result<
             "verified": done,
             "different": different,
             "other_save_dates": summary.other_save_dates,
-            "line_ends": summary.completed,
+            "fitted": summary.fitted,
         })
     };
     enough(out.item(text, value))
