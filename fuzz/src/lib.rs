@@ -14,6 +14,7 @@
 mod auth;
 mod cache;
 mod compressed;
+mod convert_journal;
 mod cuts;
 mod dbox;
 mod imap_command;
@@ -35,6 +36,7 @@ mod transaction;
 pub use auth::{passwd_file, sasl};
 pub use cache::{cache_file, cache_values};
 pub use compressed::compressed_body;
+pub use convert_journal::convert_journal;
 pub use dbox::{dbox_file, dbox_write};
 pub use imap_command::imap_command;
 pub use imap_response::imap_response;
@@ -55,10 +57,11 @@ pub use transaction::transaction;
 pub type Body = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Body); 26] = [
+pub const TARGETS: [(&str, Body); 27] = [
     ("cache_file", cache_file),
     ("cache_values", cache_values),
     ("compressed_body", compressed_body),
+    ("convert_journal", convert_journal),
     ("dbox_file", dbox_file),
     ("dbox_write", dbox_write),
     ("imap_command", imap_command),
