@@ -16,15 +16,18 @@ use std::{io::Write, time::Instant};
 
 use anyhow::{Context, ensure};
 use jobs::Job;
-use measure::{Sample, median};
-use servers::{Format, Kind, Pair};
+use measure::{Sample, load, median};
+use servers::{Format, Kind, Pair, Stores};
+
+const USAGE: &str = "there are --format=sdbox|mdbox|maildir|mbox, --crlf (bodies keep their CRLF), --zstd (bodies are \
+                     compressed) and --rounds=NUMBER";
 
 /// Rounds of each job, Culver and Dovecot by turns.
 const ROUNDS: usize = 5;
 
 /// What the command line asks for.
 struct Asked {
-    format: Format,
+    stores: Stores,
     rounds: usize,
     /// Parts of the names of rows; none is all rows.
     rows: Vec<String>,
@@ -32,16 +35,16 @@ struct Asked {
 
 impl Asked {
     fn parse(words: impl Iterator<Item = String>) -> anyhow::Result<Self> {
-        let mut asked = Self { format: Format::Sdbox, rounds: ROUNDS, rows: Vec::new() };
+        let stores = Stores { format: Format::Sdbox, crlf: false, zstd: false };
+        let mut asked = Self { stores, rounds: ROUNDS, rows: Vec::new() };
         for word in words {
             match word.split_once('=') {
-                Some(("--format", name)) => asked.format = Format::named(name)?,
+                Some(("--format", name)) => asked.stores.format = Format::named(name)?,
                 Some(("--rounds", number)) => asked.rounds = number.parse().context("--rounds")?,
+                _ if word == "--crlf" => asked.stores.crlf = true,
+                _ if word == "--zstd" => asked.stores.zstd = true,
                 _ => {
-                    ensure!(
-                        !word.starts_with("--"),
-                        "{word}: there are --format=sdbox|mdbox|maildir and --rounds=NUMBER"
-                    );
+                    ensure!(!word.starts_with("--"), "{word}: {USAGE}");
                     asked.rows.push(word);
                 }
             }
@@ -51,7 +54,9 @@ impl Asked {
     }
 
     fn wants(&self, job: &Job) -> bool {
-        self.rows.is_empty() || self.rows.iter().any(|word| job.name.contains(word.as_str()))
+        let is_named = self.rows.iter().any(|word| job.name.contains(word.as_str()));
+        (is_named || self.rows.is_empty() && !job.on_request)
+            && (job.formats.is_empty() || job.formats.contains(&self.stores.format))
     }
 }
 
@@ -59,8 +64,8 @@ fn main() -> anyhow::Result<()> {
     let asked = Asked::parse(std::env::args().skip(1))?;
     ensure!(testkit::dovecot::is_installed(), "Dovecot is not installed: there is nothing to compare with");
     let began = Instant::now();
-    let pair = Pair::start(asked.format)?;
-    println!("{}\n", pair.describe()?);
+    let pair = Pair::start(asked.stores)?;
+    println!("{}; load {}\n", pair.describe()?, load()?);
     println!("| job | Culver | Dovecot | ratio | CPU Culver | CPU Dovecot | ratio |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     let mut failed = Vec::new();
@@ -83,7 +88,7 @@ fn main() -> anyhow::Result<()> {
         std::io::stdout().flush()?;
         eprintln!("({:.1} s: {})", since.elapsed().as_secs_f64(), job.name);
     }
-    println!("\n{rows} rows in {:.0} s", began.elapsed().as_secs_f64());
+    println!("\n{rows} rows in {:.0} s; load {}", began.elapsed().as_secs_f64(), load()?);
     ensure!(rows > 0, "no row is called like that");
     ensure!(failed.is_empty(), "{} rows without a figure:\n{}", failed.len(), failed.join("\n"));
     Ok(())
@@ -105,15 +110,16 @@ fn run(pair: &Pair, job: &Job, rounds: usize) -> anyhow::Result<Row> {
         let mut answers = [None, None];
         for (at, kind) in [Kind::Culver, Kind::Dovecot].into_iter().enumerate() {
             let cpu = pair.cpu(kind)?;
-            let mut wall = 0.0;
+            let (mut wall, mut cpu_of_commands) = (0.0, None);
             for _ in 0..job.repeats {
                 let began = Instant::now();
                 let outcome = (job.run)(pair, kind).with_context(|| format!("{kind:?}"))?;
                 wall += outcome.value.unwrap_or_else(|| began.elapsed().as_secs_f64() * 1e3);
+                cpu_of_commands = outcome.cpu.map(|cpu| cpu + cpu_of_commands.unwrap_or(0.0));
                 answers[at] = outcome.answers;
             }
             let times = job.repeats as f64;
-            let cpu = (pair.cpu(kind)? - cpu) * 1e3;
+            let cpu = cpu_of_commands.map_or_else(|| Ok((pair.cpu(kind)? - cpu) * 1e3), anyhow::Ok)?;
             // The first round warms caches on both sides and is not counted.
             if round > 0 || job.rounds == Some(0) {
                 samples[at].push(Sample { wall: wall / times, cpu: cpu / times });

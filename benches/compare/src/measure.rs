@@ -67,6 +67,20 @@ pub(crate) fn cpu_seconds(root: u32) -> anyhow::Result<f64> {
     Ok(seconds)
 }
 
+/// Seconds that programs have computed which this process has started and waited for: commands, not servers.
+pub(crate) fn waited_seconds() -> anyhow::Result<f64> {
+    let fields = stat(std::process::id())?;
+    let ticks = fields.get(13..15).context("stat is short")?;
+    Ok(ticks.iter().filter_map(|n| n.parse::<f64>().ok()).sum::<f64>() / 100.0)
+}
+
+/// How many processes wanted to run, of late: over one minute, and over five.
+pub(crate) fn load() -> anyhow::Result<String> {
+    let text = fs::read_to_string("/proc/loadavg")?;
+    let words: Vec<&str> = text.split(' ').take(2).collect();
+    Ok(words.join(" and "))
+}
+
 /// Kilobytes that a process and its descendants hold, shared pages by their share (PSS).
 pub(crate) fn memory_kb(root: u32) -> anyhow::Result<f64> {
     let mut kb = 0.0;

@@ -31,6 +31,7 @@ pub(crate) enum Format {
     Sdbox,
     Mdbox,
     Maildir,
+    Mbox,
 }
 
 impl Format {
@@ -40,7 +41,8 @@ impl Format {
             "sdbox" => Ok(Self::Sdbox),
             "mdbox" => Ok(Self::Mdbox),
             "maildir" => Ok(Self::Maildir),
-            other => anyhow::bail!("{other} is no format; there are sdbox, mdbox and maildir"),
+            "mbox" => Ok(Self::Mbox),
+            other => anyhow::bail!("{other} is no format; there are sdbox, mdbox, maildir and mbox"),
         }
     }
 
@@ -50,47 +52,91 @@ impl Format {
             Self::Sdbox => "sdbox",
             Self::Mdbox => "mdbox",
             Self::Maildir => "maildir",
+            Self::Mbox => "mbox",
+        }
+    }
+
+    /// Where a store of it lies, in the words of both.
+    pub(crate) fn location(self, mail: &str) -> String {
+        match self {
+            Self::Mbox => format!("mbox:{mail}:INBOX={mail}/inbox"),
+            _ => format!("{}:{mail}", self.name()),
         }
     }
 }
 
+/// What all stores of a run are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stores {
+    pub(crate) format: Format,
+    /// Bodies keep the line ends that they come with.
+    pub(crate) crlf: bool,
+    /// New bodies are compressed.
+    pub(crate) zstd: bool,
+}
+
+impl Stores {
+    /// Culver's settings for them.
+    fn culver(self) -> Vec<String> {
+        let format = format!("storage.format={}", self.format.name());
+        let mut settings = vec![format, "storage.separator=/".to_owned()];
+        settings.extend(self.crlf.then(|| "storage.line_ends=crlf".to_owned()));
+        settings.extend(self.zstd.then(|| "storage.compression=zstd".to_owned()));
+        settings
+    }
+
+    /// Dovecot's.
+    fn dovecot(self) -> String {
+        let mut settings = String::new();
+        if self.crlf {
+            settings += "mail_save_crlf = yes\n";
+        }
+        if self.zstd {
+            settings += "mail_plugins = $mail_plugins zlib\nplugin {\n  zlib_save = zstd\n}\n";
+        }
+        settings
+    }
+}
+
 /// One user for each connection of the deliveries, and one for each large store.
-pub(crate) const USERS: [&str; 23] = [
+pub(crate) const USERS: [&str; 25] = [
     "u0", "u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8", "u9", "u10", "u11", "u12", "u13", "u14", "u15", "large",
-    "plain", "changed", "many", "idle", "shared", "disk",
+    "plain", "changed", "many", "idle", "shared", "disk", "purged", "million",
 ];
 
 /// Both, running. `shared` is on one store of the two; the other users have a store at each.
 pub(crate) struct Pair {
     pub(crate) culver: Culver,
     pub(crate) dovecot: Dovecot,
-    format: Format,
+    stores: Stores,
+    configuration: PathBuf,
+    place: Place,
     dovecot_imaps: SocketAddr,
     dovecot_pop3: SocketAddr,
     culver_mail: PathBuf,
     dovecot_mail: PathBuf,
     owner: MailUser,
-    _place: Place,
 }
 
 impl Pair {
-    pub(crate) fn start(format: Format) -> anyhow::Result<Self> {
+    pub(crate) fn start(stores: Stores) -> anyhow::Result<Self> {
         let place = Place::new("compare")?;
         let owner = MailUser::for_tests()?;
         let certificate = certificate(place.path(), &owner)?;
         let data = place.folder_of(&owner, "culver")?;
         Culver::prepare(&data, &owner, &USERS)?;
-        let setting = format!("storage.format={}", format.name());
+        let settings = stores.culver();
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         let (public, key) = &certificate;
-        let start = Start { pop3: true, tls: Some((public, key)), settings: &[&setting, "storage.separator=/"] };
+        let start = Start { pop3: true, tls: Some((public, key)), settings: &settings };
         let culver = Culver::start_with(&culver::program()?, &data, &owner, start)?;
         let dovecot_mail = place.folder_of(&owner, "dovecot-mail")?;
         let local = || -> anyhow::Result<SocketAddr> { Ok(([127, 0, 0, 1], free_port()?).into()) };
         let (dovecot_imaps, dovecot_pop3) = (local()?, local()?);
         let setup = Setup {
-            mail_location: format!("{}:{}/%u", format.name(), dovecot_mail.display()),
+            mail_location: stores.format.location(&format!("{}/%u", dovecot_mail.display())),
             users: &USERS,
-            extra: &dovecot_extra(&certificate, dovecot_imaps, dovecot_pop3),
+            extra: &(stores.dovecot() + &dovecot_extra(&certificate, dovecot_imaps, dovecot_pop3)),
         };
         let dovecot = Dovecot::start(place.path(), &owner, &setup)?;
         let culver_mail = data.join("mail");
@@ -102,13 +148,14 @@ impl Pair {
         Ok(Self {
             culver,
             dovecot,
-            format,
+            stores,
+            configuration: data.with_extension("toml"),
+            place,
             dovecot_imaps,
             dovecot_pop3,
             culver_mail,
             dovecot_mail,
             owner,
-            _place: place,
         })
     }
 
@@ -121,8 +168,11 @@ impl Pair {
             cpu.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown processor").to_owned();
         let cores = std::thread::available_parallelism()?;
         Ok(format!(
-            "{} stores, culver {}, dovecot {}, {cores} cores ({model}); ratio = dovecot / culver, above 1 Culver is ahead",
-            self.format.name(),
+            "{} stores{}{}, culver {}, dovecot {}, {cores} cores ({model}); ratio = dovecot / culver, above 1 Culver is \
+             ahead",
+            self.stores.format.name(),
+            if self.stores.crlf { " with CRLF bodies" } else { "" },
+            if self.stores.zstd { " with compressed bodies" } else { "" },
             version(&culver::program()?, "--version")?,
             version(Path::new("/usr/sbin/dovecot"), "--version")?,
         ))
@@ -186,12 +236,36 @@ impl Pair {
         &self.owner
     }
 
+    /// What the stores are.
+    pub(crate) fn format(&self) -> Format {
+        self.stores.format
+    }
+
+    /// A place in this run's folder for more stores, made by nobody yet.
+    pub(crate) fn aside(&self, kind: Kind, name: &str) -> anyhow::Result<PathBuf> {
+        Ok(self.place.folder_of(&self.owner, &format!("aside-{kind:?}"))?.join(name))
+    }
+
+    /// Runs a command of Culver's with the configuration of the server.
+    pub(crate) fn run_culver(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut command = Command::new(culver::program()?);
+        command.arg("--config").arg(&self.configuration);
+        command.args(self.stores.culver().iter().flat_map(|setting| ["--set", setting])).args(arguments);
+        command.current_dir(self.place.path());
+        self.owner.run_as(&mut command);
+        let output = command.output()?;
+        let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "culver {arguments:?}: {}: {told} {errors}", output.status);
+        Ok(())
+    }
+
     /// Where the index of a user's INBOX lies.
     pub(crate) fn inbox(&self, kind: Kind, user: &str) -> PathBuf {
         let mail = self.mail(kind, user);
-        match self.format {
+        match self.stores.format {
             Format::Sdbox | Format::Mdbox => mail.join("mailboxes/INBOX/dbox-Mails"),
             Format::Maildir => mail,
+            Format::Mbox => mail.join(".imap/INBOX"),
         }
     }
 

@@ -20,7 +20,7 @@ pub(super) fn store(pair: &Pair, kind: Kind, user: &str, silent: bool) -> anyhow
     let answers = if silent { flags_of_some(&mut imap)? } else { hash(&answer)? };
     imap.ok("STORE 1:* -FLAGS.SILENT (\\Draft)")?;
     imap.ok("LOGOUT")?;
-    Ok(Outcome { value: Some(value), answers: Some(answers) })
+    Ok(Outcome { value: Some(value), answers: Some(answers), ..Outcome::default() })
 }
 
 fn flags_of_some(imap: &mut testkit::imap::Imap) -> anyhow::Result<String> {
@@ -43,7 +43,7 @@ pub(super) fn copy(pair: &Pair, kind: Kind) -> anyhow::Result<Outcome> {
     imap.ok("UNSELECT")?;
     imap.ok("DELETE copies")?;
     imap.ok("LOGOUT")?;
-    Ok(Outcome { value: Some(value), answers: Some(answers) })
+    Ok(Outcome { value: Some(value), answers: Some(answers), ..Outcome::default() })
 }
 
 /// Expunges the copies of all messages; only EXPUNGE is timed.
@@ -64,5 +64,5 @@ pub(super) fn expunge(pair: &Pair, kind: Kind) -> anyhow::Result<Outcome> {
     imap.ok("UNSELECT")?;
     imap.ok("DELETE expunged")?;
     imap.ok("LOGOUT")?;
-    Ok(Outcome { value: Some(value), answers: Some(answers) })
+    Ok(Outcome { value: Some(value), answers: Some(answers), ..Outcome::default() })
 }

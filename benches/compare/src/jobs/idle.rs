@@ -54,7 +54,7 @@ pub(super) fn idle_memory(pair: &Pair, kind: Kind, carrier: Carrier) -> anyhow::
     let each = (memory_kb(pid)? - before) / CONNECTIONS as f64;
     drop((first, connections));
     thread::sleep(Duration::from_millis(300));
-    Ok(Outcome { value: Some(each), answers: None })
+    Ok(Outcome { value: Some(each), answers: None, ..Outcome::default() })
 }
 
 /// Milliseconds from the 250 of a delivery to the EXISTS that an idling session is sent; 0 if that comes first.
@@ -81,5 +81,5 @@ pub(super) fn notice(pair: &Pair, kind: Kind, deliverer: Kind) -> anyhow::Result
         imap = back;
         delays.push(noticed.saturating_duration_since(delivered).as_secs_f64() * 1e3);
     }
-    Ok(Outcome { value: Some(median(delays.into_iter())), answers: None })
+    Ok(Outcome { value: Some(median(delays.into_iter())), answers: None, ..Outcome::default() })
 }

@@ -1,18 +1,25 @@
 //! The jobs. Each is run by both servers in the same words.
 
 mod change;
+mod conversion;
 mod deliver;
+mod disk;
 mod idle;
 mod mixed;
 mod read;
 mod stores;
 mod upkeep;
 
+use std::time::Instant;
+
 use fastrand::Rng;
 use testkit::messages::message;
 
 use self::idle::Carrier;
-use crate::servers::{Kind, Pair, USERS};
+use crate::{
+    measure::waited_seconds,
+    servers::{Format, Kind, Pair, USERS},
+};
 
 type Prepare = fn(&Pair) -> anyhow::Result<()>;
 type Run = fn(&Pair, Kind) -> anyhow::Result<Outcome>;
@@ -26,6 +33,10 @@ pub(crate) struct Job {
     pub(crate) rounds: Option<usize>,
     /// How often it is done in each round: CPU time is told in steps of 10 ms.
     pub(crate) repeats: usize,
+    /// Formats of whose stores there is such a row; empty: of all.
+    pub(crate) formats: &'static [Format],
+    /// Takes long, and is run where its name is asked for.
+    pub(crate) on_request: bool,
     pub(crate) prepare: Prepare,
     pub(crate) run: Run,
 }
@@ -35,6 +46,8 @@ pub(crate) struct Job {
 pub(crate) struct Outcome {
     /// A figure other than the milliseconds that the run took.
     pub(crate) value: Option<f64>,
+    /// Milliseconds computed, where not all that was done is meant.
+    pub(crate) cpu: Option<f64>,
     /// A hash of what the server answered; must be the same for both.
     pub(crate) answers: Option<String>,
 }
@@ -42,7 +55,7 @@ pub(crate) struct Outcome {
 const NOTHING: Prepare = |_| Ok(());
 
 const fn job(name: &'static str, prepare: Prepare, run: Run) -> Job {
-    Job { name, unit: "ms", rounds: None, repeats: 1, prepare, run }
+    Job { name, unit: "ms", rounds: None, repeats: 1, formats: &[], on_request: false, prepare, run }
 }
 
 const fn short(job: Job) -> Job {
@@ -147,18 +160,54 @@ fn changes() -> Vec<Job> {
     ]
 }
 
-/// The processes of commands are not the server's: their CPU is not in the table.
+/// Files on disk, and commands of the administrator, whose own processes are what computes.
 fn upkeeps() -> Vec<Job> {
-    let counted = |name, unit, run| Job { rounds: Some(0), unit, ..job(name, upkeep::stored, run) };
+    let counted = |name, unit, run| Job { rounds: Some(0), unit, ..job(name, disk::stored, run) };
+    let on_request = |job| Job { on_request: true, ..job };
+    let converted = |name, formats, run| Job { formats, ..job(name, stores::plain, run) };
     vec![
-        counted("bytes on disk for a byte of mail", "B", |pair, kind| {
-            upkeep::on_disk(pair, kind, upkeep::Counted::Bytes)
+        counted("bytes on disk for a byte of mail", "B", |pair, kind| disk::on_disk(pair, kind, disk::Counted::Bytes)),
+        counted("bytes in blocks for a byte of mail", "B", |pair, kind| {
+            disk::on_disk(pair, kind, disk::Counted::Blocks)
         }),
         counted("files and folders for a message", "files", |pair, kind| {
-            upkeep::on_disk(pair, kind, upkeep::Counted::Inodes)
+            disk::on_disk(pair, kind, disk::Counted::Inodes)
         }),
-        job("culver check, doveadm force-resync of 5000", stores::plain, upkeep::check),
+        job("culver check, doveadm force-resync of 5000", stores::plain, |pair, kind| upkeep::check(pair, kind, false)),
+        job("culver check --deep, doveadm force-resync of 5000", stores::plain, |pair, kind| {
+            upkeep::check(pair, kind, true)
+        }),
+        Job { formats: &[Format::Mdbox], ..job("purge of 2500 of 5000", upkeep::expunged, upkeep::purge) },
+        converted("conversion of 5000 to sdbox", &[Format::Mdbox, Format::Maildir, Format::Mbox], |pair, kind| {
+            conversion::convert(pair, kind, Format::Sdbox)
+        }),
+        converted("conversion of 5000 to mdbox", &[Format::Sdbox], |pair, kind| {
+            conversion::convert(pair, kind, Format::Mdbox)
+        }),
+        converted("conversion of 5000 to maildir", &[Format::Sdbox], |pair, kind| {
+            conversion::convert(pair, kind, Format::Maildir)
+        }),
+        converted("conversion of 5000 to mbox", &[Format::Sdbox], |pair, kind| {
+            conversion::convert(pair, kind, Format::Mbox)
+        }),
+        on_request(short(job("login, SELECT of 1000000, LOGOUT", stores::million, |pair, kind| {
+            read::select(pair, kind, "million", stores::MILLION)
+        }))),
+        on_request(job("FETCH 1:* (UID FLAGS) of 1000000", stores::million, |pair, kind| {
+            read::command(pair, kind, "million", "FETCH 1:* (UID FLAGS)")
+        })),
+        on_request(job("FETCH of the last 100 bodies of 1000000", stores::million, |pair, kind| {
+            read::command(pair, kind, "million", &format!("FETCH {}:* (BODY.PEEK[])", stores::MILLION - 99))
+        })),
     ]
+}
+
+/// Runs a command, and tells how long it took and how much it computed.
+fn timed(run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Outcome> {
+    let (began, before) = (Instant::now(), waited_seconds()?);
+    run()?;
+    let (value, cpu) = (began.elapsed().as_secs_f64() * 1e3, (waited_seconds()? - before) * 1e3);
+    Ok(Outcome { value: Some(value), cpu: Some(cpu), answers: None, ..Outcome::default() })
 }
 
 fn mail(number: u64) -> Vec<u8> {

@@ -20,7 +20,7 @@ pub(super) fn select(pair: &Pair, kind: Kind, user: &str, count: usize) -> anyho
     ensure!(answer.number("EXISTS") == Some(count as u32), "EXISTS");
     imap.ok("LOGOUT")?;
     let codes = ["UIDVALIDITY", "UIDNEXT", "UNSEEN"].map(|code| format!("{:?}", answer.untagged_code(code)));
-    Ok(Outcome { value: None, answers: Some(codes.join(" ")) })
+    Ok(Outcome { answers: Some(codes.join(" ")), ..Outcome::default() })
 }
 
 pub(super) fn logins(pair: &Pair, kind: Kind) -> anyhow::Result<Outcome> {
@@ -39,7 +39,7 @@ pub(super) fn command(pair: &Pair, kind: Kind, user: &str, command: &str) -> any
     let answer = imap.ok(command)?;
     let value = began.elapsed().as_secs_f64() * 1e3;
     imap.ok("LOGOUT")?;
-    Ok(Outcome { value: Some(value), answers: Some(hash(&answer)?) })
+    Ok(Outcome { value: Some(value), answers: Some(hash(&answer)?), ..Outcome::default() })
 }
 
 /// A hash of the untagged responses. Quoted or literal, in either order of flags: the same answer.
@@ -67,7 +67,7 @@ pub(super) fn list_status(pair: &Pair, kind: Kind) -> anyhow::Result<Outcome> {
     answer.untagged.sort();
     ensure!(answer.untagged.len() >= stores::MAILBOXES, "{} lines", answer.untagged.len());
     imap.ok("LOGOUT")?;
-    Ok(Outcome { value: Some(value), answers: Some(hash(&answer)?) })
+    Ok(Outcome { value: Some(value), answers: Some(hash(&answer)?), ..Outcome::default() })
 }
 
 /// Coming back to a mailbox in which little has happened (RFC 7162).
@@ -89,7 +89,7 @@ pub(super) fn qresync(pair: &Pair, kind: Kind) -> anyhow::Result<Outcome> {
     let answers = changed.collect::<Vec<_>>().join(",");
     ensure!(!answers.is_empty(), "nothing changed");
     imap.ok("LOGOUT")?;
-    Ok(Outcome { value: Some(value), answers: Some(answers) })
+    Ok(Outcome { value: Some(value), answers: Some(answers), ..Outcome::default() })
 }
 
 /// A POP3 session that lists all and fetches many.
@@ -104,5 +104,5 @@ pub(super) fn pop3(pair: &Pair, kind: Kind) -> anyhow::Result<Outcome> {
     }
     let answer = pop3.command("QUIT")?;
     ensure!(answer.is_ok(), "QUIT: {}", answer.first);
-    Ok(Outcome { value: None, answers: Some(sha256(&all)) })
+    Ok(Outcome { answers: Some(sha256(&all)), ..Outcome::default() })
 }

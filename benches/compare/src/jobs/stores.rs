@@ -1,6 +1,8 @@
 //! The mail that jobs work on: the same for both servers, byte for byte.
 
 use anyhow::ensure;
+use fastrand::Rng;
+use testkit::messages::large as sized;
 
 use super::mail;
 use crate::servers::{Kind, Pair};
@@ -11,11 +13,17 @@ pub(super) const LARGE: usize = 100_000;
 pub(super) const PLAIN: usize = 5_000;
 /// Mailboxes of the user who has many.
 pub(super) const MAILBOXES: usize = 1_000;
+/// Messages of the mailbox that is larger still, of 1 KB each.
+pub(super) const MILLION: usize = 1_000_000;
 /// Texts that differ; further messages are the same again.
 const TEXTS: u64 = 2000;
 
 /// Gives a user an INBOX of so many messages, once.
 pub(super) fn fill(pair: &Pair, user: &str, count: usize) -> anyhow::Result<()> {
+    fill_with(pair, user, count, mail)
+}
+
+fn fill_with(pair: &Pair, user: &str, count: usize, mail: fn(u64) -> Vec<u8>) -> anyhow::Result<()> {
     if pair.mail(Kind::Dovecot, user).exists() {
         return Ok(());
     }
@@ -38,6 +46,11 @@ pub(super) fn fill(pair: &Pair, user: &str, count: usize) -> anyhow::Result<()> 
 /// A user with 100,000 messages.
 pub(super) fn large(pair: &Pair) -> anyhow::Result<()> {
     fill(pair, "large", LARGE)
+}
+
+/// A user with 1,000,000 messages of 1 KB.
+pub(super) fn million(pair: &Pair) -> anyhow::Result<()> {
+    fill_with(pair, "million", MILLION, |number| sized(&mut Rng::with_seed(number), number, 1024))
 }
 
 /// A user with 5,000 messages.

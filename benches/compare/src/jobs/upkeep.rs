@@ -1,86 +1,63 @@
-//! What an administrator looks at: how much mail takes on disk, and how long looking it over takes.
+//! What an administrator runs: looking mail over, purging.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path, process::Command};
+use std::{fs, path::PathBuf};
 
 use anyhow::ensure;
-use testkit::{culver, messages::varied};
+use testkit::place::copy_tree;
 
-use super::Outcome;
+use super::{Outcome, stores, timed};
 use crate::servers::{Kind, Pair};
 
-/// Messages whose files are counted.
-const COUNTED: u64 = 2_000;
-/// The user who has them.
-const USER: &str = "disk";
+/// The user whose mail is purged.
+const PURGED: &str = "purged";
 
-/// What is counted of files.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Counted {
-    /// Bytes in all files for each byte of the messages with CRLF line ends.
-    Bytes,
-    /// Files and folders for each message.
-    Inodes,
-}
-
-/// Has each server store the same messages itself, once.
-pub(super) fn stored(pair: &Pair) -> anyhow::Result<()> {
-    for kind in [Kind::Culver, Kind::Dovecot] {
-        if pair.login(kind, USER)?.ok("STATUS INBOX (MESSAGES)")?.untagged != [b"STATUS INBOX (MESSAGES 0)"] {
-            continue;
+/// `culver check`, which reads headers and sizes; with `deep`, which reads every body. `doveadm force-resync` of all
+/// mailboxes is the nearest that Dovecot has.
+pub(super) fn check(pair: &Pair, kind: Kind, deep: bool) -> anyhow::Result<Outcome> {
+    timed(|| match kind {
+        Kind::Culver => {
+            let mail = pair.mail(kind, "plain").display().to_string();
+            let store = ["check", "--store", &mail];
+            let arguments: Vec<&str> = store.into_iter().chain(deep.then_some("--deep")).collect();
+            pair.run_culver(&arguments)
         }
-        let mut imap = pair.login(kind, USER)?;
-        for from in (0..COUNTED).step_by(500) {
-            let texts: Vec<_> = (from..from + 500).map(text).collect();
-            let messages: Vec<_> = texts.iter().map(|text| ("", None, text.as_slice())).collect();
-            let answer = imap.append_many("INBOX", &messages)?;
-            ensure!(answer.is_ok(), "filling: {} {}", answer.status, answer.text);
-        }
-        imap.ok("LOGOUT")?;
-    }
-    Ok(())
+        Kind::Dovecot => pair.dovecot.doveadm(&["force-resync", "-u", "plain", "*"]).map(drop),
+    })
 }
 
-fn text(number: u64) -> Vec<u8> {
-    varied(&mut fastrand::Rng::with_seed(number), number)
-}
-
-pub(super) fn on_disk(pair: &Pair, kind: Kind, counted: Counted) -> anyhow::Result<Outcome> {
-    let (mut bytes, mut inodes) = (0, 0);
-    count(&pair.mail(kind, USER), &mut bytes, &mut inodes)?;
-    let value = match counted {
-        Counted::Bytes => bytes as f64 / (0..COUNTED).map(|number| text(number).len() as f64).sum::<f64>(),
-        Counted::Inodes => inodes as f64 / COUNTED as f64,
-    };
-    Ok(Outcome { value: Some(value), answers: None })
-}
-
-fn count(path: &Path, bytes: &mut u64, inodes: &mut u64) -> anyhow::Result<()> {
-    let there = fs::symlink_metadata(path)?;
-    // A file with several names is counted once a name: no job here copies.
-    *inodes += 1;
-    if !there.is_dir() {
-        *bytes += there.size();
+/// Half of 5,000 messages expunged, every second one, and not purged. Each round begins with a copy of that.
+pub(super) fn expunged(pair: &Pair) -> anyhow::Result<()> {
+    if unpurged(pair)?.exists() {
         return Ok(());
     }
-    for entry in fs::read_dir(path)? {
-        count(&entry?.path(), bytes, inodes)?;
+    stores::fill(pair, PURGED, stores::PLAIN)?;
+    let mut imap = pair.login(Kind::Culver, PURGED)?;
+    imap.ok("SELECT INBOX")?;
+    let odd: Vec<String> = (1..=stores::PLAIN).step_by(2).map(|seq| seq.to_string()).collect();
+    for some in odd.chunks(500) {
+        imap.ok(&format!("STORE {} +FLAGS.SILENT (\\Deleted)", some.join(",")))?;
     }
-    Ok(())
+    imap.ok("EXPUNGE")?;
+    imap.ok("LOGOUT")?;
+    copy_tree(&pair.mail(Kind::Culver, PURGED), &unpurged(pair)?, pair.owner())
 }
 
-/// `culver check`, which reads headers and sizes, and `doveadm force-resync` of all mailboxes, which is the nearest that
-/// Dovecot has.
-pub(super) fn check(pair: &Pair, kind: Kind) -> anyhow::Result<Outcome> {
-    match kind {
-        Kind::Culver => {
-            let mut command = Command::new(culver::program()?);
-            command.arg("check").arg("--store").arg(pair.mail(kind, "plain"));
-            pair.owner().run_as(&mut command);
-            let output = command.output()?;
-            let told = String::from_utf8_lossy(&output.stdout);
-            ensure!(output.status.success(), "culver check: {}: {told}", output.status);
-        }
-        Kind::Dovecot => drop(pair.dovecot.doveadm(&["force-resync", "-u", "plain", "*"])?),
-    }
-    Ok(Outcome::default())
+fn unpurged(pair: &Pair) -> anyhow::Result<PathBuf> {
+    pair.aside(Kind::Culver, "unpurged")
+}
+
+/// Only purging is timed.
+pub(super) fn purge(pair: &Pair, kind: Kind) -> anyhow::Result<Outcome> {
+    let mail = pair.mail(kind, PURGED);
+    fs::remove_dir_all(&mail)?;
+    copy_tree(&unpurged(pair)?, &mail, pair.owner())?;
+    let outcome = timed(|| match kind {
+        Kind::Culver => pair.run_culver(&["purge", PURGED]),
+        Kind::Dovecot => pair.dovecot.doveadm(&["purge", "-u", PURGED]).map(drop),
+    })?;
+    let left = fs::read_dir(mail.join("storage"))?.map(|entry| Ok(entry?.metadata()?.len()));
+    let (left, expected) = (left.sum::<std::io::Result<u64>>()?, fs::read_dir(unpurged(pair)?.join("storage"))?);
+    let before = expected.map(|entry| Ok(entry?.metadata()?.len())).sum::<std::io::Result<u64>>()?;
+    ensure!(left < before * 2 / 3, "{left} bytes of {before} are left");
+    Ok(outcome)
 }
