@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 
 use testkit::{
     dovecot,
-    interop::{StoreFormat, both_at_once, kill, model, same_answers, turn_about},
+    interop::{StoreFormat, both_at_once, convert, kill, model, same_answers, turn_about},
     skip,
 };
 
@@ -163,6 +163,34 @@ fn sessions_on_mdbox_agree_with_their_models() {
 #[test]
 fn sessions_on_maildir_agree_with_their_models() {
     agree_with_their_models(StoreFormat::Maildir, 20_260_102);
+}
+
+/// Killed so often on the way to sdbox, and so often on the way back.
+const CONVERSION_KILLS: u32 = 3;
+
+fn converted_while_killed(format: StoreFormat, seed: u64) {
+    if !dovecot::is_installed() {
+        return skip("conversions looked at with Dovecot", "dovecot");
+    }
+    let report = convert::run(program(), format, seed, 240, CONVERSION_KILLS).unwrap();
+    println!("seed {seed}: {report:?}");
+    assert!(report.messages > 200 && report.kills == 2 * CONVERSION_KILLS, "{report:?}");
+    assert!(report.broken.is_empty(), "seed {seed}: {:#?}", report.broken);
+}
+
+#[test]
+fn conversions_of_mdbox_are_killed_and_go_on() {
+    converted_while_killed(StoreFormat::Mdbox, 401);
+}
+
+#[test]
+fn conversions_of_maildir_are_killed_and_go_on() {
+    converted_while_killed(StoreFormat::Maildir, 402);
+}
+
+#[test]
+fn conversions_of_mbox_are_killed_and_go_on() {
+    converted_while_killed(StoreFormat::Mbox, 403);
 }
 
 /// The same commands in every run.

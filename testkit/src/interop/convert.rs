@@ -1,10 +1,11 @@
 //! Conversions, killed at any moment and run again: a Dovecot shows of the result what a Dovecot showed of the source.
 //!
 //! A Dovecot fills the store; it is converted to sdbox and back, and each time Dovecot is asked for all that IMAP shows, with
-//! mod-sequences, and for the GUIDs of mailboxes and messages.
+//! mod-sequences, for the GUIDs of mailboxes and messages, and for POP3 ids.
+
+mod told;
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -12,65 +13,43 @@ use std::{
 
 use anyhow::{Context, ensure};
 use fastrand::Rng;
-use sha1::{Digest as _, Sha1};
 
+use self::told::Told;
 use super::{StoreFormat, USER};
 use crate::{
     dovecot::{Dovecot, PASSWORD, Release, Setup},
     imap::{Imap, quote},
     messages,
-    observe::{Depth, Shown},
     place::{MailUser, Place},
 };
 
 /// What the runs showed.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Messages in the source.
-    pub messages: u32,
+    /// Messages in the source when it was converted.
+    pub messages: usize,
     /// Kills that hit a conversion under way.
     pub kills: u32,
+    /// Conversions that had ended before their kill came, and were begun anew in an empty place.
+    pub begun_anew: u32,
     /// How long each conversion took that was not killed, by what to what.
     pub seconds: Vec<(String, f64)>,
+    /// Messages of which Dovecot tells another date of saving than before. Stores have that in their caches at best.
+    pub other_save_dates: usize,
+    /// What the converter says that the destination cannot hold.
+    pub losses: Vec<String>,
     /// What Dovecot shows otherwise, or complains of; must be empty.
     pub broken: Vec<String>,
 }
 
-/// Longest time until a kill.
-const KILL_AFTER_MAX: Duration = Duration::from_millis(900);
+/// Part of a conversion's time that all kills together may take, in hundredths: the last of them is to hit one too.
+const KILLED_PERCENT: u32 = 140;
 
-/// Mailboxes of the source beside INBOX.
-const MAILBOXES: [&str; 4] = ["Work", "Work/Projects", "Entw&APw-rfe", "Empty"];
+/// Shortest time until a kill.
+const KILL_AFTER_MIN: Duration = Duration::from_millis(1);
 
-/// All that a Dovecot tells of a store.
-#[derive(Debug, Default, Eq, PartialEq)]
-struct Told {
-    shown: Shown,
-    /// By mailbox: HIGHESTMODSEQ, then each message's mod-sequence.
-    modseqs: BTreeMap<String, Vec<String>>,
-    /// By mailbox and UID; the mailbox's own without one.
-    guids: BTreeMap<(String, String), String>,
-}
-
-impl Told {
-    fn differences(&self, other: &Self) -> Vec<String> {
-        let mut lines = self.shown.differences(&other.shown);
-        for (name, ours) in &self.modseqs {
-            let theirs = other.modseqs.get(name);
-            if theirs != Some(ours) {
-                let at = ours.iter().zip(theirs.into_iter().flatten()).find(|(a, b)| a != b);
-                lines.push(format!("{name}: mod-sequences differ, first {at:?}"));
-            }
-        }
-        for (what, ours) in &self.guids {
-            if other.guids.get(what) != Some(ours) {
-                lines.push(format!("{what:?}: GUID {ours} and {:?}", other.guids.get(what)));
-            }
-        }
-        lines.truncate(20);
-        lines
-    }
-}
+/// A run may start so often from nothing because its conversion ended before it was killed.
+const BEGUN_ANEW_MAX: u32 = 50;
 
 /// Where a run keeps its stores.
 struct Stage<'a> {
@@ -79,6 +58,9 @@ struct Stage<'a> {
     owner: MailUser,
     report: Report,
 }
+
+/// A store, and what it is.
+type Store<'a> = (StoreFormat, &'a Path);
 
 /// Fills a store of that format with so many messages, converts it to sdbox and back, each killed `kills` times.
 pub fn run(program: &Path, format: StoreFormat, seed: u64, messages: u32, kills: u32) -> anyhow::Result<Report> {
@@ -89,9 +71,10 @@ pub fn run(program: &Path, format: StoreFormat, seed: u64, messages: u32, kills:
     let source = stage.folder("source")?;
     let before = {
         let dovecot = stage.dovecot("filler", format, &source)?;
-        stage.report.messages = fill(&dovecot, &mut rng, messages)?;
-        told(&dovecot)?
+        fill(&dovecot, &mut rng, format, messages)?;
+        Told::by(&dovecot)?
     };
+    stage.report.messages = before.message_count();
     // The other way round first, where the format itself is the middle one.
     let middle = if format == StoreFormat::Sdbox { StoreFormat::Maildir } else { StoreFormat::Sdbox };
     let there = stage.folder("there")?;
@@ -100,6 +83,8 @@ pub fn run(program: &Path, format: StoreFormat, seed: u64, messages: u32, kills:
     let back = stage.folder("back")?;
     stage.convert(&mut rng, (middle, &there), (format, &back), kills)?;
     stage.compare("back", format, &back, &before)?;
+    // The conversions have only read it.
+    stage.compare("source", format, &source, &before)?;
     Ok(stage.report)
 }
 
@@ -116,9 +101,13 @@ impl Stage<'_> {
         Dovecot::start(&folder, &self.owner, &setup)
     }
 
-    fn command(&self, from: (StoreFormat, &Path), to: (StoreFormat, &Path)) -> Command {
+    fn command(&self, from: Store<'_>, to: Store<'_>) -> Command {
         let mut command = Command::new(self.program);
         command.arg("--data").arg(self.place.path().join("data"));
+        // The locations tell the rest.
+        let settings = to.0.culver_settings();
+        let settings = settings.iter().filter(|setting| setting.contains("compression") || setting.contains("rotate"));
+        command.args(settings.flat_map(|setting| ["--set", setting]));
         command.arg("convert").arg(from.0.mail_location(from.1)).arg(to.0.mail_location(to.1));
         command.current_dir(self.place.path()).stdin(Stdio::null());
         self.owner.run_as(&mut command);
@@ -126,54 +115,80 @@ impl Stage<'_> {
     }
 
     /// Converts, with so many kills before it may end, and has the converter compare.
-    fn convert(
-        &mut self,
-        rng: &mut Rng,
-        from: (StoreFormat, &Path),
-        to: (StoreFormat, &Path),
-        kills: u32,
-    ) -> anyhow::Result<()> {
-        for _ in 0..kills {
-            let mut child = self.command(from, to).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-            std::thread::sleep(Duration::from_micros(rng.u64(1_000..KILL_AFTER_MAX.as_micros() as u64)));
-            if child.try_wait()?.is_none() {
-                self.report.kills += 1;
-                child.kill()?;
-            }
-            child.wait()?;
-        }
+    fn convert(&mut self, rng: &mut Rng, from: Store<'_>, to: Store<'_>, kills: u32) -> anyhow::Result<()> {
+        let what = format!("{} to {}", from.0.name(), to.0.name());
+        let scratch = self.folder(&format!("scratch-{}", to.0.name()))?;
         let start = Instant::now();
+        let output = self.command(from, (to.0, &scratch)).output()?;
+        let time = start.elapsed();
+        ensure!(output.status.success(), "{what} failed: {}", String::from_utf8_lossy(&output.stderr));
+        self.report.seconds.push((what.clone(), time.as_secs_f64()));
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let losses = told.lines().filter(|line| line.starts_with("not kept"));
+        self.report.losses.extend(losses.map(|line| format!("{what}: {line}")));
+        let mut longest = time * KILLED_PERCENT / 100 / kills.max(1);
+        let mut left = kills;
+        while left > 0 {
+            let mut child = self.command(from, to).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+            let (least, most) = (KILL_AFTER_MIN.as_micros() as u64, longest.as_micros() as u64);
+            std::thread::sleep(Duration::from_micros(rng.u64(least..=most.max(least))));
+            if child.try_wait()?.is_none() {
+                child.kill()?;
+                child.wait()?;
+                self.report.kills += 1;
+                left -= 1;
+                continue;
+            }
+            ensure!(self.report.begun_anew < BEGUN_ANEW_MAX, "{what}: no conversion lasts until its kill");
+            self.report.begun_anew += 1;
+            longest /= 2;
+            clear(to.1)?;
+        }
         for arguments in [&[][..], &["--verify"][..]] {
             let output = self.command(from, to).args(arguments).output()?;
             let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-            ensure!(output.status.success(), "{} to {} failed: {errors}", from.0.name(), to.0.name());
-            if arguments.is_empty() {
-                let what = format!("{} to {}", from.0.name(), to.0.name());
-                self.report.seconds.push((what, start.elapsed().as_secs_f64()));
-            }
+            ensure!(output.status.success(), "{what} failed: {errors}");
         }
         Ok(())
     }
 
     fn compare(&mut self, name: &str, format: StoreFormat, mail: &Path, before: &Told) -> anyhow::Result<()> {
         let dovecot = self.dovecot(name, format, mail)?;
-        let now = told(&dovecot).with_context(|| format!("Dovecot on {}", format.name()))?;
+        let now = Told::by(&dovecot).with_context(|| format!("Dovecot on {}", format.name()))?;
+        self.report.other_save_dates += before.other_save_dates(&now);
         let found = before.differences(&now).into_iter().chain(dovecot.complaints()?);
         self.report.broken.extend(found.map(|line| format!("{name} ({}): {line}", format.name())));
         Ok(())
     }
 }
 
-/// Fills the store by IMAP: messages of every kind, flags, keywords, holes between the UIDs and at their end.
-fn fill(dovecot: &Dovecot, rng: &mut Rng, messages: u32) -> anyhow::Result<u32> {
+/// Takes a store away, its alternate storage too.
+fn clear(mail: &Path) -> anyhow::Result<()> {
+    for path in [mail.to_owned(), mail.with_extension("alt")] {
+        if path.exists() {
+            std::fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Mailboxes with mail. The files of an mbox have none below them.
+fn targets(format: StoreFormat) -> [&'static str; 4] {
+    let below = if format == StoreFormat::Mbox { "Lists/Projects" } else { "Work/Projects" };
+    ["INBOX", "Work", below, "Entw&APw-rfe"]
+}
+
+/// Fills the store by IMAP: messages of every kind, flags, keywords, holes between the UIDs and at their end. A store that has
+/// an alternate storage gets some of them there.
+fn fill(dovecot: &Dovecot, rng: &mut Rng, format: StoreFormat, messages: u32) -> anyhow::Result<()> {
     let mut imap = Imap::login(dovecot.imap, USER, PASSWORD)?;
-    for mailbox in MAILBOXES {
+    let targets = targets(format);
+    for mailbox in targets.into_iter().filter(|name| *name != "INBOX").chain(["Empty"]) {
         imap.ok(&format!("CREATE {}", quote(mailbox)))?;
     }
     imap.ok("SUBSCRIBE Work")?;
     imap.ok("SUBSCRIBE INBOX")?;
-    let targets = ["INBOX", "Work", "Work/Projects", "Entw&APw-rfe"];
-    let mut number = 0;
+    let mut number = 0_u64;
     for target in targets {
         imap.ok(&format!("SELECT {} (CONDSTORE)", quote(target)))?;
         let share = messages / targets.len() as u32;
@@ -185,8 +200,8 @@ fn fill(dovecot: &Dovecot, rng: &mut Rng, messages: u32) -> anyhow::Result<u32> 
             for _ in 0..count {
                 number += 1;
                 let text = match number % 16 == 5 {
-                    true => messages::varied(rng, number.into()),
-                    false => messages::message(rng, number.into()),
+                    true => messages::varied(rng, number),
+                    false => messages::message(rng, number),
                 };
                 let flags = ["", "\\Seen", "\\Flagged $Label1", "\\Answered \\Seen", "Work \\Draft"];
                 let date = format!("{:02}-Mar-20{:02} 12:00:{:02} +0200", rng.u8(1..29), rng.u8(0..27), rng.u8(0..60));
@@ -204,39 +219,9 @@ fn fill(dovecot: &Dovecot, rng: &mut Rng, messages: u32) -> anyhow::Result<u32> 
         imap.ok(&format!("UID STORE {},{}:{share} +FLAGS (\\Deleted)", rng.u32(1..=share), share - share / 20))?;
         imap.ok("EXPUNGE")?;
     }
-    Ok(number)
-}
-
-/// Asks a Dovecot for all there is.
-fn told(dovecot: &Dovecot) -> anyhow::Result<Told> {
-    let mut imap = Imap::login(dovecot.imap, USER, PASSWORD)?;
-    let mut told = Told { shown: Shown::by(&mut imap, Depth::Bodies)?, ..Told::default() };
-    for name in told.shown.mailboxes.keys().cloned().collect::<Vec<_>>() {
-        let separator = imap.separator()?;
-        let on_wire = name.replace('/', &separator.to_string());
-        let answer = imap.ok(&format!("EXAMINE {} (CONDSTORE)", quote(&on_wire)))?;
-        let mut lines = vec![format!("{:?}", answer.untagged_code("HIGHESTMODSEQ"))];
-        let answer = imap.ok("UID FETCH 1:* (UID MODSEQ)")?;
-        lines.extend(answer.untagged.iter().map(|line| String::from_utf8_lossy(line).into_owned()));
-        told.modseqs.insert(name, lines);
+    imap.ok("LOGOUT")?;
+    if format.has_alt() {
+        dovecot.doveadm(&["altmove", "-u", USER, "mailbox", "Work", "answered"])?;
     }
-    let mailboxes = dovecot.doveadm(&["-f", "tab", "mailbox", "status", "-u", USER, "guid", "*"])?;
-    for line in String::from_utf8(mailboxes)?.lines().skip(1) {
-        let Some((name, guid)) = line.split_once('\t') else { continue };
-        told.guids.insert((name.replace('.', "/"), String::new()), guid.to_owned());
-    }
-    let messages = dovecot.doveadm(&["-f", "tab", "fetch", "-u", USER, "mailbox uid guid", "all"])?;
-    for line in String::from_utf8(messages)?.lines().skip(1) {
-        let [name, uid, guid] = line.split('\t').collect::<Vec<_>>()[..] else { continue };
-        told.guids.insert((name.replace('.', "/"), uid.to_owned()), guid_of_text(guid));
-    }
-    Ok(told)
-}
-
-/// A GUID as stores have it that keep 16 bytes: Dovecot hashes any other, such as the name of a Maildir's file.
-fn guid_of_text(text: &str) -> String {
-    if text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return text.to_owned();
-    }
-    Sha1::digest(text).iter().skip(4).map(|byte| format!("{byte:02x}")).collect()
+    Ok(())
 }
