@@ -89,10 +89,11 @@ pub(super) fn detect_as(fs: &dyn FileSystem, path: &Path, options: &StoreOptions
 
 /// The format of a store that is there, or that can be made there.
 pub(super) fn detect_or_free(fs: &dyn FileSystem, path: &Path, options: &StoreOptions) -> Result<(Format, ListLayout)> {
+    let free = || Ok((options.format.unwrap_or_default(), options.list.layout.unwrap_or_default()));
     match found(fs, path)? {
-        Found::Nothing | Found::Empty => {
-            Ok((options.format.unwrap_or_default(), options.list.layout.unwrap_or_default()))
-        }
+        Found::Nothing | Found::Empty => free(),
+        // The first folder of an mdbox that somebody was stopped making.
+        Found::Folder(_) if options.format == Some(Format::Mdbox) && fs.is_dir(&path.join("storage"))? => free(),
         _ => detect_as(fs, path, options).map(|there| (there.format, there.list)),
     }
 }

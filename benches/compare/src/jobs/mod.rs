@@ -207,7 +207,7 @@ fn timed(run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Outcome> {
     let (began, before) = (Instant::now(), waited_seconds()?);
     run()?;
     let (value, cpu) = (began.elapsed().as_secs_f64() * 1e3, (waited_seconds()? - before) * 1e3);
-    Ok(Outcome { value: Some(value), cpu: Some(cpu), answers: None, ..Outcome::default() })
+    Ok(Outcome { value: Some(value), cpu: Some(cpu), answers: None })
 }
 
 fn mail(number: u64) -> Vec<u8> {
