@@ -18,7 +18,7 @@ pub fn convert_journal(data: &[u8]) {
     fs.write_atomic(path, data, 0o600, false).expect("a disk in memory");
     let Ok(mut journal) = Journal::open(&fs, path.to_owned()) else { return };
     let (source, destination) = (source(), MemoryStorage::default());
-    let mut run = |journal: &mut Journal| -> ConvertSummary {
+    let run = |journal: &mut Journal| -> ConvertSummary {
         convert(&source, &destination, journal, &ConvertOptions::default(), &mut |_| {}).expect("stores in memory")
     };
     let summary = run(&mut journal);

@@ -21,6 +21,9 @@ const BATCH_COUNT_MAX: usize = 256;
 /// Bytes of one commit.
 const BATCH_LEN_MAX: u64 = 32 << 20;
 
+/// Why a mailbox is not touched that is none of the source's.
+const ANOTHER: &str = "there is another mailbox of this name in the destination";
+
 /// What is to be done with a mailbox.
 enum Start {
     /// There is none of the name.
@@ -29,6 +32,8 @@ enum Start {
     Replace,
     /// It is there.
     Update(Trust),
+    /// Its index, which alone knows whose it is, was lost: it is made anew if every message in it is one of the source's.
+    Lost,
     Nothing,
     Conflict(&'static str),
 }
@@ -107,9 +112,16 @@ impl Run<'_> {
                     }
                 }
             }
+            (Start::Lost, Some(mailbox)) => match self.may_go(Trust::Ours, &snapshot, &**mailbox)? {
+                true => (Action::Replaced, all),
+                false => {
+                    self.conflict(&mut converted, ANOTHER, &snapshot);
+                    return Ok(converted);
+                }
+            },
             (Start::Replace, Some(mailbox)) if is_pristine(&**mailbox)? => (Action::Created, all),
             (Start::Replace, Some(_)) => (Action::Replaced, all),
-            (Start::Create | Start::Update(_) | Start::Replace, _) => (Action::Created, all),
+            (Start::Create | Start::Update(_) | Start::Replace | Start::Lost, _) => (Action::Created, all),
         };
         (converted.action, converted.flags, converted.expunged) = (action, delta.flagged, delta.expunge.count());
         self.done_with(delta.kept);
@@ -160,9 +172,16 @@ impl Run<'_> {
             let before = self.journal.entry(there.identity.guid);
             let was_ours = before.is_some_and(unchanged)
                 && (there.identity.guid == found.identity.guid || !self.source_guids.contains(&there.identity.guid));
-            return Ok(match is_pristine(mailbox)? || was_ours || overwrite {
-                true => Start::Replace,
-                false => Start::Conflict("there is another mailbox of this name in the destination"),
+            // The mailboxes of an mbox store are as little sure to keep their GUIDs as the messages: a rename that a
+            // crash cuts short parts the file from its index.
+            let is_lost = !self.keeps.guids
+                && entry.is_some()
+                && there.identity.uid_validity == found.identity.uid_validity
+                && !self.source_guids.contains(&there.identity.guid);
+            return Ok(match (is_pristine(mailbox)? || was_ours || overwrite, is_lost) {
+                (true, _) => Start::Replace,
+                (false, true) => Start::Lost,
+                (false, false) => Start::Conflict(ANOTHER),
             });
         }
         Ok(match entry {

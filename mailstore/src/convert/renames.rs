@@ -64,7 +64,7 @@ impl Run<'_> {
             match self.destination.rename(from, to) {
                 Ok(()) => {}
                 // A level is in the way, or a name below would be too long: it is converted under its new name, and
-                // what bears the old one goes in the end.
+                // what bears the old one stays.
                 Err(
                     StorageError::AlreadyExists(_) | StorageError::InvalidName { .. } | StorageError::NotPossible(_),
                 ) => {

@@ -326,6 +326,14 @@ fn a_store_is_converted_and_converted_again() {
     assert!(back.join("cur").is_dir());
     let again = host.run(&["convert", &from, &to_back]);
     assert!(again.contains(" 0 messages converted") && again.contains(" 0 failed"), "{again}");
+    // What an mbox cannot keep is told, and what was converted is not converted again.
+    let mbox = format!("mbox:{}", host.path("mbox").display());
+    let done = host.json(&["convert", "ann", &mbox, "--verify"]);
+    let [losses @ .., totals, verified] = &done[..] else { panic!("{done:?}") };
+    assert!(losses.iter().any(|line| line["loss"].as_str().is_some_and(|loss| loss.contains("GUIDs"))), "{done:?}");
+    assert_eq!((&totals["added"], &verified["different"]), (&total["added"], &json!(0)));
+    let again = host.json(&["convert", "ann", &mbox]);
+    assert_eq!(again.last().map(|totals| (&totals["added"], &totals["failed"])), Some((&json!(0), &json!(0))));
     assert!(host.fail(&["convert", "nobody", &to]).contains("there is no user nobody"));
     assert!(host.fail(&["convert", &from, "mbax:/x/y"]).contains("mbax"));
     assert!(host.fail(&["convert", &from, &to_back, "--format", "sdbax"]).contains("sdbox"));
