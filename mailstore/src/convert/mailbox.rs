@@ -178,6 +178,10 @@ impl Run<'_> {
                 && entry.is_some()
                 && there.identity.uid_validity == found.identity.uid_validity
                 && !self.source_guids.contains(&there.identity.guid);
+            // Messages that the source has no more are its own too, where there are as many as when it was done.
+            let is_as_done =
+                |done: &Done| mark.messages == done.destination.messages && mark.uid_next <= done.destination.uid_next;
+            let was_ours = was_ours || is_lost && entry.and_then(|entry| entry.done.as_ref()).is_some_and(is_as_done);
             return Ok(match (is_pristine(mailbox)? || was_ours || overwrite, is_lost) {
                 (true, _) => Start::Replace,
                 (false, true) => Start::Lost,
