@@ -98,6 +98,10 @@ pub trait File: Send + Sync + fmt::Debug {
     fn metadata(&self) -> Result<Metadata>;
     /// Tries to take a whole-file open-file-description lock; `false` when somebody else holds it. Never waits.
     fn try_lock(&self, kind: LockKind) -> Result<bool>;
+    /// Takes that lock, waiting in the kernel for as long as it takes; `false` where that cannot be done.
+    fn lock_waiting(&self, _kind: LockKind) -> Result<bool> {
+        Ok(false)
+    }
     /// Gives the lock back.
     fn unlock(&self) -> Result<()>;
     /// Tries to take the exclusive lock of the `flock` family, which Dovecot has on `m.<id>` files and which record locks
@@ -171,6 +175,10 @@ pub trait FileSystem: Send + Sync + fmt::Debug {
     fn random(&self, buf: &mut [u8]);
     /// Calls `wake` after names or contents in the directory change. May call too often, never too rarely.
     fn watch_dir(&self, path: &Path, wake: Wake) -> Result<Box<dyn Watch>>;
+    /// Whether [`File::lock_waiting`] can be used.
+    fn waits_for_locks(&self) -> bool {
+        false
+    }
     /// The same disk, read so that times of access stay as they are where the system grants it (who owns a file may do
     /// so); `None` where there is no such way.
     fn keeping_atime(&self) -> Option<Arc<dyn FileSystem>> {

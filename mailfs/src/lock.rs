@@ -1,4 +1,5 @@
-//! Waiting for record locks: by polling, as an open-file-description lock cannot be waited for with an end in sight.
+//! Waiting for record locks: by polling, as an open-file-description lock cannot be waited for with an end in sight; and when
+//! that takes long, by a thread that waits in the kernel. Other programs wait there: who only polls is served last.
 //!
 //! # Invariants
 //!
@@ -10,7 +11,8 @@ use std::{
     collections::VecDeque,
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -21,6 +23,9 @@ const PAUSE_MIN: Duration = Duration::from_micros(50);
 
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(5);
+
+/// From this pause on it is waited in the kernel.
+const WAIT_FROM: Duration = Duration::from_micros(400);
 
 /// Pauses that grow, until a point in time.
 struct Backoff<'a> {
@@ -34,6 +39,11 @@ struct Backoff<'a> {
 impl<'a> Backoff<'a> {
     fn new(fs: &'a dyn FileSystem, path: &'a Path, timeout: Duration) -> Self {
         Self { fs, path, start: fs.monotonic(), timeout, pause: PAUSE_MIN }
+    }
+
+    /// How much time there still is.
+    fn left(&self) -> Duration {
+        self.timeout.saturating_sub(self.fs.monotonic().saturating_sub(self.start))
     }
 
     /// Sleeps once; fails when the time is over.
@@ -68,6 +78,38 @@ pub fn lock_with_timeout(
         backoff.wait()?;
     }
     Ok(LockGuard { file: Arc::clone(file), turn: None })
+}
+
+/// Has a thread wait for the lock by a handle of its own, which is given back locked. When time is over the thread is left to
+/// itself: it gives up what it gets. `None` where that cannot be done, as when the name leads to another file by now.
+fn wait_in_kernel(
+    fs: &dyn FileSystem,
+    file: &FileHandle,
+    path: &Path,
+    kind: LockKind,
+    backoff: &Backoff<'_>,
+) -> Result<Option<FileHandle>> {
+    let own = match fs.open(path, OpenMode::ReadWrite) {
+        Err(e) if e.is_not_found() => return Ok(None),
+        other => other?,
+    };
+    let (ours, theirs) = (own.metadata()?, file.metadata()?);
+    if (ours.device, ours.inode) != (theirs.device, theirs.inode) {
+        return Ok(None);
+    }
+    let (sender, receiver) = mpsc::channel();
+    let waiting = thread::Builder::new().name("culver-lock".to_owned()).spawn(move || {
+        let locked = own.lock_waiting(kind);
+        // Nobody may be there any more: then the handle is closed, and the lock with it.
+        let _ = sender.send(locked.map(|locked| locked.then_some(own)));
+    });
+    if waiting.is_err() {
+        return Ok(None);
+    }
+    match receiver.recv_timeout(backoff.left()) {
+        Ok(locked) => locked,
+        Err(_) => Err(timed_out(path, backoff.timeout)),
+    }
 }
 
 /// A record lock held; unlocks when dropped.
@@ -161,6 +203,12 @@ impl LockPoller {
             backoff.wait()?;
         }
         while !file.try_lock(kind)? {
+            if backoff.pause >= WAIT_FROM
+                && fs.waits_for_locks()
+                && let Some(held) = wait_in_kernel(fs, file, path, kind, &backoff)?
+            {
+                return Ok(LockGuard { file: held, turn: Some(turn) });
+            }
             backoff.wait()?;
         }
         Ok(LockGuard { file: Arc::clone(file), turn: Some(turn) })
@@ -249,4 +297,71 @@ impl Drop for CreatedLock {
 pub(crate) fn is_at(fs: &dyn FileSystem, file: &FileHandle, path: &Path) -> Result<bool> {
     let ours = file.metadata()?;
     Ok(fs.metadata(path)?.is_some_and(|there| (there.device, there.inode) == (ours.device, ours.inode)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::RealDisk;
+
+    const FOREVER: Duration = Duration::from_secs(600);
+
+    fn open(dir: &Path) -> (Arc<dyn FileSystem>, PathBuf) {
+        let path = dir.join("log");
+        std::fs::write(&path, b"").unwrap();
+        (Arc::new(RealDisk::new()), path)
+    }
+
+    #[test]
+    fn a_lock_that_is_waited_for_in_the_kernel_is_had_and_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fs, path) = open(dir.path());
+        let file = || fs.open(&path, OpenMode::ReadWrite).unwrap();
+        let (first, second, third) = (file(), file(), file());
+        assert!(first.try_lock(LockKind::Exclusive).unwrap());
+        let (waiting, waits) = mpsc::channel();
+        let waiter = {
+            let (fs, path) = (Arc::clone(&fs), path.clone());
+            thread::spawn(move || {
+                let poller = LockPoller::new();
+                // That it has begun to wait in the kernel cannot be seen from here; it has either way.
+                waiting.send(()).unwrap();
+                let held = poller.lock(&*fs, &second, &path, LockKind::Exclusive, FOREVER).unwrap();
+                assert!(!third.try_lock(LockKind::Exclusive).unwrap());
+                drop(held);
+                assert!(third.try_lock(LockKind::Exclusive).unwrap());
+            })
+        };
+        waits.recv().unwrap();
+        thread::sleep(Duration::from_millis(20));
+        first.unlock().unwrap();
+        waiter.join().unwrap();
+    }
+
+    #[test]
+    fn who_gave_up_waiting_keeps_nobody_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fs, path) = open(dir.path());
+        let file = || fs.open(&path, OpenMode::ReadWrite).unwrap();
+        let (first, second) = (file(), file());
+        assert!(first.try_lock(LockKind::Exclusive).unwrap());
+        let poller = LockPoller::new();
+        let soon = Duration::from_millis(10);
+        assert!(poller.lock(&*fs, &second, &path, LockKind::Exclusive, soon).unwrap_err().is_timeout());
+        first.unlock().unwrap();
+        drop(poller.lock(&*fs, &second, &path, LockKind::Exclusive, FOREVER).unwrap());
+    }
+
+    #[test]
+    fn a_name_that_leads_to_another_file_is_polled_for_by_the_handle() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fs, path) = open(dir.path());
+        let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, b"another").unwrap();
+        let backoff = Backoff::new(&*fs, &path, FOREVER);
+        assert!(wait_in_kernel(&*fs, &file, &path, LockKind::Exclusive, &backoff).unwrap().is_none());
+    }
 }

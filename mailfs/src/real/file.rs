@@ -41,14 +41,25 @@ impl RealFile {
 
     /// One non-blocking record lock call on the whole file, whatever its length will be.
     fn set_lock(&self, lock_type: libc::c_int) -> io::Result<()> {
-        let request = libc::flock {
-            l_type: lock_type as libc::c_short, // the constants are ints, the field is a short, by definition
-            l_whence: libc::SEEK_SET as libc::c_short,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
+        let request = whole_file(lock_type);
         retry(|| Ok(fcntl(self.file.as_fd(), FcntlArg::F_OFD_SETLK(&request))?)).map(drop)
+    }
+}
+
+fn whole_file(lock_type: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: lock_type as libc::c_short, // the constants are ints, the field is a short, by definition
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+fn lock_type(kind: LockKind) -> libc::c_int {
+    match kind {
+        LockKind::Shared => libc::F_RDLCK,
+        LockKind::Exclusive => libc::F_WRLCK,
     }
 }
 
@@ -91,16 +102,18 @@ impl File for RealFile {
     }
 
     fn try_lock(&self, kind: LockKind) -> Result<bool> {
-        let lock_type = match kind {
-            LockKind::Shared => libc::F_RDLCK,
-            LockKind::Exclusive => libc::F_WRLCK,
-        };
-        match self.set_lock(lock_type) {
+        match self.set_lock(lock_type(kind)) {
             Ok(()) => Ok(true),
             // POSIX allows either number.
             Err(e) if [Errno::EAGAIN, Errno::EACCES].iter().any(|n| e.raw_os_error() == Some(*n as i32)) => Ok(false),
             Err(e) => Err(FsError::new("lock", &self.path, e)),
         }
+    }
+
+    fn lock_waiting(&self, kind: LockKind) -> Result<bool> {
+        let request = whole_file(lock_type(kind));
+        let locked = retry(|| Ok(fcntl(self.file.as_fd(), FcntlArg::F_OFD_SETLKW(&request))?));
+        locked.map(|_| true).map_err(self.failed("lock"))
     }
 
     fn unlock(&self) -> Result<()> {

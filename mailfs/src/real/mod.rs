@@ -227,6 +227,10 @@ impl FileSystem for RealDisk {
         watcher.watch(path, wake)
     }
 
+    fn waits_for_locks(&self) -> bool {
+        true
+    }
+
     fn keeping_atime(&self) -> Option<Arc<dyn FileSystem>> {
         Some(Arc::new(Self::with_options(RealDiskOptions { keep_atime: true, ..self.options })))
     }

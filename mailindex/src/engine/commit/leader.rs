@@ -34,6 +34,10 @@ const DIR_SYNC_THREADS_MAX: usize = 8;
 const BUSY_PAUSE_MIN: Duration = Duration::from_micros(50);
 const BUSY_PAUSE_MAX: Duration = Duration::from_millis(5);
 
+/// From this pause on one of the busy logs is waited for instead, at most so long.
+const BUSY_WAIT_FROM: Duration = Duration::from_micros(400);
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// One operation on its way.
 struct Entry {
     op: Box<dyn CommitOp>,
@@ -115,7 +119,15 @@ pub(in crate::engine) fn drive_many(indexes: Vec<Arc<MailboxIndex>>) {
             if pause >= BUSY_PAUSE_MAX {
                 blocked.get_or_insert_with(|| env.pool().blocked());
             }
-            env.fs().sleep(pause);
+            if pause >= BUSY_WAIT_FROM && env.fs().waits_for_locks() {
+                // None is held: one can be waited for where others wait.
+                let left = env.options().lock_timeout.saturating_sub(waited).min(BUSY_WAIT_MAX);
+                if busy.first_mut().is_some_and(|batch| batch.wait_lock(left)) {
+                    finish_round(&env, vec![busy.remove(0)]);
+                }
+            } else {
+                env.fs().sleep(pause);
+            }
             pause = (pause * 2).min(BUSY_PAUSE_MAX);
         }
         round = busy;
@@ -320,6 +332,16 @@ impl Batch {
                 None => return false,
                 Some(waited) => self.abort(CommitStage::Lock, IndexError::LockTimeout { path, waited }),
             },
+            Err(e) => self.abort(CommitStage::Lock, e),
+        }
+        true
+    }
+
+    /// Waits so long; `false` when the log is still locked elsewhere.
+    fn wait_lock(&mut self, timeout: Duration) -> bool {
+        match lock_for(&self.index, timeout, true, self.what_for()) {
+            Ok(locked) => self.locked = Some(locked),
+            Err(IndexError::LockTimeout { .. }) => return false,
             Err(e) => self.abort(CommitStage::Lock, e),
         }
         true
