@@ -17,7 +17,7 @@ use mailfs::{FileSystem, FileSystemExt};
 use zerocopy::IntoBytes;
 
 use super::{
-    Damage, Env, IndexError, MailboxIndex, MessageStore, Result, commit, create, kept,
+    Damage, Env, IndexError, MailboxIndex, MessageStore, Result, bridge, commit, create, kept,
     load::{self, Snapshot},
     log_file::{LogFile, Opened},
     paths::Paths,
@@ -51,6 +51,13 @@ pub enum RecoveryAction {
     CutDamage {
         /// The copy.
         copy: PathBuf,
+    },
+    /// A copy was kept, and the log goes on behind the damage, in whose place there is a record that says nothing.
+    Bridged {
+        /// The copy.
+        copy: PathBuf,
+        /// Bytes that were damaged.
+        len: u64,
     },
     /// The file was moved out of the way.
     SetAside {
@@ -239,6 +246,10 @@ impl Work<'_> {
         };
         match loaded.stop {
             Stop::End => {}
+            Stop::Torn { offset } if self.bridge(log, offset, None)? => return Ok(None),
+            Stop::Corrupt(damage) if self.bridge(log, damage.offset, Some(damage.kind.to_string()))? => {
+                return Ok(None);
+            }
             Stop::Torn { offset } => {
                 let len = log.handle.len()?.saturating_sub(offset.into());
                 self.cut(log, offset)?;
@@ -259,6 +270,32 @@ impl Work<'_> {
             self.report(damage, RecoveryAction::SetAside { copy });
         }
         Ok(Some(Some(loaded.live.state)))
+    }
+
+    /// Puts a record that says nothing in the place of damage, if the log goes on behind it; tells whether it does.
+    /// `damage`: what is wrong; `None`: it seems to be a torn end.
+    fn bridge(&mut self, log: &Arc<LogFile>, offset: u32, damage: Option<String>) -> Result<bool> {
+        let len = log.handle.len()?.saturating_sub(offset.into());
+        if len > bridge::REST_LEN_MAX {
+            return Ok(false);
+        }
+        let rest = log.read(offset, len as usize)?;
+        if damage.is_none() && !bridge::may_be_wrong_size(&rest) {
+            return Ok(false);
+        }
+        let Some((len, filler)) = bridge::resumes_at(&rest).and_then(|len| Some((len, bridge::filler(len)?))) else {
+            return Ok(false);
+        };
+        let copy = self.copy_aside(log)?;
+        log.handle.write_at(&filler, offset.into())?;
+        if self.env.syncs() {
+            log.handle.sync_data()?;
+        }
+        let damage = log.damage(offset, damage.unwrap_or_else(|| "a record of a wrong size".to_owned()));
+        self.report(damage.clone(), RecoveryAction::Bridged { copy, len: len as u64 });
+        // It may have been about messages.
+        self.report(damage, RecoveryAction::NeedsRebuild);
+        Ok(true)
     }
 
     fn cut(&self, log: &LogFile, offset: u32) -> Result<()> {

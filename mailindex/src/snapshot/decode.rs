@@ -82,6 +82,12 @@ pub enum SnapshotProblem {
         /// What it was.
         found: u32,
     },
+    /// The name of an extension differs by one bit from one that is always there, and that is missing.
+    #[error("the name of the extension {meant} is another by one bit")]
+    ExtensionName {
+        /// What it was taken for.
+        meant: &'static str,
+    },
 }
 
 impl SnapshotProblem {
@@ -110,8 +116,9 @@ pub fn decode(file: &[u8]) -> Result<Decoded, SnapshotError> {
     let (header, header_size) = base_header(file)?;
     let headers = file.get(..header_size).ok_or(SnapshotError::Truncated { len: file.len() })?;
     let base_size = usize::from(header.raw.base_header_size.get());
-    let extensions = extension_headers(headers, base_size, header.raw.record_size.get())?;
+    let mut extensions = extension_headers(headers, base_size, header.raw.record_size.get())?;
     let mut problems = Vec::new();
+    put_names_right(&mut extensions, &mut problems);
     let mut inner = Inner::empty();
     inner.header = header;
     for extension in &extensions {
@@ -133,6 +140,28 @@ pub fn decode(file: &[u8]) -> Result<Decoded, SnapshotError> {
     place(&mut inner);
     inner.header.raw.minor_version = inner.header.raw.minor_version.max(RawIndexHeader::MINOR);
     Ok(Decoded { state: inner.finish(), problems })
+}
+
+/// Extensions without which what a mailbox knows is lost, by names that are long enough to be told from others.
+const KNOWN_NAMES: [&str; 8] =
+    ["keywords", "modseq", "cache", "dbox-hdr", "mdbox-hdr", "mdbox", "hdr-pop3-uidl", "box-name"];
+
+/// Gives extensions their names back of which one bit is another: nobody would know them, and their content would be lost
+/// at the next change, though it is there.
+fn put_names_right(extensions: &mut [ExtensionHeader<'_>], problems: &mut Vec<SnapshotProblem>) {
+    for meant in KNOWN_NAMES {
+        let is_near = |name: &[u8]| {
+            let differ = meant.bytes().zip(name).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>();
+            meant.len() == name.len() && differ == 1
+        };
+        if extensions.iter().any(|extension| extension.name == meant.as_bytes()) {
+            continue;
+        }
+        if let Some(extension) = extensions.iter_mut().find(|extension| is_near(extension.name)) {
+            extension.name = meant.as_bytes();
+            problems.push(SnapshotProblem::ExtensionName { meant });
+        }
+    }
 }
 
 /// The alignment of an extension without a field may be anything; it must not stay so when a field is added.

@@ -121,6 +121,27 @@ fn fatal_and_fixable() {
 }
 
 #[test]
+fn a_name_with_a_flipped_bit_is_the_one_that_is_missing() {
+    let whole = decode(&example()).unwrap().state;
+    for name in ["keywords", "modseq", "cache", "dbox-hdr"] {
+        let at = example().windows(name.len()).position(|bytes| bytes == name.as_bytes()).unwrap();
+        for bit in 0..name.len() * 8 {
+            let mut file = example();
+            file[at + bit / 8] ^= 1 << (bit % 8);
+            let decoded = decode(&file).unwrap();
+            assert_eq!(decoded.problems, [SnapshotProblem::ExtensionName { meant: name }], "{name}, bit {bit}");
+            assert_eq!(encode(&decoded.state, &SnapshotStamp::default()), encode(&whole, &SnapshotStamp::default()));
+        }
+    }
+    // Where there is one of that name, another is another.
+    let two = example();
+    let at = two.windows(6).position(|bytes| bytes == b"modseq").unwrap();
+    let other = patched(at, b"modseX").unwrap();
+    assert_eq!(other.problems, [], "more than one bit");
+    assert!(other.state.extension("modseX").is_some());
+}
+
+#[test]
 fn a_longer_base_header_survives() {
     let mut file = example();
     file.splice(120..120, *b"newfield");
