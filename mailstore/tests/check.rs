@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -123,7 +123,7 @@ fn has_kept(dir: &Path, file: &str) -> bool {
 
 #[test]
 fn a_sound_store_is_clean_and_stays_as_it_is() {
-    for format in [SDBOX, Format::Mdbox, MAILDIR, Format::Maildir(MaildirLayout::Fs)] {
+    for format in [SDBOX, Format::Mdbox, MAILDIR, Format::Maildir(MaildirLayout::Fs), Format::Mbox] {
         let (_dir, root) = store(format);
         let before = tree(&root);
         let report = check(&root, false);
@@ -178,6 +178,38 @@ fn a_size_that_is_another() {
     all_there(&root);
 }
 
+/// A bit of a body that is another, with nothing else amiss: only the checksum tells.
+#[test]
+fn a_body_that_rotted() {
+    for (format, file) in [(SDBOX, "mailboxes/INBOX/dbox-Mails/u.4"), (Format::Mdbox, "storage/m.1")] {
+        let (_dir, root) = store(format);
+        let path = root.join(file);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.windows(18).position(|window| window == b"Subject: message 4").unwrap();
+        bytes[at + 25] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let shallow = CheckOptions::default();
+        let report = check_storage(&env(), &root, &StoreOptions::default(), &shallow, &mut |_| {}).unwrap();
+        assert!(report.is_clean(), "nobody has read the bodies: {report:#?}");
+        let report = check(&root, false);
+        assert_eq!(kinds(&report), [FindingKind::BodyChanged], "{report:#?}");
+        let found = problems(&report)[0];
+        assert_eq!((found.uid.unwrap().value(), &found.path), (4, &path));
+        assert!(found.offset.is_some_and(|offset| offset <= at as u64 && offset + 40 > at as u64), "{found:?}");
+        let view = Store::open(&root).unwrap().mailbox("INBOX").unwrap().view().unwrap();
+        let fourth = view.messages().nth(3).unwrap().unwrap();
+        assert_eq!(found.guid, Some(fourth.guid().unwrap()));
+        let said = found.to_string();
+        let guid = found.guid.unwrap().to_string();
+        assert!(["UID 4", &guid, path.to_str().unwrap(), "checksum"].iter().all(|word| said.contains(word)), "{said}");
+        assert_eq!(found.json()["guid"], guid);
+        // There is nothing to repair it with, and a repair says so, and leaves it.
+        let report = check(&root, true);
+        assert_eq!(problems(&report)[0].outcome, Outcome::Left, "{report:#?}");
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+    }
+}
+
 #[test]
 fn index_files_that_are_damaged() {
     for (file, offset) in [("dovecot.index.log", 40), ("dovecot.index", 20), ("dovecot.index.cache", 33)] {
@@ -201,6 +233,52 @@ fn index_files_that_are_damaged() {
         found_and_repaired(&root, kinds);
         assert!(has_kept(&mails(&root), file), "{file}");
         assert_eq!(shown(&root).len(), MESSAGES);
+    }
+}
+
+/// What was written behind the damage counts, and what stood before it: only what the damaged record said is lost.
+#[test]
+fn a_log_goes_on_behind_its_damage() {
+    let (_dir, root) = store(SDBOX);
+    let path = mails(&root).join("dovecot.index.log");
+    let flag = |uid: u32, flag: Flag| {
+        let store = Store::open(&root).unwrap();
+        let view = store.mailbox("INBOX").unwrap().view().unwrap();
+        view.update_one(mailtypes::Uid::new(uid).unwrap()).add(flag).commit().unwrap();
+        store.flush().unwrap();
+        fs::metadata(&path).unwrap().len() as usize
+    };
+    flag(1, Flag::Answered);
+    let before = fs::metadata(&path).unwrap().len() as usize;
+    let behind = flag(2, Flag::Answered);
+    flag(3, Flag::Answered);
+    let whole = fs::read(&path).unwrap();
+    // An expunge without its protection, and a size that leads behind the end of the file.
+    for (at, with) in [(before + 4, 0x01_u8), (before + 1, 0xff)] {
+        let mut bytes = whole.clone();
+        bytes[at] = with;
+        fs::write(&path, bytes).unwrap();
+        assert!(behind < whole.len());
+        let report = check(&root, true);
+        assert!(report.is_whole() && report.count(&Outcome::Repaired) > 0, "{report:#?}");
+        all_there(&root);
+        let store = Store::open(&root).unwrap();
+        let view = store.mailbox("INBOX").unwrap().view().unwrap();
+        let answered = |message: &mailstore::Message<'_>| message.flags().contains(Flag::Answered);
+        let all = view.messages().map(Result::unwrap).filter(answered).map(|message| message.uid().value());
+        assert_eq!(all.collect::<Vec<_>>(), [1, 3], "byte {at}");
+        assert!(has_kept(&mails(&root), "dovecot.index.log"));
+        drop(view);
+        // For the next.
+        for name in ["dovecot.index", "dovecot.index.log.2", "dovecot.index.cache"] {
+            let _ = fs::remove_file(mails(&root).join(name));
+        }
+        for entry in fs::read_dir(mails(&root)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().unwrap().to_str().unwrap().starts_with("culver.") {
+                fs::remove_file(path).unwrap();
+            }
+        }
     }
 }
 
@@ -261,6 +339,28 @@ fn keywords_and_sizes_of_a_maildir() {
     assert_eq!(ids(&after), ids(&before), "UIDs, flags and keywords stay");
 }
 
+/// One bit of a keyword's name: the index has the old one still, for the same messages.
+#[test]
+fn a_keyword_that_is_misspelt() {
+    let (_dir, root) = store(MAILDIR);
+    let path = root.join("dovecot-keywords");
+    let keywords = |root: &Path| {
+        let store = Store::open_in(&env(), root, &StoreOptions::default()).unwrap();
+        let view = store.mailbox("INBOX").unwrap().view().unwrap();
+        let all = view.messages().map(|message| format!("{:?}", message.unwrap().keywords()));
+        all.collect::<Vec<_>>()
+    };
+    let before = keywords(&root);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(" k2\n"), "{text}");
+    fs::write(&path, text.replace(" k2\n", " j2\n")).unwrap();
+    let report = found_and_repaired(&root, &[FindingKind::Keywords]);
+    assert!(problems(&report)[0].what.contains("j2"), "{report:#?}");
+    assert!(has_kept(&root, "dovecot-keywords"));
+    assert_eq!(keywords(&root), before);
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
 #[test]
 fn what_concerns_the_store() {
     for format in [SDBOX, MAILDIR] {
@@ -279,6 +379,77 @@ fn what_concerns_the_store() {
         assert_eq!(Store::open(&root).unwrap().subscriptions().unwrap().len(), 1);
         all_there(&root);
     }
+}
+
+/// A mode that keeps even the owner out is seen by whoever is above modes.
+#[test]
+fn a_file_that_its_owner_may_not_read() {
+    for (format, file, mode) in [
+        (SDBOX, "mailboxes/INBOX/dbox-Mails/u.2", 0o000),
+        (MAILDIR, "dovecot-uidlist", 0o444),
+        (Format::Mbox, "inbox", 0o400),
+    ] {
+        let (_dir, root) = store(format);
+        let path = root.join(file);
+        let is_root = fs::metadata(&root).unwrap().uid() == 0;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        if !is_root {
+            return;
+        }
+        let report = found_and_repaired(&root, &[FindingKind::Rights]);
+        assert!(problems(&report)[0].what.contains("owner"), "{report:#?}");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o600, 0o600);
+        all_there(&root);
+    }
+}
+
+/// What an mbox says of itself, and what its index says of it.
+#[test]
+fn an_mbox_that_is_damaged() {
+    let (_dir, root) = store(Format::Mbox);
+    let path = root.join("inbox");
+    let sound = fs::read_to_string(&path).unwrap();
+    let shallow =
+        |root: &Path| check_storage(&env(), root, &StoreOptions::default(), &CheckOptions::default(), &mut |_| {});
+    // A UID that is there already.
+    assert!(sound.contains("X-UID: 3"), "{sound}");
+    fs::write(&path, sound.replace("X-UID: 3", "X-UID: 2")).unwrap();
+    assert!(shallow(&root).unwrap().is_clean(), "nobody has read the file");
+    let report = check(&root, false);
+    assert!(kinds(&report).contains(&FindingKind::UidList), "{report:#?}");
+    let found = problems(&report).into_iter().find(|finding| finding.kind == FindingKind::UidList).unwrap();
+    assert!(found.offset.is_some_and(|offset| sound[offset as usize..].starts_with("From ")), "{found:?}");
+    let report = check(&root, true);
+    assert!(report.is_whole(), "{report:#?}");
+    assert!(check(&root, false).is_clean());
+    assert_eq!(shown(&root).len(), MESSAGES);
+    // Another mailbox's.
+    let sound = fs::read_to_string(&path).unwrap();
+    let at = sound.find("X-IMAPbase: ").or_else(|| sound.find("X-IMAP: ")).unwrap();
+    let start = at + sound[at..].find(": ").unwrap() + 2;
+    let other = format!("{}{}{}", &sound[..start], "1234567890", &sound[start + 10..]);
+    fs::write(&path, other).unwrap();
+    let report = check(&root, false);
+    assert!(kinds(&report).contains(&FindingKind::UidValidity), "{report:#?}");
+    assert!(check(&root, true).is_whole());
+    assert_eq!(Store::open(&root).unwrap().mailbox("INBOX").unwrap().mailbox().uid_validity().value(), 1_234_567_890);
+    // Messages that are gone, with the index saying that it knows the file.
+    let sound = fs::read(&path).unwrap();
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut other = sound.clone();
+    let last = other.windows(6).rposition(|window| window == b"\nFrom ").unwrap();
+    other[last + 1] = b'G';
+    fs::write(&path, &other).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    let report = check(&root, false);
+    assert_eq!(kinds(&report), [FindingKind::BodyMissing], "{report:#?}");
+    assert!(check(&root, true).is_whole());
+    assert_eq!(shown(&root).len(), MESSAGES - 1);
+    // And no mbox at all.
+    fs::write(&path, [b"?", &sound[..]].concat()).unwrap();
+    let report = check(&root, true);
+    assert!(kinds(&report).contains(&FindingKind::BodyDamaged) && !report.is_whole(), "{report:#?}");
+    assert_eq!(fs::read(&path).unwrap().len(), sound.len() + 1, "nothing is written to it");
 }
 
 #[test]

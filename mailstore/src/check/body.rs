@@ -5,12 +5,41 @@ use std::path::Path;
 use mailtypes::Uid;
 
 use super::{Finding, FindingKind, Look};
-use crate::{indexed::StoredMessage, traits::StorageError};
+use crate::{
+    dbox::{DboxMessage, Metadata, fits},
+    indexed::StoredMessage,
+    traits::StorageError,
+};
 
 /// Read at once.
 const READ_LEN: usize = 256 << 10;
 
+/// What can be done about a body that is not what was written.
+const CHANGED_PLAN: &str = "nothing: which of its bytes are wrong nobody can tell; put the file back from a copy, or \
+                            another copy of the message in its place";
+
 impl Look<'_> {
+    /// Compares the body of a dbox message with the checksum that Culver writes with it. One that is not what it was can be
+    /// read, and is for clients to read; it is told for as long as it is there. Tells whether nothing is wrong.
+    pub(crate) fn checksum(&mut self, path: &Path, uid: Uid, message: &DboxMessage, metadata: &Metadata) -> bool {
+        let guid = metadata.guid().filter(|guid| !guid.is_zero());
+        match fits(message, metadata) {
+            Ok(fits) => {
+                self.read(fits.map_or(0, |_| message.body_len()));
+                if fits == Some(false) {
+                    let what = "the body is not what was written: its checksum is another";
+                    let finding = Finding::new(FindingKind::BodyChanged, path, what).at(message.body_offset());
+                    self.found(finding.of(uid).known_as(guid).plan(CHANGED_PLAN));
+                }
+                fits != Some(false)
+            }
+            Err(e) => {
+                self.bad_body(path, uid, &e.at(path));
+                false
+            }
+        }
+    }
+
     /// Reads a message whole: whether it can be, and whether it has the size that it says with CRLF line ends.
     pub(crate) fn body(&mut self, path: &Path, uid: Uid, message: &dyn StoredMessage) {
         let size = match message.prepare().and_then(|()| self.read_whole(message)) {

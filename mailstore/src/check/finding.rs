@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use mailtypes::{MailboxName, Uid};
+use mailtypes::{Guid, MailboxName, Uid};
 use serde_json::{Value, json};
 
 /// What kind of thing is wrong.
@@ -19,6 +19,8 @@ pub enum FindingKind {
     BodyUnknown,
     /// A message that cannot be read whole.
     BodyDamaged,
+    /// A body that is not the one that was written, as its checksum tells.
+    BodyChanged,
     /// A size that is not the message's.
     SizeWrong,
     /// Two messages of one identity that differ.
@@ -41,7 +43,7 @@ pub enum FindingKind {
     Alternate,
     /// A file that somebody who died has left.
     Leftover,
-    /// An owner or a mode with which a file cannot do what it is for.
+    /// A mode with which a file cannot do what it is for.
     Rights,
     /// Something that could not be looked at.
     Unreadable,
@@ -56,6 +58,7 @@ impl FindingKind {
             Self::BodyMissing => "body-missing",
             Self::BodyUnknown => "body-unknown",
             Self::BodyDamaged => "body-damaged",
+            Self::BodyChanged => "body-changed",
             Self::SizeWrong => "size-wrong",
             Self::GuidConflict => "guid-conflict",
             Self::UidList => "uidlist",
@@ -113,6 +116,8 @@ pub struct Finding {
     pub offset: Option<u64>,
     /// Which message.
     pub uid: Option<Uid>,
+    /// The message's GUID, where that helps to find another copy of it.
+    pub guid: Option<Guid>,
     /// What is there, and what it means.
     pub what: String,
     /// What a repair does about it.
@@ -129,6 +134,7 @@ impl Finding {
             path: path.into(),
             offset: None,
             uid: None,
+            guid: None,
             what: what.into(),
             plan: String::new(),
             outcome: Outcome::Found,
@@ -141,6 +147,11 @@ impl Finding {
 
     pub(crate) fn of(self, uid: Uid) -> Self {
         Self { uid: Some(uid), ..self }
+    }
+
+    /// Of a message that may have a GUID.
+    pub(crate) fn known_as(self, guid: Option<Guid>) -> Self {
+        Self { guid, ..self }
     }
 
     pub(crate) fn plan(self, plan: impl Into<String>) -> Self {
@@ -170,6 +181,7 @@ impl Finding {
             "path": self.path.to_string_lossy(),
             "offset": self.offset,
             "uid": self.uid.map(Uid::value),
+            "guid": self.guid.map(|guid| guid.to_string()),
             "what": self.what,
             "plan": self.plan,
             "outcome": self.outcome.name(),
@@ -185,6 +197,12 @@ impl fmt::Display for Finding {
         write!(f, "{}", self.path.display())?;
         if let Some(offset) = self.offset {
             write!(f, ", offset {offset}")?;
+        }
+        if let Some(uid) = self.uid {
+            write!(f, ", UID {uid}")?;
+        }
+        if let Some(guid) = self.guid {
+            write!(f, ", GUID {guid}")?;
         }
         write!(f, ": {}", self.what)?;
         match self.outcome {

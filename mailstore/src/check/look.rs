@@ -58,8 +58,8 @@ impl Look<'_> {
         }
     }
 
-    /// So many bytes of a body were read.
-    pub(super) fn read(&mut self, bytes: u64) {
+    /// So many bytes of bodies were read.
+    pub(crate) fn read(&mut self, bytes: u64) {
         self.body_bytes += bytes;
     }
 

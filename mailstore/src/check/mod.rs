@@ -18,6 +18,7 @@ mod finding;
 mod index;
 mod list;
 mod look;
+mod rights;
 mod run;
 
 use std::path::Path;

@@ -3,7 +3,7 @@
 use mailfs::FileSystemExt;
 use mailtypes::{MailboxName, UidValidity};
 
-use super::{CheckOptions, CheckProgress, CheckReport, Finding, FindingKind, Look, Outcome, list};
+use super::{CheckOptions, CheckProgress, CheckReport, Finding, FindingKind, Look, Outcome, list, rights};
 use crate::{
     mailbox_list::{Format, Placed, alternate_away, seen},
     traits::{Result, StorageError},
@@ -92,7 +92,20 @@ impl Run<'_> {
         self.report.mailboxes += 1;
         self.progress.mailbox = Some(name.clone());
         (self.tell)(&self.progress);
-        self.place(Some(name), &mut |look| format.look(name, dirs, look), &mut |found| format.mend(name, dirs, found));
+        self.place(
+            Some(name),
+            &mut |look| {
+                rights::look(dirs, look)?;
+                format.look(name, dirs, look)
+            },
+            &mut |found| {
+                rights::mend(&**format.env().fs(), found)?;
+                match found.iter().any(|finding| finding.is_problem() && finding.kind != FindingKind::Rights) {
+                    true => format.mend(name, dirs, found),
+                    false => Ok(()),
+                }
+            },
+        );
     }
 
     fn place(&mut self, name: Option<&MailboxName>, look: &mut LookAt<'_>, mend: &mut Mend<'_>) {

@@ -46,13 +46,9 @@ pub fn verify(message: DboxMessage) -> Result<Verified, DboxError> {
     let metadata = message.metadata()?;
     let stored_len = message.body_len();
     let expected = metadata.crc32();
-    if let Some(expected) = expected {
-        let mut hasher = crc32fast::Hasher::new();
-        go_over(stored_len, |at, buf| message.read_body(at, buf), |bytes| hasher.update(bytes))?;
-        if hasher.finalize() != expected {
-            let what = "the body is not what was written: its checksum is another";
-            return Err(DboxError::damaged(message.body_offset(), what));
-        }
+    if fits(&message, &metadata)? == Some(false) {
+        let what = "the body is not what was written: its checksum is another";
+        return Err(DboxError::damaged(message.body_offset(), what));
     }
     let told = told_of_body(&metadata, &message)?;
     let body = PlainBody::of(message, |_| Ok(told))?;
@@ -65,6 +61,14 @@ pub fn verify(message: DboxMessage) -> Result<Verified, DboxError> {
         return Err(DboxError::damaged(body.message().metadata_offset(), what));
     }
     Ok(Verified { checksum: expected.is_some(), compression, stored_len })
+}
+
+/// Whether the body as stored has the checksum that its metadata have; `None`: they have none. Reads the body once if so.
+pub(crate) fn fits(message: &DboxMessage, metadata: &Metadata) -> Result<Option<bool>, DboxError> {
+    let Some(expected) = metadata.crc32() else { return Ok(None) };
+    let mut hasher = crc32fast::Hasher::new();
+    go_over(message.body_len(), |at, buf| message.read_body(at, buf), |bytes| hasher.update(bytes))?;
+    Ok(Some(hasher.finalize() == expected))
 }
 
 /// Reads from the beginning until `len` bytes were read or there are no more.

@@ -24,6 +24,7 @@ mod writer;
 
 pub(crate) use assembled::{Assembled, attachment_path, remove_attachment};
 pub use attachments::Attachment;
+pub(crate) use checksum::fits;
 pub use checksum::{Verified, verify};
 pub use dump::{Dump, dump};
 pub use error::DboxError;

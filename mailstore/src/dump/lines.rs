@@ -42,3 +42,34 @@ pub(super) fn uid_validity(path: &Path, bytes: &[u8], out: &mut Sink<'_>) -> fmt
         None => out.problem(0, "it has not eight hex digits: the time is taken for the next UIDVALIDITY"),
     }
 }
+
+/// What a conversion has done ([`Journal`](crate::convert::Journal)): a word and its fields on a line, TABs between them.
+pub(super) fn conversion(bytes: &[u8], out: &mut Sink<'_>) -> fmt::Result {
+    let mut offset = 0;
+    for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let whole = line.strip_suffix(b"\n");
+        let mut fields = whole.unwrap_or(line).split(|byte| *byte == b'\t').map(text);
+        let word = fields.next().unwrap_or_default();
+        let mut named = |kind: &str, names: &[&'static str]| {
+            let values: Vec<_> = names.iter().copied().zip(fields.by_ref()).collect();
+            out.item(kind, offset, &values)
+        };
+        match (whole, word.as_str().unwrap_or_default()) {
+            (None, _) => out.item("unfinished", offset, &[("line", text(line))])?,
+            (Some(_), version) if number == 0 && version.starts_with("culver-convert ") => {
+                let version = text(version.trim_start_matches("culver-convert ").as_bytes());
+                out.item("version", offset, &[("version", version)])?;
+            }
+            (Some(_), "B") => named("begun", &["guid", "name"])?,
+            (Some(_), "D") => named("done", &["guid", "name", "source", "destination", "failed"])?,
+            (Some(_), "X") => named("deleted", &["guid"])?,
+            (Some(_), "S") => {
+                let names: Vec<_> = fields.collect();
+                out.item("subscriptions", offset, &[("names", names.into())])?;
+            }
+            (Some(_), _) => out.problem(offset, "a line that says nothing")?,
+        }
+        offset += line.len() as u64;
+    }
+    out.item("end", bytes.len() as u64, &[])
+}

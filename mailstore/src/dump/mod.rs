@@ -41,6 +41,18 @@ pub enum FileKind {
     Mbox,
     /// A message of a Maildir, by its name.
     MaildirName,
+    /// The journal of a conversion.
+    Conversion,
+}
+
+/// The name of a file that was given another by a repair (`culver.damaged.<name>.<n>`) or as a second one
+/// (`culver.kept.<name>`), as it was; that of any other file.
+pub fn name_of_kept(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let damaged = name.strip_prefix("culver.damaged.").and_then(|rest| rest.rsplit_once('.'));
+    let damaged = damaged.filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()));
+    let kept = damaged.map(|(was, _)| was).or_else(|| name.strip_prefix("culver.kept."));
+    kept.map_or_else(|| name.clone(), str::to_owned)
 }
 
 /// Tells which of these a file is, by its name where that says it, else by its first bytes.
@@ -52,6 +64,7 @@ pub fn detect(path: &Path, start: &[u8]) -> Option<FileKind> {
         "dovecot-keywords" => Some(FileKind::Keywords),
         "subscriptions" | ".subscriptions" => Some(FileKind::Subscriptions),
         "dovecot.mailbox.log" | "dovecot.mailbox.log.2" => Some(FileKind::MailboxLog),
+        crate::convert::Journal::FILE_NAME => Some(FileKind::Conversion),
         _ if name.starts_with("dovecot-uidvalidity") => Some(FileKind::UidValidity),
         _ if ["cur", "new", "tmp"].contains(&folder) || name.contains(":2,") => Some(FileKind::MaildirName),
         _ if start.starts_with(b"From ") => Some(FileKind::Mbox),
@@ -74,6 +87,7 @@ pub fn dump(
         FileKind::Keywords => keywords(&read()?, &mut sink),
         FileKind::Subscriptions => lines::subscriptions(&read()?, &mut sink),
         FileKind::UidValidity => lines::uid_validity(path, &read()?, &mut sink),
+        FileKind::Conversion => lines::conversion(&read()?, &mut sink),
         FileKind::MailboxLog => mailbox_log::dump(&read()?, &mut sink),
         FileKind::Mbox => mbox::dump(fs, path, &mut sink)?,
         FileKind::MaildirName => name(path, fs.metadata(path)?.map(|there| there.len), &mut sink),
@@ -160,9 +174,35 @@ mod tests {
             ("/m/cur/1.2.host", b"", Some(FileKind::MaildirName)),
             ("/m/inbox", b"From a@b", Some(FileKind::Mbox)),
             ("/m/u.1", b"2 M1e", None),
+            ("/m/.imap/.culver.convert", b"", Some(FileKind::Conversion)),
         ] {
             assert_eq!(detect(Path::new(name), start), kind, "{name}");
         }
+    }
+
+    #[test]
+    fn what_was_kept_is_what_it_was() {
+        for (name, was) in [
+            ("culver.damaged.dovecot.index.log.2.13", "dovecot.index.log.2"),
+            ("culver.damaged.u.7.1", "u.7"),
+            ("culver.kept.dovecot.index", "dovecot.index"),
+            ("dovecot.index.log.2", "dovecot.index.log.2"),
+            ("culver.damaged.x", "culver.damaged.x"),
+        ] {
+            assert_eq!(name_of_kept(&Path::new("/m").join(name)), was);
+        }
+    }
+
+    #[test]
+    fn the_journal_of_a_conversion() {
+        let journal = b"culver-convert 1\nB\tc9ec6417\tINBOX\nD\tc9ec6417\tINBOX\t1,5,9,4\t1,5,9,4\t-\nX\tc9ec6417\nS\ta\tb&AOQ-\n?\n";
+        let text = dumped("/m/.culver.convert", journal, Format::Text);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].contains("version=1"), "{text}");
+        assert!(lines[1].contains("begun guid=c9ec6417 name=INBOX"), "{text}");
+        assert!(lines[2].contains("done guid=c9ec6417 name=INBOX source=1,5,9,4"), "{text}");
+        assert!(lines[3].contains("deleted") && lines[4].contains("subscriptions"), "{text}");
+        assert!(lines[5].contains("problem"), "{text}");
     }
 
     #[test]

@@ -7,16 +7,17 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use mailfs::FileSystemExt;
 use mailindex::{
-    engine::{LockFor, MessageStore},
+    engine::{LockFor, MessageStore, inspect},
     state::State,
 };
-use mailtypes::{MailboxName, Uid};
+use mailtypes::{Keyword, MailboxName, Uid};
 
 use super::{
     Shared,
     files::{Listed, MaildirFiles},
     index,
     keywords::{self, Keywords},
+    misspelt::misspelt,
     name,
     table::Folder,
     uidlist::{self, Uidlist},
@@ -24,9 +25,9 @@ use super::{
 use crate::{
     aside,
     check::{Finding, FindingKind, Look, mend_index},
-    indexed::{MessageFiles, from_index},
+    indexed::{MessageFiles, PREFIX, from_index},
     mailbox_list::MailboxDirs,
-    traits::Result,
+    traits::{Result, StorageError},
 };
 
 pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>) -> Result<()> {
@@ -35,10 +36,16 @@ pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>
     let state = seen.state.unwrap_or_else(State::empty);
     look.identity(dirs, &state, false);
     let list = look_at_uidlist(&files, &state, look)?;
-    look_at_keywords(&files, look)?;
+    let keywords = look_at_keywords(&files, look)?;
     let mut listed = Vec::new();
     files.list_only(Folder::New, &mut listed)?;
     files.list_only(Folder::Cur, &mut listed)?;
+    for (letter, meant) in misspelt(&keywords, &list, &listed, &state) {
+        let said = keywords.name(letter).map_or("", Keyword::as_str);
+        let what = format!("keyword {letter} is {said:?}, and the index has {meant} for all of its messages");
+        let plan = format!("keep the file under another name, and call it {meant} again");
+        look.found(Finding::new(FindingKind::Keywords, files.keywords_path(), what).plan(plan));
+    }
     look.will_look_at(listed.len() as u64);
     look_at_names(&files, &list, &listed, look);
     look_at_messages(&files, &list, &listed, &state, look)
@@ -78,10 +85,10 @@ fn look_at_uidlist(files: &MaildirFiles, state: &State, look: &mut Look<'_>) -> 
     Ok(list)
 }
 
-fn look_at_keywords(files: &MaildirFiles, look: &mut Look<'_>) -> Result<()> {
+fn look_at_keywords(files: &MaildirFiles, look: &mut Look<'_>) -> Result<Keywords> {
     let path = files.keywords_path();
     let bytes = match files.fs().read_all(&path, keywords::FILE_LEN_MAX) {
-        Err(e) if e.is_not_found() => return Ok(()),
+        Err(e) if e.is_not_found() => return Ok(Keywords::default()),
         other => other?,
     };
     let mut offset = 0;
@@ -93,7 +100,7 @@ fn look_at_keywords(files: &MaildirFiles, look: &mut Look<'_>) -> Result<()> {
         }
         offset += line.len() as u64;
     }
-    Ok(())
+    Ok(Keywords::parse(&bytes))
 }
 
 fn look_at_names(files: &MaildirFiles, list: &Uidlist, listed: &[Listed], look: &mut Look<'_>) {
@@ -162,6 +169,10 @@ pub(super) fn mend(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs,
     if has(FindingKind::UidList) && files.fs().exists(&files.uidlist_path())? {
         aside::link(&**files.fs(), &files.uidlist_path())?;
     }
+    if has(FindingKind::Keywords) {
+        // Whoever opens it gives the messages what the files say.
+        spell(name, &files, look_again(shared, &files)?)?;
+    }
     let opened = index::open(shared, name, dirs)?;
     let state = opened.indexed().refresh(false)?;
     if has(FindingKind::UidList) || has(FindingKind::Keywords) || has(FindingKind::SizeWrong) {
@@ -173,6 +184,35 @@ pub(super) fn mend(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs,
         write_anew(name, &files, &state, has(FindingKind::Keywords), &wrong)?;
     }
     opened.indexed().refresh(false).map(|_| ())
+}
+
+/// The index as it is now.
+fn look_again(shared: &Shared, files: &MaildirFiles) -> Result<State> {
+    let seen = inspect(&shared.env, &files.dirs.index, PREFIX);
+    let seen = seen.map_err(|e| StorageError::Io(e.to_string()))?;
+    Ok(seen.state.unwrap_or_else(State::empty))
+}
+
+/// Gives keywords the names back that the index has of them.
+fn spell(name: &MailboxName, files: &Arc<MaildirFiles>, state: State) -> Result<()> {
+    let timeout = files.shared.env.options().lock_timeout;
+    let _lock = files.lock(timeout, true, LockFor::Messages).map_err(|e| from_index(name, &e))?;
+    let mut known = files.known();
+    files.load(&mut known)?;
+    let list = match files.fs().read_all(&files.uidlist_path(), uidlist::FILE_LEN_MAX) {
+        Err(e) if e.is_not_found() => return Ok(()),
+        other => Uidlist::parse(&other?),
+    };
+    let mut listed = Vec::new();
+    files.list_only(Folder::New, &mut listed)?;
+    files.list_only(Folder::Cur, &mut listed)?;
+    let meant = misspelt(&known.keywords, &list, &listed, &state);
+    if meant.is_empty() {
+        return Ok(());
+    }
+    aside::link(&**files.fs(), &files.keywords_path())?;
+    meant.iter().for_each(|(letter, keyword)| known.keywords.rename(*letter, keyword));
+    Ok(files.save_keywords(&mut known)?)
 }
 
 /// Writes UID list and keywords anew, and takes sizes that are wrong out of names.

@@ -83,6 +83,15 @@ impl Keywords {
         }
     }
 
+    /// Gives a letter another keyword than it has, which no other letter has.
+    pub(super) fn rename(&mut self, letter: usize, keyword: &Keyword) {
+        if self.letter(keyword).is_none()
+            && let Some(name) = self.names.get_mut(letter)
+        {
+            *name = Some(keyword.clone());
+        }
+    }
+
     /// Gives a letter that files carry, and that has no keyword, one as Dovecot does: with as many `?` as make it another
     /// than those that are there. Tells whether it needed one.
     pub(super) fn invent(&mut self, letter: usize) -> bool {

@@ -16,6 +16,7 @@ mod index;
 mod keywords;
 mod measured;
 mod message;
+mod misspelt;
 mod name;
 mod place;
 mod recover;

@@ -9,6 +9,7 @@
 //! 4. A change in place can be taken back until it is complete and durable: after a crash the file is as before or as
 //!    after it.
 
+mod check;
 mod files;
 mod from_line;
 mod header_filter;

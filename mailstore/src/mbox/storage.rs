@@ -11,8 +11,9 @@ use mailfs::FileSystemExt;
 use mailindex::engine::{Env, Fsync, MessageStore};
 use mailtypes::MailboxName;
 
-use super::{MboxLocks, files::MboxFiles, index, recover};
+use super::{MboxLocks, check, files::MboxFiles, index, recover};
 use crate::{
+    check::{Finding, Look},
     import::host_zone,
     indexed::IndexedMailbox,
     mailbox_list::{
@@ -189,6 +190,14 @@ impl Format for Mboxes {
 
     fn recover(&self, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {
         recover::recover_mailbox(&self.shared, dirs, mailbox)
+    }
+
+    fn look(&self, _name: &MailboxName, dirs: &MailboxDirs, look: &mut Look<'_>) -> Result<()> {
+        check::look(&self.shared, dirs, look)
+    }
+
+    fn mend(&self, name: &MailboxName, dirs: &MailboxDirs, found: &[Finding]) -> Result<()> {
+        check::mend(&self.shared, name, dirs, found)
     }
 }
 

@@ -202,9 +202,14 @@ pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>
     for record in state.records_from(0) {
         let uid = record.uid();
         look.step();
-        let path = place_of(shared, &Referred::of(&state, &record)).unwrap_or_else(|| dirs.index.clone());
+        let referred = Referred::of(&state, &record);
+        let path = place_of(shared, &referred).unwrap_or_else(|| dirs.index.clone());
         match MessageFiles::open(&mails, &state, uid) {
-            Ok(message) if look.deep => look.body(&path, uid, &*message),
+            Ok(message) if look.deep => {
+                if checksum(shared, &referred, &path, uid, look) {
+                    look.body(&path, uid, &*message);
+                }
+            }
             Ok(message) => {
                 if let Err(e) = message.virtual_size() {
                     look.bad_body(&path, uid, &e);
@@ -219,6 +224,19 @@ pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>
         }
     }
     Ok(())
+}
+
+/// Compares a body with its checksum; tells whether there is more to look at.
+fn checksum(shared: &Shared, referred: &Referred, path: &Path, uid: Uid, look: &mut Look<'_>) -> bool {
+    let map = shared.map.state(&shared.files).ok();
+    let found = map.and_then(|map| {
+        let (message, _) = shared.dbox_message(&map, map.record(referred.map_uid?)?.place).ok()?;
+        let metadata = message.metadata().ok()?;
+        Some((message, metadata))
+    });
+    // Whoever could open it a moment ago reads it where it is now.
+    let Some((message, metadata)) = found else { return true };
+    look.checksum(path, uid, &message, &metadata) || metadata.physical_size().is_none()
 }
 
 fn place_of(shared: &Shared, referred: &Referred) -> Option<std::path::PathBuf> {

@@ -9,7 +9,9 @@ use mailindex::state::State;
 use mailtypes::Uid;
 
 use super::{
+    Shared,
     files::{Mails, Referred},
+    m_files::OpenFile,
     map::MapResult,
     map_state::{BodyPlace, MapState},
 };
@@ -23,6 +25,16 @@ impl BodyPlace {
     /// As the reader wants it.
     pub(super) fn in_file(self) -> MessagePlace {
         MessagePlace { offset: self.offset.into(), len: (self.len != 0).then_some(self.len.into()) }
+    }
+}
+
+impl Shared {
+    /// The message at a place, and the file that it lies in.
+    pub(super) fn dbox_message(&self, map: &MapState, place: BodyPlace) -> Result<(DboxMessage, Arc<OpenFile>)> {
+        let file = self.files.open(place.file, map.rebuild_count());
+        let file = file.map_err(|e| e.at(&self.files.path(place.file)))?;
+        let message = DboxMessage::read_at(Arc::clone(&file.handle), file.header, place.in_file());
+        Ok((message.map_err(|e| e.at(&file.path))?, file))
     }
 }
 
@@ -45,10 +57,7 @@ impl Mails {
 
     fn read(&self, map: &MapState, place: BodyPlace, saved: u32) -> Result<DboxStored> {
         let shared = &self.shared;
-        let file = shared.files.open(place.file, map.rebuild_count());
-        let file = file.map_err(|e| e.at(&shared.files.path(place.file)))?;
-        let message = DboxMessage::read_at(Arc::clone(&file.handle), file.header, place.in_file());
-        let message = message.map_err(|e| e.at(&file.path))?;
+        let (message, file) = shared.dbox_message(map, place)?;
         let changed = match saved {
             0 => file.handle.metadata()?.changed,
             saved => UNIX_EPOCH + Duration::from_secs(saved.into()),

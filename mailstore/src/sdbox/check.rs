@@ -1,9 +1,13 @@
 //! What can be wrong with an sdbox mailbox, and putting it right: records against files, files against what they say.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+    sync::Arc,
+};
 
 use mailindex::{
-    engine::{IndexRemedy, MessageStore, at_rest, set_cache_aside},
+    engine::{IndexRemedy, MessageStore, at_rest, inspect, kept_state, set_cache_aside},
     state::State,
 };
 use mailtypes::{Guid, MailboxName, Uid, UidSet};
@@ -34,7 +38,16 @@ pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>
                 true => format!("nothing can be read of the index, and there are {} message files", uids.len()),
                 false => format!("there is no index, and there are {} message files", uids.len()),
             };
-            let plan = "make the index anew from the message files; flags and keywords are lost with the index";
+            let plan = match kept_state(look.env, &mails.index, PREFIX) {
+                Ok(Some(kept)) => format!(
+                    "give the index back as it is known by its second names (culver.kept.*): {} messages with their \
+                     flags and keywords",
+                    kept.message_count()
+                ),
+                _ => {
+                    "make the index anew from the message files; flags and keywords are lost with the index".to_owned()
+                }
+            };
             look.found(Finding::new(FindingKind::Index, &dirs.index, what).plan(plan));
         }
         return Ok(());
@@ -102,11 +115,10 @@ fn look_at_messages(mails: &Mails, state: &State, missing: &UidSet, look: &mut L
         if missing.contains(uid) {
             continue;
         }
-        let path = mails.path(uid);
-        let message = match Mails::open(mails, uid) {
-            Ok(message) => message,
+        let (message, path) = match mails.open_placed(uid) {
+            Ok(found) => found,
             Err(e) => {
-                look.bad_body(&path, uid, &e);
+                look.bad_body(&mails.path(uid), uid, &e);
                 continue;
             }
         };
@@ -126,7 +138,8 @@ fn look_at_messages(mails: &Mails, state: &State, missing: &UidSet, look: &mut L
                 look.found(Finding::new(FindingKind::GuidConflict, &path, what).of(uid).noted());
             }
         }
-        if look.deep {
+        // What does not decode any more is not the size's fault.
+        if look.deep && (look.checksum(&path, uid, &message, &metadata) || metadata.physical_size().is_none()) {
             match stored(mails, state, uid) {
                 Ok(stored) => look.body(&path, uid, &*stored),
                 Err(e) => look.bad_body(&path, uid, &e),
@@ -154,20 +167,26 @@ pub(super) fn mend(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs,
         let uids = found.iter().filter(move |finding| finding.is_problem() && finding.kind == kind);
         uids.filter_map(|finding| finding.uid).collect::<UidSet>()
     };
-    let damaged = of(FindingKind::BodyDamaged).union(&of(FindingKind::SizeWrong));
+    let is_damaged = |finding: &&Finding| {
+        finding.is_problem() && matches!(finding.kind, FindingKind::BodyDamaged | FindingKind::SizeWrong)
+    };
+    // In either storage; one file may be damaged in more ways than one.
+    let damaged: BTreeSet<&Path> = found.iter().filter(is_damaged).map(|finding| &*finding.path).collect();
     let mut made_anew = false;
-    for uid in damaged.iter() {
-        match dbox::salvage(&**mails.fs(), &mails.path(uid)) {
+    for path in damaged {
+        match dbox::salvage(&**mails.fs(), path) {
             Ok(_) => made_anew = true,
-            Err(e) => tracing::warn!(mailbox = %name, %uid, "a damaged message was not made anew: {e}"),
+            Err(e) => tracing::warn!(mailbox = %name, "{}, damaged, was not made anew: {e}", path.display()),
         }
     }
     if made_anew {
         // It holds what the damaged ones were.
         set_cache_aside(&shared.env, &mails.index, PREFIX).map_err(|e| from_index(name, &e))?;
     }
+    // Before an index is made of what is left: what was lost may be there by second names, mod-sequences included.
+    index::restore(name, &mails)?;
     let needs_rebuild = mend_index(&shared.env, name, dirs, &(Arc::clone(&mails) as Arc<dyn MessageStore>))?;
-    if needs_rebuild || !of(FindingKind::BodyUnknown).is_empty() || is_marked(found) {
+    if needs_rebuild || is_marked(found) || are_unknown(&mails, &of(FindingKind::BodyUnknown), name)? {
         rebuild::rebuild(name, &mails)?;
     }
     let missing = of(FindingKind::BodyMissing);
@@ -178,6 +197,15 @@ pub(super) fn mend(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs,
     }
     mails.clean_temps()?;
     Ok(())
+}
+
+/// Whether the index does not know some of these messages yet: one that was put right knows what a damaged one did not.
+fn are_unknown(mails: &Mails, uids: &UidSet, name: &MailboxName) -> Result<bool> {
+    if uids.is_empty() {
+        return Ok(false);
+    }
+    let seen = inspect(&mails.shared.env, &mails.index, PREFIX).map_err(|e| from_index(name, &e))?;
+    Ok(seen.state.is_none_or(|state| !uids.difference(&state.uids()).is_empty()))
 }
 
 /// Whether a finding about the index asks for the messages to be gone over.

@@ -78,7 +78,7 @@ fn was_lost(name: &MailboxName, index: &MailboxIndex, mails: &Mails) -> Result<b
 }
 
 /// Gives a lost index back as far as it is known by other names; tells whether there is one again.
-fn restore(name: &MailboxName, mails: &Arc<Mails>) -> Result<bool> {
+pub(super) fn restore(name: &MailboxName, mails: &Arc<Mails>) -> Result<bool> {
     let shared = &mails.shared;
     let failed = |e: IndexError| from_index(name, &e);
     if !engine::restore_lost(&shared.env, &mails.index, PREFIX).map_err(failed)? {
