@@ -33,12 +33,14 @@ fn one<W: io::Write>(path: &Path, json: bool, out: &mut Output<W>) -> anyhow::Re
     let metadata = disk.metadata(path)?.with_context(|| format!("{} does not exist", path.display()))?;
     ensure!(metadata.kind == mailfs::FileKind::File, "{} is not a file", path.display());
     let file = disk.open(path, OpenMode::Read)?;
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    // What it was called before it was kept.
+    let known_as = path.with_file_name(beside::name_of_kept(path));
+    let name = known_as.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut head = [0; HEAD_LEN];
     let head_len = file.read_at(&mut head, 0)?;
     let head = head.get(..head_len).unwrap_or_default();
     let format = if json { Format::Json } else { Format::Text };
-    if let Some(kind) = beside::detect(path, head) {
+    if let Some(kind) = beside::detect(&known_as, head) {
         let _ = beside::dump(&disk, kind, path, format, out)?;
     } else if let Some(kind) = detect(&name, head) {
         let bytes = disk.read_all(path, INDEX_FILE_LEN_MAX)?;

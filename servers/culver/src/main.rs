@@ -45,7 +45,8 @@ enum Command {
     #[command(flatten)]
     Mail(MailCommand),
     /// Decode any file of a store, whatever state it is in: logs, indexes, caches, dbox and mbox files, UID lists,
-    /// keywords, subscriptions, the journal of mailboxes, UIDVALIDITY, the name of a Maildir file.
+    /// keywords, subscriptions, the journals of mailboxes and of a conversion, UIDVALIDITY, the name of a Maildir file, and
+    /// what a repair has kept of them.
     Dump {
         /// The files.
         #[arg(required = true)]

@@ -15,7 +15,6 @@ use mailfs::{FileSystemExt as _, RealDisk};
 use mailindex::engine::{Env, EnvOptions, Fsync};
 use mailstore::{
     Format, ListLayout, ListOptions, MailStorage, NamespaceKind, StorageError, StoreOptions,
-    check::{CheckOptions, CheckProgress, CheckReport, check_storage},
     compressed::{BodyCompression, ZstdLevel},
     create_storage,
     dbox::BodyLineEnds,
@@ -290,18 +289,18 @@ impl Stores {
         Ok(())
     }
 
-    /// Looks a user's store over; `None` where there is none yet.
-    pub(crate) fn check(
-        &self,
-        user: &UserName,
-        what: &CheckOptions,
-        tell: &mut dyn FnMut(&CheckProgress),
-    ) -> anyhow::Result<Option<CheckReport>> {
-        let Place { path, options } = self.place_of(user)?;
-        match self.env.fs().metadata(&path)? {
-            Some(_) => Ok(Some(check_storage(&self.env, &path, &options, what, tell)?)),
-            None => Ok(None),
+    /// The places of a user's mail that are there, each with what it is called: the user's name, and of other namespaces
+    /// their prefix behind it.
+    pub(crate) fn places_there(&self, user: &UserName) -> anyhow::Result<Vec<(String, Place)>> {
+        let mut places = Vec::new();
+        for (number, place) in self.places_of(user)?.into_iter().enumerate() {
+            let prefix = self.namespaces.get(number).map(|space| &*space.prefix).filter(|prefix| !prefix.is_empty());
+            let name = prefix.map_or_else(|| user.to_string(), |prefix| format!("{user} {prefix}"));
+            if self.env.fs().metadata(&place.path)?.is_some() {
+                places.push((name, place));
+            }
         }
+        Ok(places)
     }
 
     fn recover_store(&self, user: &UserName, root: &Path, options: &StoreOptions) {

@@ -1,13 +1,13 @@
 //! `culver check`.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context, bail};
 use culver_runtime::UserName;
 use mailfs::RealDisk;
 use mailindex::engine::Env;
 use mailstore::{
-    StoreOptions,
+    StorageError,
     check::{CheckOptions, CheckProgress, CheckReport, Outcome, check_storage},
 };
 use serde_json::json;
@@ -18,26 +18,31 @@ use super::{
     store::{config, mailbox_name, users},
 };
 use crate::{
-    config::arguments::ConfigArguments,
-    stores::{Stores, env_options},
+    config::{Config, arguments::ConfigArguments},
+    stores::{Place, Stores, env_options},
 };
 
 /// What was wrong is not so any more.
 const REPAIRED: u8 = 1;
-/// Something is wrong still.
+/// Something is wrong still, or nobody knows.
 const LEFT: u8 = 2;
 
-/// What to look over. Exits with 0 if nothing is wrong, 1 if all that was wrong was repaired, 2 if something is left.
+/// In a store's folder: leads to its alternate storage.
+const ALT_LINK: &str = "dbox-alt-root";
+
+/// What to look over. Exits with 0 if nothing is wrong, 1 if all that was wrong was repaired, 2 if something is left or could
+/// not be looked at.
 #[derive(clap::Args, Debug)]
 pub(crate) struct CheckArguments {
     /// Whose mail; everybody's if nobody is named.
     users: Vec<String>,
-    /// This mailbox alone.
+    /// This mailbox alone, and nothing that concerns the store as a whole.
     #[arg(long, value_name = "NAME")]
     mailbox: Option<String>,
-    /// Look over the store at this path instead, whoever's it is.
-    #[arg(long, value_name = "PATH", conflicts_with = "users")]
-    store: Option<PathBuf>,
+    /// Look over the store at this path, or at a location in the words of Dovecot's mail_location, such as
+    /// sdbox:/srv/ann:ALT=/slow/ann, whoever's it is.
+    #[arg(long, value_name = "PLACE", conflicts_with = "users")]
+    store: Option<String>,
     /// Repair what is wrong. No message is removed, and what is replaced is kept as culver.damaged.*.
     #[arg(long)]
     repair: bool,
@@ -49,32 +54,60 @@ pub(crate) struct CheckArguments {
 }
 
 /// Looks over, and says what came of it.
-pub(super) fn run(arguments: &ConfigArguments, check: &CheckArguments) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: &ConfigArguments, check: &CheckArguments) -> ExitCode {
+    let mut told = Told { out: check.output.open(), worst: 0 };
+    let outcome = look_over(arguments, check, &mut told);
+    let Told { out, mut worst } = told;
+    // What was not looked at may be damaged: the code of a command that failed is not that of one that has repaired.
+    for outcome in [outcome, out.finish()] {
+        if let Err(error) = outcome {
+            crate::report(&error);
+            worst = LEFT;
+        }
+    }
+    ExitCode::from(worst)
+}
+
+fn look_over(arguments: &ConfigArguments, check: &CheckArguments, told: &mut Told) -> anyhow::Result<()> {
     let mailbox = check.mailbox.as_deref().map(mailbox_name).transpose()?;
     let options = CheckOptions { repair: check.repair, deep: check.deep, mailbox };
-    let mut told = Told { out: check.output.open(), worst: 0 };
+    let config = config(arguments)?;
+    let env = Env::new(Arc::new(RealDisk::new()), env_options(&config.storage));
     match &check.store {
-        Some(path) => {
-            let env = Env::new(Arc::new(RealDisk::new()), mailindex::engine::EnvOptions::default());
-            let report = with_bar(|tell| check_storage(&env, path, &StoreOptions::default(), &options, tell))?;
+        Some(location) => {
+            let Place { path, options: how } = place(&config, location)?;
+            let report = with_bar(|tell| check_storage(&env, &path, &how, &options, tell))?;
             told.report(&path.display().to_string(), &report)?;
-            env.flush().context("syncing")?;
         }
-        None => of_users(arguments, check, &options, &mut told)?,
+        None => of_users(&config, &env, check, &options, told)?,
     }
-    let worst = told.worst;
-    told.out.finish()?;
-    Ok(ExitCode::from(worst))
+    env.flush().context("syncing")
+}
+
+/// Where a store lies that is to be looked over. Alternate storage that nobody speaks of is where the store has noted it.
+fn place(config: &Config, location: &str) -> anyhow::Result<Place> {
+    let mut place = match location.contains(':') {
+        true => Stores::place_at(config, location)?,
+        false => {
+            let path = std::path::absolute(location).with_context(|| format!("the place {location:?}"))?;
+            Place { path, options: Stores::options_at(config) }
+        }
+    };
+    let noted = place.path.join(ALT_LINK);
+    if place.options.list.alt.is_none() && noted.symlink_metadata().is_ok() {
+        place.options.list.alt = Some(noted);
+    }
+    Ok(place)
 }
 
 fn of_users(
-    arguments: &ConfigArguments,
+    config: &Config,
+    env: &Env,
     check: &CheckArguments,
     options: &CheckOptions,
     told: &mut Told,
 ) -> anyhow::Result<()> {
-    let config = config(arguments)?;
-    let users = Arc::new(users(&config));
+    let users = Arc::new(users(config));
     let known = users.names()?;
     let mut asked = Vec::new();
     for name in &check.users {
@@ -84,16 +117,30 @@ fn of_users(
         }
         asked.push(name);
     }
-    let env = Env::new(Arc::new(RealDisk::new()), env_options(&config.storage));
-    let stores = Stores::open(&config, env.clone(), users)?;
+    let stores = Stores::open(config, env.clone(), users)?;
     for user in if asked.is_empty() { known.into_iter().collect() } else { asked } {
-        match with_bar(|tell| stores.check(&user, options, tell)) {
-            Ok(Some(report)) => told.report(user.as_str(), &report)?,
-            Ok(None) => {}
-            Err(error) => told.failed(user.as_str(), &error)?,
+        let places = match stores.places_there(&user) {
+            Ok(places) => places,
+            Err(error) => {
+                told.failed(user.as_str(), &error)?;
+                continue;
+            }
+        };
+        let mut nowhere = None;
+        let count = places.len();
+        for (name, Place { path, options: how }) in places {
+            match with_bar(|tell| check_storage(env, &path, &how, options, tell)) {
+                Ok(report) => told.report(&name, &report)?,
+                // It may be in another namespace.
+                Err(error @ StorageError::NotFound(_)) => nowhere = Some((nowhere.map_or(1, |(n, _)| n + 1), error)),
+                Err(error) => told.failed(&name, &error.into())?,
+            }
+        }
+        if let Some((_, error)) = nowhere.filter(|(places, _)| *places == count) {
+            told.failed(user.as_str(), &error.into())?;
         }
     }
-    env.flush().context("syncing")
+    Ok(())
 }
 
 fn with_bar<T>(work: impl FnOnce(&mut dyn FnMut(&CheckProgress)) -> T) -> T {

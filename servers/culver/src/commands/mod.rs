@@ -66,7 +66,7 @@ pub(crate) fn run(config: &ConfigArguments, command: &MailCommand) -> anyhow::Re
         MailCommand::Import(arguments) => import::run(config, arguments),
         MailCommand::Convert(arguments) => convert::run(config, arguments),
         MailCommand::Export(arguments) => export::run(config, arguments),
-        MailCommand::Check(arguments) => check::run(config, arguments),
+        MailCommand::Check(arguments) => Ok(check::run(config, arguments)),
         MailCommand::Mailbox { command } => mailbox::run(config, command).map(|()| ExitCode::SUCCESS),
         MailCommand::Fetch(arguments) => fetch::run(config, arguments).map(|()| ExitCode::SUCCESS),
         MailCommand::Purge(arguments) => purge::run(config, arguments).map(|()| ExitCode::SUCCESS),
