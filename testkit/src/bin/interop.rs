@@ -23,7 +23,7 @@ const USAGE: &str = "usage: interop [--format FORMAT] [--dovecot 2.3|2.4=ROOT] R
            or convert [messages [seed [kills]]]
            or same-answers [commands [seed]]
            or model [--clients N] [--seconds N] [--seed N]
-           or damage [seed [every]]
+           or damage [seed [every [words of the variants]]]
            or hostile [--short] [NAME…]";
 
 /// After so many commands that are answered differently, a run of same-answers has enough.
@@ -86,7 +86,9 @@ fn main() -> anyhow::Result<()> {
             ensure!(report.differences.is_empty(), "seed {seed}: answers differ");
             ensure!(report.complaints.is_empty(), "seed {seed}: Dovecot complains");
         }
-        "damage" => harm(format, number(1, 1)?, number(2, 1)? as usize)?,
+        "damage" => {
+            harm(format, number(1, 1)?, number(2, 1)? as usize, &arguments.get(3..).unwrap_or_default().join(" "))?
+        }
         "model" => check_model(&program, &arguments, format)?,
         "hostile" => attack(&program, &arguments[1..], format)?,
         _ => bail!(usage()),
@@ -95,8 +97,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Damage, a row for each kind; takes one variant of so many.
-fn harm(format: StoreFormat, seed: u64, every: usize) -> anyhow::Result<()> {
-    let report = damage::run(format, seed, every)?;
+fn harm(format: StoreFormat, seed: u64, every: usize, only: &str) -> anyhow::Result<()> {
+    let report = damage::run(format, seed, every, only)?;
     println!("seed {seed}, one variant of {every}\n\n{}", report.table());
     for (what, list) in [("less than Dovecot", &report.worse), ("not repaired", &report.left)] {
         println!("{what}: {}", list.len());
@@ -105,7 +107,7 @@ fn harm(format: StoreFormat, seed: u64, every: usize) -> anyhow::Result<()> {
     ensure!(report.deleted.is_empty(), "seed {seed}: messages are gone: {:#?}", report.deleted);
     let (ours, theirs) = report.totals();
     println!("in all: Culver {ours}, Dovecot {theirs}");
-    ensure!(!ours.is_less_than(&theirs), "seed {seed}: Dovecot saves more");
+    ensure!(report.worse.is_empty(), "seed {seed}: Dovecot saves more of {} variants", report.worse.len());
     Ok(())
 }
 

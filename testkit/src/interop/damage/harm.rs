@@ -3,11 +3,13 @@
 use std::{
     collections::BTreeMap,
     fmt, fs,
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
 use fastrand::Rng;
+use mailstore::{mailfs::RealDisk, mbox::MboxReader};
 
 use crate::observe::sha256;
 
@@ -127,7 +129,7 @@ fn files(tree: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// What kind of file a name stands for; `None`: nothing that is worth damaging.
-fn kind_of(path: &Path) -> Option<String> {
+fn kind_of(tree: &Path, path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -137,16 +139,23 @@ fn kind_of(path: &Path) -> Option<String> {
         _ if name.strip_prefix("m.").is_some_and(is_number) => "m.N".to_owned(),
         _ if name.starts_with("dovecot-uidvalidity") => "dovecot-uidvalidity".to_owned(),
         "maildirfolder" | "dovecot.index.thread" => return None,
-        _ if name.starts_with("dovecot") || name == "subscriptions" => name.to_owned(),
+        _ if name.starts_with("dovecot") || name.ends_with("subscriptions") => name.to_owned(),
+        _ if is_mbox(&tree.join(path)) => "mbox".to_owned(),
         _ => return None,
     })
+}
+
+/// Whether messages lie in a file one after the other.
+fn is_mbox(path: &Path) -> bool {
+    let mut start = [0; 5];
+    fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok_and(|()| start == *b"From ")
 }
 
 /// Of each kind of file two at most: one of INBOX, where most happens, and one of another mailbox.
 pub(super) fn targets(tree: &Path) -> anyhow::Result<Vec<Target>> {
     let mut by_kind: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for path in files(tree)? {
-        if let Some(kind) = kind_of(&path) {
+        if let Some(kind) = kind_of(tree, &path) {
             by_kind.entry(kind).or_default().push(path);
         }
     }
@@ -155,7 +164,11 @@ pub(super) fn targets(tree: &Path) -> anyhow::Result<Vec<Target>> {
         // INBOX of a Maildir is the root.
         let is_inbox = |path: &PathBuf| {
             let text = path.to_string_lossy();
-            text.contains("INBOX") || text.starts_with("cur/") || text.starts_with("new/") || !text.contains('/')
+            text.contains("INBOX")
+                || text == "inbox"
+                || text.starts_with("cur/")
+                || text.starts_with("new/")
+                || !text.contains('/')
         };
         paths.sort_by_key(|path| (!is_inbox(path), path.clone()));
         let inbox = paths.first().cloned();
@@ -189,7 +202,7 @@ pub(super) fn harms(tree: &Path, target: &Target, rng: &mut Rng) -> Vec<(Target,
     }
     let others: Vec<PathBuf> =
         files(tree).unwrap_or_default().into_iter().filter(|path| *path != target.path).collect();
-    let alike: Vec<_> = others.iter().filter(|path| kind_of(path).as_deref() == Some(&*target.kind)).collect();
+    let alike: Vec<_> = others.iter().filter(|path| kind_of(tree, path).as_deref() == Some(&*target.kind)).collect();
     if !alike.is_empty() {
         harms.push(Harm::Swapped(alike[rng.usize(..alike.len())].clone()));
     }
@@ -207,6 +220,13 @@ fn bounds(kind: &str, bytes: &[u8], rng: &mut Rng) -> Vec<usize> {
         "u.N" | "m.N" => {
             let post = bytes.windows(4).position(|window| window == b"\n\x01\x03\n").unwrap_or(len);
             vec![16, 46, post, post + 4, len - 1]
+        }
+        "mbox" => {
+            let starts: Vec<_> =
+                bytes.windows(6).enumerate().filter(|(_, w)| w == b"\nFrom ").map(|(at, _)| at + 1).collect();
+            let some = if starts.is_empty() { 0 } else { starts[rng.usize(..starts.len())] };
+            let body = bytes.windows(2).position(|window| window == b"\n\n").unwrap_or(len / 2);
+            vec![starts.first().copied().unwrap_or_default(), some, body + 1, len - 1]
         }
         "message" => {
             let body = bytes.windows(2).position(|window| window == b"\n\n").unwrap_or(len / 2);
@@ -248,13 +268,31 @@ fn bounds(kind: &str, bytes: &[u8], rng: &mut Rng) -> Vec<usize> {
     bounds
 }
 
+/// The bodies in an mbox, as they lie there.
+fn mbox_bodies(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let bytes = fs::read(path)?;
+    let mut reader = MboxReader::open(&RealDisk::new(), path)?;
+    let mut bodies = Vec::new();
+    while let Some(message) = reader.next_message()? {
+        let (start, end) = (message.body.start as usize, message.body.end as usize);
+        bodies.extend(bytes.get(start..end).filter(|body| !body.is_empty()).map(<[u8]>::to_vec));
+    }
+    Ok(bodies)
+}
+
 /// The content of every file of messages that is not empty, wherever it lies and whatever it is called, by its hash. A
 /// file counts as one if it was one, or was kept of one.
 pub(super) fn bodies(tree: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let mut bodies = BTreeMap::new();
     for path in files(tree)? {
         let kept = path.to_string_lossy().contains("culver.damaged.");
-        if kept || kind_of(&path).is_some_and(|kind| ["u.N", "m.N", "message"].contains(&&*kind)) {
+        let kind = kind_of(tree, &path).unwrap_or_default();
+        if kind == "mbox" {
+            // What a program keeps in its messages' headers changes.
+            for body in mbox_bodies(&tree.join(&path))? {
+                bodies.insert(sha256(&body), path.display().to_string());
+            }
+        } else if kept || ["u.N", "m.N", "message"].contains(&&*kind) {
             let bytes = fs::read(tree.join(&path))?;
             if !bytes.is_empty() {
                 bodies.insert(sha256(&bytes), path.display().to_string());
