@@ -58,6 +58,11 @@ fn by_turns_with_dovecot_and_a_third_party_on_maildir_with_layout_fs() {
     turn_about(StoreFormat::MaildirFs, 103);
 }
 
+#[test]
+fn by_turns_with_dovecot_on_mbox() {
+    turn_about(StoreFormat::Mbox, 108);
+}
+
 /// A minute for each format, and less for what differs from it in the layout.
 const AT_ONCE: Duration = Duration::from_secs(60);
 const AT_ONCE_SHORT: Duration = Duration::from_secs(20);
@@ -143,6 +148,11 @@ fn killed_under_load_on_maildir() {
     killed(StoreFormat::Maildir, 302);
 }
 
+#[test]
+fn killed_under_load_on_mbox() {
+    killed(StoreFormat::Mbox, 308);
+}
+
 fn agree_with_their_models(format: StoreFormat, seed: u64) {
     let report = model::run(program(), format, 6, model::Until::Commands(120), seed).unwrap();
     println!("{report:?}");
@@ -163,6 +173,11 @@ fn sessions_on_mdbox_agree_with_their_models() {
 #[test]
 fn sessions_on_maildir_agree_with_their_models() {
     agree_with_their_models(StoreFormat::Maildir, 20_260_102);
+}
+
+#[test]
+fn sessions_on_mbox_agree_with_their_models() {
+    agree_with_their_models(StoreFormat::Mbox, 20_260_108);
 }
 
 /// Killed so often on the way to sdbox, and so often on the way back.

@@ -34,7 +34,7 @@ pub enum StoreFormat {
 
 impl StoreFormat {
     /// Those that Culver serves.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Sdbox,
         Self::SdboxZstd,
         Self::SdboxIndex,
@@ -45,6 +45,7 @@ impl StoreFormat {
         Self::MdboxAlt,
         Self::Maildir,
         Self::MaildirFs,
+        Self::Mbox,
     ];
 
     /// As on the command line.

@@ -9,6 +9,9 @@ use crate::interop::turn_about::COMING_BACK;
 /// the store, but not in every run.
 const DEATH: &str = "Fatal: master: service(";
 
+/// What it says on mbox of itself, likewise: its processes wait for each other's locks, or read what another one moves.
+const ON_MBOX: [&str; 3] = ["Resource deadlock avoided", "Panic: file istream-raw-mbox.c", "Error: Raw backtrace:"];
+
 /// How unlikely a number of rare lines must be, if they were as frequent as with Dovecot alone, to count against Culver.
 const UNLIKELY: f64 = 0.001;
 
@@ -42,17 +45,31 @@ impl Compared {
                 faults.push(format!("more often beside Culver Dovecot logs (lines, commands): {part}: {rates:?}"));
             }
         }
+        let counts: [(&str, fn(&Report) -> usize); 2] = [
+            ("refuses a command", |run| run.refusals as usize),
+            ("spoils its own messages", |run| run.dovecots_own.len()),
+        ];
+        for (what, count) in counts {
+            let rates = [&self.ours, &self.theirs].map(|run| (count(run) as u32, run.dovecot_commands));
+            if chance(rates[0], rates[1]) < UNLIKELY {
+                faults.push(format!("more often beside Culver Dovecot {what} (times, commands): {rates:?}"));
+            }
+        }
         faults
     }
 }
 
 fn is_rare(kind: &str) -> bool {
-    kind.contains(DEATH) || COMING_BACK.iter().any(|part| kind.contains(part))
+    rare_parts().any(|part| kind.contains(part))
 }
 
 /// Of a rare kind what all lines of it have in common.
 fn rare_part(kind: &str) -> &str {
-    [DEATH].into_iter().chain(COMING_BACK).find(|part| kind.contains(part)).unwrap_or(kind)
+    rare_parts().find(|part| kind.contains(part)).unwrap_or(kind)
+}
+
+fn rare_parts() -> impl Iterator<Item = &'static str> {
+    [DEATH].into_iter().chain(COMING_BACK).chain(ON_MBOX)
 }
 
 /// How likely so many events or more in so many commands are, when in other commands there were those: the upper tail of the
@@ -96,7 +113,13 @@ impl fmt::Display for Compared {
         row("messages in the end", ours.messages as u64, theirs.messages as u64)?;
         row("lost, doubled or wrong", ours.broken.len() as u64, theirs.broken.len() as u64)?;
         row("messages with another UID than was told", ours.renumbered.len() as u64, theirs.renumbered.len() as u64)?;
+        row(
+            "the same of its own messages, by Dovecot",
+            ours.dovecots_own.len() as u64,
+            theirs.dovecots_own.len() as u64,
+        )?;
         row("sessions that ended by a death of Dovecot's", ours.crashes, theirs.crashes)?;
+        row("commands that Dovecot refused", ours.refusals, theirs.refusals)?;
         row("messages that Dovecot did not find for the moment", ours.unseen, theirs.unseen)?;
         let kinds: BTreeSet<_> = ours.complaints.keys().chain(theirs.complaints.keys()).collect();
         for kind in kinds {

@@ -15,10 +15,14 @@ pub(super) struct Ledger {
     /// Whether it was Dovecot that made the promises.
     pub(super) is_dovecots: bool,
     pub(super) crashes: u64,
+    /// Commands that Dovecot answered NO on an mbox.
+    pub(super) refusals: u64,
     /// COPY and MOVE of a message that the server did not find; whether it is lost, the end shows.
     pub(super) unseen: u64,
     /// Bodies of messages, and Message-IDs of deliveries, that were in hand when a server died.
     pub(super) uncertain: BTreeSet<String>,
+    /// Bodies and Message-IDs of all that the worker ever put there.
+    pub(super) ever: BTreeSet<String>,
     pub(super) broken: Vec<String>,
 }
 
@@ -84,7 +88,12 @@ pub(super) fn check(
                     // Every server tells of it.
                     renumbered.insert(format!("{name}: UID {old} of worker {number} ({whose}'s) is {uid} now"));
                 }
-                None => broken.push(format!("{who}: {name}: UID {uid} is nobody's, or there twice")),
+                None => {
+                    let had = |ledger: &Ledger| names.iter().flatten().any(|name| ledger.ever.contains(*name));
+                    let whose = ledgers.iter().position(had);
+                    let whose = whose.map_or_else(String::new, |number| format!(" of worker {number}"));
+                    broken.push(format!("{who}: {name}: UID {uid}{whose} is nobody's, or there twice"));
+                }
             }
         }
         broken.extend(awaited.iter().map(|what| format!("{who}: {name}: a delivery is lost: {what}")));

@@ -62,12 +62,17 @@ pub struct Report {
     pub upkeep: BTreeMap<&'static str, u32>,
     /// How often a Dovecot process died under a worker. What becomes of the message in hand is not looked at then.
     pub crashes: u64,
+    /// How often Dovecot refused a command on an mbox, where its processes wait for each other's locks. Likewise.
+    pub refusals: u64,
     /// COPY and MOVE of a worker's own message that Dovecot did not find at the time. If it is lost, that is `broken`.
     pub unseen: u64,
     /// Messages that have another UID than whoever brought them was told; must be empty.
     pub renumbered: BTreeSet<String>,
     /// What was lost, doubled or wrong; must be empty.
     pub broken: Vec<String>,
+    /// The same of messages of those workers that Dovecot serves, on mbox: eight Dovecot processes lose keywords there and
+    /// bring back what was expunged. How often is compared.
+    pub dovecots_own: Vec<String>,
 }
 
 const MAILBOXES: [&str; 3] = ["INBOX", "Shared", "Archive"];
@@ -79,10 +84,12 @@ struct Served {
     imap: SocketAddr,
     lmtp: SocketAddr,
     is_dovecot: bool,
+    is_mbox: bool,
 }
 
 /// The servers of a run.
 struct Servers {
+    format: StoreFormat,
     dovecot: Dovecot,
     culvers: Vec<Culver>,
 }
@@ -96,13 +103,14 @@ impl Servers {
         };
         let dovecot = store.dovecot("peer")?;
         let culvers = (0..count).map(|_| store.culver(program)).collect::<anyhow::Result<_>>()?;
-        Ok(Self { dovecot, culvers })
+        Ok(Self { format: store.format(), dovecot, culvers })
     }
 
     fn of(&self, worker: u64) -> Served {
+        let is_mbox = self.format == StoreFormat::Mbox;
         match self.culvers.get(worker as usize) {
-            Some(culver) => Served { imap: culver.imap, lmtp: culver.lmtp, is_dovecot: false },
-            None => Served { imap: self.dovecot.imap, lmtp: self.dovecot.lmtp, is_dovecot: true },
+            Some(culver) => Served { imap: culver.imap, lmtp: culver.lmtp, is_dovecot: false, is_mbox },
+            None => Served { imap: self.dovecot.imap, lmtp: self.dovecot.lmtp, is_dovecot: true, is_mbox },
         }
     }
 }
@@ -162,6 +170,7 @@ impl Report {
         self.dovecot_commands = ledgers.iter().filter(|ledger| ledger.is_dovecots).map(|ledger| ledger.commands).sum();
         self.unseen = ledgers.iter().map(|ledger| ledger.unseen).sum();
         self.crashes = ledgers.iter().map(|ledger| ledger.crashes).sum();
+        self.refusals = ledgers.iter().map(|ledger| ledger.refusals).sum();
         self.broken.extend(ledgers.iter().flat_map(|ledger| ledger.broken.clone()));
     }
 
@@ -173,6 +182,13 @@ impl Report {
             let shown = Shown::by(&mut Imap::login(address, USER, PASSWORD)?, Depth::Bodies)?;
             self.messages = shown.mailboxes.values().map(|mailbox| mailbox.messages.len()).sum();
             check(who, &shown, ledgers, foreign, &mut self.broken, &mut self.renumbered);
+        }
+        if servers.format == StoreFormat::Mbox {
+            let is_dovecots = |line: &str| {
+                let of = |number: usize| line.contains(&format!(" of worker {number}"));
+                ledgers.iter().enumerate().any(|(number, ledger)| ledger.is_dovecots && of(number))
+            };
+            self.dovecots_own = self.broken.extract_if(.., |line| is_dovecots(line)).collect();
         }
         let of_the_machine = |line: &String| OF_THE_MACHINE.iter().any(|text| line.contains(text));
         for line in servers.dovecot.complaints()?.iter().filter(|line| !of_the_machine(line)) {
