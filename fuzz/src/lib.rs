@@ -25,6 +25,7 @@ mod list_index;
 mod log;
 mod maildir;
 mod mbox;
+mod mbox_store;
 mod mime;
 mod mime_text;
 mod names;
@@ -46,6 +47,7 @@ pub use list_index::list_index;
 pub use log::{log_records, log_replay};
 pub use maildir::maildir;
 pub use mbox::mbox;
+pub use mbox_store::mbox_store;
 pub use mime::{mime_header, mime_parts, mime_scan};
 pub use mime_text::mime_text;
 pub use names::names;
@@ -75,6 +77,7 @@ pub const TARGETS: [(&str, Body); 27] = [
     ("log_replay", log_replay),
     ("maildir", maildir),
     ("mbox", mbox),
+    ("mbox_store", mbox_store),
     ("mime_header", mime_header),
     ("mime_parts", mime_parts),
     ("mime_scan", mime_scan),
