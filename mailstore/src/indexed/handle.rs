@@ -78,6 +78,13 @@ impl Mailbox for IndexedMailbox {
         self.indexed.watch(wake)
     }
 
+    fn checkpoint(&self) -> Result<()> {
+        if !self.indexed.is_read_only() {
+            self.indexed.files.checkpoint();
+        }
+        Ok(())
+    }
+
     fn stamp(&self, stamp: &Stamp) -> Result<()> {
         self.indexed.check_writable()?;
         self.indexed.stamp(stamp)

@@ -95,6 +95,9 @@ pub(crate) trait MessageFiles: Send + Sync {
     /// One who had the mailbox open is done with it: what was put off is done soon.
     fn close(&self) {}
 
+    /// What was put off is done now.
+    fn checkpoint(&self) {}
+
     /// Whether the files may have changed since they were looked at; no system call.
     fn freshness(&self) -> Freshness {
         Freshness::Same

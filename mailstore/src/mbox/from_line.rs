@@ -7,6 +7,9 @@ use mailtypes::{CalendarDate, InternalDate};
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 
+/// When years need more digits than a separator has, seconds since 1970.
+const YEAR_10000: i64 = 253_402_300_800;
+
 /// A separator that was understood.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FromLine {
@@ -34,18 +37,19 @@ impl Timestamp {
 }
 
 impl FromLine {
-    /// Longest line that is looked at, in bytes. A longer one is text.
-    pub const LEN_MAX: usize = 1024;
+    /// Longest line that is looked at, in bytes: as Dovecot's buffer has it. A longer one is text.
+    pub const LEN_MAX: usize = 8 << 10;
 
-    /// Reads a line, which may go on behind its end. `None` for what is none, and so belongs to a message.
+    /// Reads a line, which may go on behind its end. `None` for what is none, and so belongs to a message. As Dovecot, it
+    /// takes a date in one of two shapes, and does not ask whether there was such a day or hour.
     pub fn parse(line: &[u8]) -> Option<Self> {
-        let line = line.get(..line.iter().position(|&c| c == b'\n').unwrap_or(line.len()))?;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let rest = line.strip_prefix(b"From ").filter(|_| line.len() <= Self::LEN_MAX)?;
-        let sender_len = sender_len(rest);
-        let (sender, rest) = rest.split_at_checked(sender_len)?;
-        let mut words = rest.split(|&c| c == b' ').filter(|word| !word.is_empty());
-        let date = date(&mut words)?;
+        let rest = line.strip_prefix(b"From ")?;
+        // Most lines of text that begin so are told by this.
+        let end = rest.iter().take(Self::LEN_MAX).position(|&c| c == b'\n').unwrap_or(rest.len());
+        let rest = rest.get(..end).filter(|rest| rest.len() <= Self::LEN_MAX)?;
+        let (sender, rest) = rest.split_at_checked(sender_len(rest)?)?;
+        let spaces = rest.iter().take_while(|&&c| c == b' ').count();
+        let date = date(Words(rest.get(spaces..)?))?;
         Some(Self { sender: sender.to_vec(), date })
     }
 
@@ -81,73 +85,117 @@ impl FromLine {
     }
 }
 
-/// A sender ends at the first space outside of quotes.
-fn sender_len(text: &[u8]) -> usize {
-    let mut quoted = false;
-    let end = text.iter().position(|&c| {
-        if c == b'"' {
-            quoted = !quoted;
-        }
-        c == b' ' && !quoted
-    });
-    // A quote that is never closed quotes nothing.
-    end.or_else(|| text.iter().position(|&c| c == b' ')).unwrap_or(text.len())
-}
-
-/// `Www Mmm D HH:MM[:SS] [zone] YYYY [+hhmm]`, or `Www, D Mmm YYYY HH:MM:SS`.
-fn date<'a>(words: &mut impl Iterator<Item = &'a [u8]>) -> Option<Timestamp> {
-    words.next().filter(|weekday| weekday.len() <= 4)?;
-    let first = words.next()?;
-    if let Some(month) = month(first) {
-        let day = number(words.next()?, 2)?;
-        let time = time(words.next()?)?;
-        let next = words.next()?;
-        let year = match year(next) {
-            Some(year) => year,
-            None => year(words.next()?)?,
-        };
-        return timestamp(year, month, day, time, words.next());
+/// A sender ends at the first space, but for those in a quoted part at its beginning.
+fn sender_len(text: &[u8]) -> Option<usize> {
+    let mut start = 0;
+    if text.first() == Some(&b'"') {
+        let mut escaped = false;
+        let closing = text.iter().skip(1).position(|&c| {
+            let closes = c == b'"' && !escaped;
+            escaped = c == b'\\';
+            closes
+        });
+        start = closing? + 2;
     }
-    let (day, month) = (number(first, 2)?, month(words.next()?)?);
-    let (year, time) = (year(words.next()?)?, time(words.next()?)?);
-    timestamp(year, month, day, time, words.next())
+    Some(start + text.get(start..)?.iter().position(|&c| c == b' ')?)
 }
 
-fn timestamp(year: u32, month: u32, day: u32, time: i64, zone: Option<&[u8]>) -> Option<Timestamp> {
-    let date = CalendarDate::from_ymd(i32::try_from(year).ok()?, month, day)?;
-    Some(Timestamp { seconds: date.days * 86_400 + time, zone: zone.and_then(zone_minutes) })
+/// A text that is taken from its beginning.
+#[derive(Clone, Copy)]
+struct Words<'a>(&'a [u8]);
+
+impl Words<'_> {
+    fn skip(&mut self, len: usize) -> Option<()> {
+        self.0 = self.0.get(len..)?;
+        Some(())
+    }
+
+    fn space(&mut self) -> Option<()> {
+        self.0 = self.0.strip_prefix(b" ")?;
+        Some(())
+    }
+
+    fn number(&mut self, digits: usize) -> Option<u32> {
+        let (number, rest) = self.0.split_at_checked(digits)?;
+        let number = number.iter().all(u8::is_ascii_digit).then_some(number)?;
+        self.0 = rest;
+        Some(number.iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0')))
+    }
+
+    /// One digit or two, and a space.
+    fn day(&mut self) -> Option<u32> {
+        let digits = if self.0.get(1) == Some(&b' ') { 1 } else { 2 };
+        let day = self.number(digits)?;
+        self.space()?;
+        Some(day.max(1))
+    }
+
+    fn month(&mut self) -> Option<u32> {
+        let word = self.0.get(..3)?;
+        let found = MONTHS.iter().position(|month| month.as_bytes().eq_ignore_ascii_case(word))?;
+        self.skip(3)?;
+        self.space()?;
+        u32::try_from(found + 1).ok()
+    }
+
+    /// `HH:MM`, and `:SS` if that is there, as seconds.
+    fn time(&mut self) -> Option<i64> {
+        let hour = self.number(2)?;
+        self.0 = self.0.strip_prefix(b":")?;
+        let minute = self.number(2)?;
+        let second = match self.0.strip_prefix(b":") {
+            Some(rest) => {
+                self.0 = rest;
+                self.number(2)?
+            }
+            None => 0,
+        };
+        Some(i64::from(hour * 3600 + minute * 60 + second))
+    }
+
+    /// Minutes east of UTC, of ` +hhmm`.
+    fn zone(mut self) -> Option<i16> {
+        self.space()?;
+        let sign = match self.0.first()? {
+            b'+' => 1,
+            b'-' => -1,
+            _ => return None,
+        };
+        self.skip(1)?;
+        let hhmm = i16::try_from(self.number(4)?).ok().filter(|hhmm| *hhmm < 2400)?;
+        Some(sign * (hhmm / 100 * 60 + hhmm % 100))
+    }
 }
 
-fn month(word: &[u8]) -> Option<u32> {
-    let found = MONTHS.iter().position(|month| month.as_bytes().eq_ignore_ascii_case(word))?;
-    u32::try_from(found + 1).ok()
+/// `Www Mmm D HH:MM[:SS] [zone] YYYY [+hhmm]`, or `Www, D Mmm YYYY HH:MM[:SS] [+hhmm]`; what is behind does not count.
+fn date(mut words: Words<'_>) -> Option<Timestamp> {
+    words.skip(4)?;
+    if let Some(month) = words.month() {
+        // A day of one digit may have a space more.
+        let _ = words.space();
+        let day = words.day()?;
+        let time = words.time()?;
+        words.space()?;
+        let mut year = words.number(4);
+        if year.is_none() {
+            let zone_len = words.0.iter().position(|&c| c == b' ')?;
+            words.skip(zone_len + 1)?;
+            year = words.number(4);
+        }
+        return timestamp(year?, month, day, time, words.zone());
+    }
+    words.skip(1)?;
+    let (day, month, year) = (words.day()?, words.month()?, words.number(4)?);
+    words.skip(1)?;
+    let time = words.time()?;
+    timestamp(year, month, day, time, words.zone())
 }
 
-fn year(word: &[u8]) -> Option<u32> {
-    number(word, 4).filter(|_| word.len() == 4)
-}
-
-fn time(word: &[u8]) -> Option<i64> {
-    let mut parts = word.split(|&c| c == b':');
-    let (hour, minute) = (number(parts.next()?, 2)?, number(parts.next()?, 2)?);
-    let second = parts.next().map_or(Some(0), |second| number(second, 2))?;
-    let valid = hour < 24 && minute < 60 && second < 61 && parts.next().is_none();
-    valid.then(|| i64::from(hour * 3600 + minute * 60 + second))
-}
-
-fn zone_minutes(word: &[u8]) -> Option<i16> {
-    let (sign, digits) = match word.split_first()? {
-        (b'+', digits) => (1, digits),
-        (b'-', digits) => (-1, digits),
-        _ => return None,
-    };
-    let hhmm = i16::try_from(number(digits, 4).filter(|_| digits.len() == 4)?).ok()?;
-    Some(sign * (hhmm / 100 * 60 + hhmm % 100))
-}
-
-fn number(word: &[u8], len_max: usize) -> Option<u32> {
-    let valid = (1..=len_max).contains(&word.len()) && word.iter().all(u8::is_ascii_digit);
-    valid.then(|| word.iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0')))
+/// A day or hour too many is one of the next month or day.
+fn timestamp(year: u32, month: u32, day: u32, time: i64, zone: Option<i16>) -> Option<Timestamp> {
+    let first = CalendarDate::from_ymd(i32::try_from(year).ok()?, month, 1)?;
+    let seconds = (first.days + i64::from(day) - 1) * 86_400 + time;
+    (seconds < YEAR_10000).then_some(Timestamp { seconds, zone })
 }
 
 #[cfg(test)]
@@ -170,6 +218,16 @@ mod tests {
         check("From x Thu Nov  9 22:33:52 2001 -0730", 1_005_345_232, Some(-450));
         check("From \"a b\"@c Thu Nov  9 22:33:52 2001 remote from d", 1_005_345_232, None);
         check("From MAILER-DAEMON Thu, 9 Nov 2001 22:33:52 +0000", 1_005_345_232, Some(0));
+        // Measured with Dovecot 2.3.19.
+        check("From x Thu Nov 31 22:33:52 2001", 1_007_246_032, None);
+        check("From x Thu Nov 29 25:33:52 2001", 1_007_084_032, None);
+        check("From x Thu Nov 00 22:33:52 2001", 1_004_654_032, None);
+        check("From x Thu 19 Nov 2001 22:33:52", 1_005_345_232, None);
+        check("From x Thu, 9 Nov 2001x22:33", 1_005_345_180, None);
+        check("From x Thu Nov 29 22:33:52  2001", 1_007_073_232, None);
+        check("From x xyz nov 29 22:33:52 20011", 1_007_073_232, None);
+        check("From  Thu Nov 29 22:33:52 2001 +01", 1_007_073_232, None);
+        check(&format!("From {} Thu Nov 29 22:33:52 2001", "x".repeat(8000)), 1_007_073_232, None);
     }
 
     #[test]
@@ -178,14 +236,33 @@ mod tests {
             "From here on it was easy",
             "From x",
             "From ",
-            "From x Thu Nov 31 22:33:52 2001",
-            "From x Thu Nov 29 25:33:52 2001",
             "From x Thu Foo 29 22:33:52 2001",
+            "From x Thu Nov   9 22:33:52 2001",
+            "From x Thu  Nov 9 22:33:52 2001",
+            "From x Thu Nov 29  22:33:52 2001",
+            "From x Thu Nov 29 22:33:52 CET DST 2001",
+            "From x Thu Nov 29 22:33:52 201",
+            "From x Th Nov 29 22:33:52 2001",
+            "From x Thu Nov-29 22:33:52 2001",
+            "From x Thu November 29 22:33:52 2001",
+            "From x Thu,  9 Nov 2001 22:33:52",
+            "From x Thu 9 Nov 2001 22:33:52",
+            "From x Thu, 9 Nov 2001 2:33",
+            "From x Thu, 9 Nov 2001 22:33: +0100",
+            "From x Thu Nov 29 2:33:52 2001",
+            "From x Thu Nov 29 22:33:52.5 2001",
+            "From x y Thu Nov 29 22:33:52 2001",
+            "From x\tThu Nov 29 22:33:52 2001",
+            "From Thu Nov 29 22:33:52 2001",
+            "From \"a b@c Thu Nov  9 22:33:52 2001",
+            "From \"a\\\"b\" c Thu Nov  9 22:33:52 2001",
             ">From x Thu Nov 29 22:33:52 2001",
             "from x Thu Nov 29 22:33:52 2001",
         ] {
             assert_eq!(FromLine::parse(line.as_bytes()), None, "{line}");
         }
+        let long = format!("From {} Thu Nov 29 22:33:52 2001", "x".repeat(9000));
+        assert_eq!(FromLine::parse(long.as_bytes()), None);
     }
 
     proptest! {

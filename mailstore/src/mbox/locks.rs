@@ -2,8 +2,10 @@
 //!
 //! # Invariants
 //!
-//! 1. All methods of a list are taken, in its order, and given back in reverse.
-//! 2. What is locked is the file that bears the name when the last lock is taken.
+//! 1. All methods of a list are taken, in its order.
+//! 2. No lock is held while another one is waited for: programs of the host whose lists have another order, as those of a
+//!    Debian beside others, do not wait for us for ever.
+//! 3. What is locked is the file that bears the name when the last lock is taken.
 
 use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 
@@ -50,7 +52,7 @@ impl Default for MboxLocks {
     fn default() -> Self {
         Self {
             read: vec![MboxLock::Fcntl],
-            write: vec![MboxLock::Dotlock, MboxLock::Fcntl],
+            write: vec![MboxLock::Fcntl, MboxLock::Dotlock],
             timeout: Duration::from_secs(5 * 60),
             dotlock_stale: Duration::from_secs(2 * 60),
         }
@@ -62,8 +64,19 @@ impl Default for MboxLocks {
 pub(super) struct LockedFile {
     pub(super) file: FileHandle,
     pub(super) kind: LockKind,
-    /// Dropped first to last, so the last taken is the first.
-    _held: Vec<Box<dyn fmt::Debug + Send + Sync>>,
+    _held: Held,
+}
+
+/// Locks, the last taken first, and so the first to be dropped.
+type Held = Vec<Box<dyn fmt::Debug + Send + Sync>>;
+
+/// How an attempt at all locks ended.
+enum Attempt {
+    Locked(LockedFile),
+    /// The name leads to another file by now.
+    Replaced,
+    /// Somebody else has the lock at this place of the list.
+    Busy(usize, FsError),
 }
 
 impl MboxLocks {
@@ -76,55 +89,45 @@ impl MboxLocks {
         timeout: Duration,
     ) -> mailfs::Result<LockedFile> {
         let timeout = timeout.min(self.timeout);
-        let start = fs.monotonic();
-        for _ in 0..REPLACED_TRIES_MAX {
+        let (start, mut replaced, mut awaited) = (fs.monotonic(), 0, 0);
+        loop {
             let left = timeout.saturating_sub(fs.monotonic().saturating_sub(start));
-            if let Some(locked) = self.take_once(fs, path, kind, left)? {
-                return Ok(locked);
+            match self.take_once(fs, path, kind, awaited, left)? {
+                Attempt::Locked(locked) => return Ok(locked),
+                Attempt::Replaced if replaced < REPLACED_TRIES_MAX => replaced += 1,
+                Attempt::Replaced => break,
+                Attempt::Busy(_, busy) if left.is_zero() => return Err(busy),
+                // That one is waited for next, with nothing held.
+                Attempt::Busy(place, _) => awaited = place,
             }
         }
         let busy = io::Error::new(io::ErrorKind::TimedOut, "it is replaced again and again while it is locked");
         Err(FsError::new("lock", path, busy))
     }
 
-    /// `None` when the name leads to another file by now.
+    /// Waits for the lock at the place `awaited` of the list, and takes the others if nobody has them.
     fn take_once(
         &self,
         fs: &Arc<dyn FileSystem>,
         path: &Path,
         kind: LockKind,
+        awaited: usize,
         timeout: Duration,
-    ) -> mailfs::Result<Option<LockedFile>> {
-        let start = fs.monotonic();
-        let left = || timeout.saturating_sub(fs.monotonic().saturating_sub(start));
+    ) -> mailfs::Result<Attempt> {
         let (methods, mode) = match kind {
             LockKind::Shared => (&self.read, OpenMode::Read),
             LockKind::Exclusive => (&self.write, OpenMode::ReadWrite),
         };
-        let mut held: Vec<Box<dyn fmt::Debug + Send + Sync>> = Vec::new();
         let mut opened: Option<FileHandle> = None;
-        for method in methods {
-            match method {
-                MboxLock::Dotlock | MboxLock::DotlockTry => match self.dotlock(fs, path, left()) {
-                    Ok(lock) => held.insert(0, Box::new(lock)),
-                    Err(e) if *method == MboxLock::DotlockTry && e.kind() == io::ErrorKind::PermissionDenied => {
-                        tracing::debug!("no dotlock: {e}");
-                    }
-                    Err(e) => return Err(e),
-                },
-                MboxLock::Fcntl => {
-                    let file = match &opened {
-                        Some(file) => Arc::clone(file),
-                        None => fs.open(path, mode)?,
-                    };
-                    held.insert(0, Box::new(lock_with_timeout(&**fs, &file, path, kind, left())?));
-                    opened = Some(file);
-                }
-                MboxLock::Flock => {
-                    let (file, lock) = flock(&**fs, path, mode, left())?;
-                    held.insert(0, Box::new(lock));
-                    opened.get_or_insert(file);
-                }
+        let mut held = Held::new();
+        let others = (0..methods.len()).filter(|place| *place != awaited);
+        for place in methods.get(awaited).map(|_| awaited).into_iter().chain(others) {
+            let timeout = if place == awaited { timeout } else { Duration::ZERO };
+            let Some(method) = methods.get(place) else { continue };
+            match self.take_one(*method, fs, path, (kind, mode), timeout, &mut opened) {
+                Ok(lock) => lock.into_iter().for_each(|lock| held.insert(0, lock)),
+                Err(e) if e.is_timeout() => return Ok(Attempt::Busy(place, e)),
+                Err(e) => return Err(e),
             }
         }
         let file = match opened {
@@ -133,7 +136,40 @@ impl MboxLocks {
         };
         let (ours, there) = (file.metadata()?, fs.metadata(path)?);
         let is_same = there.is_some_and(|there| (there.device, there.inode) == (ours.device, ours.inode));
-        Ok(is_same.then_some(LockedFile { file, kind, _held: held }))
+        Ok(if is_same { Attempt::Locked(LockedFile { file, kind, _held: held }) } else { Attempt::Replaced })
+    }
+
+    fn take_one(
+        &self,
+        method: MboxLock,
+        fs: &Arc<dyn FileSystem>,
+        path: &Path,
+        (kind, mode): (LockKind, OpenMode),
+        timeout: Duration,
+        opened: &mut Option<FileHandle>,
+    ) -> mailfs::Result<Option<Box<dyn fmt::Debug + Send + Sync>>> {
+        match method {
+            MboxLock::Dotlock | MboxLock::DotlockTry => match self.dotlock(fs, path, timeout) {
+                Ok(lock) => Ok(Some(Box::new(lock))),
+                Err(e) if method == MboxLock::DotlockTry && e.kind() == io::ErrorKind::PermissionDenied => {
+                    tracing::debug!("no dotlock: {e}");
+                    Ok(None)
+                }
+                Err(e) => Err(e),
+            },
+            MboxLock::Fcntl => {
+                let file = match opened {
+                    Some(file) => Arc::clone(file),
+                    None => Arc::clone(opened.insert(fs.open(path, mode)?)),
+                };
+                Ok(Some(Box::new(lock_with_timeout(&**fs, &file, path, kind, timeout)?)))
+            }
+            MboxLock::Flock => {
+                let (file, lock) = flock(&**fs, path, mode, timeout)?;
+                opened.get_or_insert(file);
+                Ok(Some(Box::new(lock)))
+            }
+        }
     }
 
     fn dotlock(&self, fs: &Arc<dyn FileSystem>, path: &Path, timeout: Duration) -> mailfs::Result<Dotlock> {
@@ -188,6 +224,24 @@ mod tests {
         drop(writer);
         assert!(!fs.exists(Path::new("/mbox.lock")).unwrap());
         assert!(take(LockKind::Shared).is_ok());
+    }
+
+    /// Each holds what the other wants next, for a moment.
+    #[test]
+    fn lists_of_another_order_do_not_wait_for_each_other_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mbox");
+        std::fs::write(&path, b"").unwrap();
+        let fs: Arc<dyn FileSystem> = Arc::new(mailfs::RealDisk::new());
+        let taken = |write: Vec<MboxLock>| {
+            let locks = MboxLocks { write, ..MboxLocks::default() };
+            (0..200).for_each(|_| drop(locks.take(&fs, &path, LockKind::Exclusive, Duration::from_secs(60)).unwrap()));
+        };
+        std::thread::scope(|scope| {
+            for write in [[MboxLock::Dotlock, MboxLock::Fcntl], [MboxLock::Fcntl, MboxLock::Dotlock]] {
+                scope.spawn(move || taken(write.to_vec()));
+            }
+        });
     }
 
     #[test]

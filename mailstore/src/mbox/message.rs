@@ -125,7 +125,7 @@ impl MboxFiles {
         let whole = if len <= WHOLE_LEN_MAX { Some(read_exactly(locked, &body)?) } else { None };
         Ok(Some(Found {
             there,
-            hash: header_md5(&header),
+            hash: header_md5(&header, self.shared.options.md5),
             header: visible(&header),
             body,
             received: from.date.resolve(self.shared.options.local_zone).unix,
@@ -252,6 +252,10 @@ impl MessageFiles for MboxFiles {
         if self.open_count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.flush_soon();
         }
+    }
+
+    fn checkpoint(&self) {
+        self.flush_now();
     }
 
     fn freshness(&self) -> Freshness {

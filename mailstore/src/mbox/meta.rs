@@ -15,6 +15,9 @@ pub(super) const PADDING_LEN: usize = 50;
 /// Digits of the highest UID, so that it can be changed in its place.
 const LAST_UID_DIGITS: usize = 10;
 
+/// Keywords go on on another line behind so many bytes.
+const KEYWORDS_LINE_LEN: usize = 1024;
+
 /// Line of keywords without any.
 const KEYWORDS_LINE: &[u8] = b"X-Keywords: ";
 
@@ -78,7 +81,7 @@ impl Meta {
                     meta.flags = value.iter().filter_map(|&c| flag(c)).fold(meta.flags, |all, flag| all | flag.into());
                 }
                 name if is(name, "X-Keywords") => add_keywords(value, &mut meta.keywords),
-                name if is(name, "Content-Length") => meta.content_length = number(value),
+                name if is(name, "Content-Length") => meta.content_length = number(value).or(meta.content_length),
                 _ => {}
             }
         }
@@ -130,13 +133,24 @@ pub(super) fn visible(header: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What tells one message from another where it has no UID, and what Dovecot calls its GUID: MD5 of the first Received
-/// (of Date and Message-ID before it), Delivered-To and X-Delivery-ID.
-pub(super) fn header_md5(header: &[u8]) -> [u8; 16] {
+/// Which fields tell one message from another where it has no UID: the MD5 of their values is what Dovecot calls its GUID.
+/// All who open a store must agree.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum MboxMd5 {
+    /// The first Received, Date and Message-ID before it, Delivered-To and X-Delivery-ID.
+    #[default]
+    Apop3d,
+    /// All that clients see.
+    All,
+}
+
+/// See [`MboxMd5`].
+pub(super) fn header_md5(header: &[u8], which: MboxMd5) -> [u8; 16] {
     let mut hash = Md5::new();
     let mut received = false;
     for field in Fields::new(header) {
         let counts = match field.name {
+            name if which == MboxMd5::All => !is_hidden(name),
             name if is(name, "Date") || is(name, "Message-ID") => !received,
             name if is(name, "Received") => !std::mem::replace(&mut received, true),
             name => is(name, "Delivered-To") || is(name, "X-Delivery-ID"),
@@ -171,7 +185,7 @@ impl OwnFields<'_> {
     /// would be longer. Without `len` it has room for changes to come.
     pub(super) fn write(&self, visible: &[u8], len: Option<usize>) -> Option<Vec<u8>> {
         let parts = Parts::of(visible);
-        let mut lines = self.lines();
+        let mut lines = self.lines(&parts);
         let least = parts.least_len(&lines);
         let spaces = match len {
             Some(len) => len.checked_sub(least)?,
@@ -179,32 +193,29 @@ impl OwnFields<'_> {
         };
         pad(&mut lines, spaces, parts.line_end.len());
         let mut out = Vec::with_capacity(least + spaces);
-        let mut own = Vec::new();
+        out.extend_from_slice(parts.before);
+        out.extend_from_slice(parts.joint);
         for line in lines {
-            own.extend_from_slice(&line);
-            own.extend_from_slice(parts.line_end);
+            out.extend_from_slice(&line);
+            out.extend_from_slice(parts.line_end);
         }
-        // A last line without an end must stay without.
-        let is_cut = !parts.fields.is_empty() && !parts.fields.ends_with(b"\n");
-        let (first, second) = if is_cut { (&*own, parts.fields) } else { (parts.fields, &*own) };
-        out.extend_from_slice(first);
-        out.extend_from_slice(second);
+        out.extend_from_slice(parts.behind);
         out.extend_from_slice(parts.empty_line);
         Some(out)
     }
 
     /// How long the header is at least.
     pub(super) fn least_len(&self, visible: &[u8]) -> usize {
-        Parts::of(visible).least_len(&self.lines())
+        let parts = Parts::of(visible);
+        parts.least_len(&self.lines(&parts))
     }
 
-    fn lines(&self) -> Vec<Vec<u8>> {
+    fn lines(&self, parts: &Parts<'_>) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
         if let Some(base) = self.base {
             let name = if self.is_pseudo { "X-IMAP" } else { "X-IMAPbase" };
-            let mut line = format!("{name}: {} {}", base.uid_validity.value(), last_uid_digits(base.last_uid));
-            base.keywords.iter().for_each(|keyword| line.extend([" ", keyword.as_str()]));
-            lines.push(line.into_bytes());
+            let line = format!("{name}: {} {} ", base.uid_validity.value(), last_uid_digits(base.last_uid));
+            lines.push(with_keywords(line.into_bytes(), &base.keywords, parts.line_end));
         }
         if let Some(uid) = self.uid {
             lines.push(format!("X-UID: {}", uid.value()).into_bytes());
@@ -219,19 +230,42 @@ impl OwnFields<'_> {
             lines.push(format!("X-Status: {letters}").into_bytes());
         }
         if !self.keywords.is_empty() {
-            let names: Vec<&str> = self.keywords.iter().map(Keyword::as_str).collect();
-            lines.push([KEYWORDS_LINE, names.join(" ").as_bytes()].concat());
+            lines.push(with_keywords(KEYWORDS_LINE.to_vec(), self.keywords, parts.line_end));
         }
-        if let Some(len) = self.content_length {
+        // Without its empty line there is no place that a length counts from.
+        if let Some(len) = self.content_length.filter(|_| !parts.empty_line.is_empty()) {
             lines.push(format!("Content-Length: {len}").into_bytes());
         }
         lines
     }
 }
 
-/// A header's fields, and the empty line behind them.
+/// A field that ends with a space and goes on with keywords, on several lines if they are many.
+fn with_keywords(mut field: Vec<u8>, keywords: &[Keyword], line_end: &[u8]) -> Vec<u8> {
+    let mut line_start = 0;
+    for (number, keyword) in keywords.iter().enumerate() {
+        if number > 0 && field.len() - line_start > KEYWORDS_LINE_LEN {
+            field.extend_from_slice(line_end);
+            line_start = field.len();
+            field.push(b'\t');
+        } else if number > 0 {
+            field.push(b' ');
+        }
+        field.extend_from_slice(keyword.as_str().as_bytes());
+    }
+    if keywords.is_empty() {
+        field.truncate(field.trim_ascii_end().len());
+    }
+    field
+}
+
+/// Where fields of ours go in a header, and the empty line behind it.
 struct Parts<'a> {
-    fields: &'a [u8],
+    /// What is in front of them, and a line end that it needs.
+    before: &'a [u8],
+    joint: &'static [u8],
+    /// What is behind them.
+    behind: &'a [u8],
     empty_line: &'a [u8],
     line_end: &'static [u8],
 }
@@ -245,12 +279,22 @@ impl<'a> Parts<'a> {
         };
         let (fields, empty_line) = header.split_at_checked(header.len() - empty_line).unwrap_or((header, b""));
         let line_end: &[u8] = if memchr::memmem::find(header, b"\r\n").is_some() { b"\r\n" } else { b"\n" };
-        Self { fields, empty_line, line_end }
+        let (mut at, mut joint): (usize, &[u8]) = (fields.len(), b"");
+        if !fields.is_empty() && !fields.ends_with(b"\n") {
+            // The last line stays without an end, and so the last, unless it would be another there: the rest of one of
+            // ours, or a separator.
+            at = Fields::new(fields).last().map_or(0, |field| field.offset);
+            if at == 0 && (matches!(fields.first(), Some(b' ' | b'\t')) || fields.starts_with(b"From ")) {
+                (at, joint) = (fields.len(), line_end);
+            }
+        }
+        let (before, behind) = fields.split_at_checked(at).unwrap_or((fields, b""));
+        Self { before, joint, behind, empty_line, line_end }
     }
 
     fn least_len(&self, lines: &[Vec<u8>]) -> usize {
         let own = lines.iter().map(|line| line.len() + self.line_end.len()).sum::<usize>();
-        self.fields.len() + own + self.empty_line.len()
+        self.before.len() + self.joint.len() + own + self.behind.len() + self.empty_line.len()
     }
 }
 
@@ -318,21 +362,83 @@ mod tests {
                 let meta = Meta::parse(&header);
                 assert_eq!((meta.uid, meta.base.as_ref()), (fields.uid, Some(&base)));
                 assert_eq!((meta.flags, meta.keywords.as_slice()), (fields.flags, keywords));
-                assert_eq!(meta.content_length, Some(3));
+                assert_eq!(meta.content_length, Some(3).filter(|_| visible_header.ends_with(b"\n")));
                 assert_eq!(visible(&header), visible_header);
             }
+        }
+    }
+
+    #[test]
+    fn many_keywords_stand_on_several_lines() {
+        let keywords: Vec<_> = (0..120).map(|n| keyword(&format!("keyword-number-{n}"))).collect();
+        let base = Base { keywords: keywords.clone(), ..base() };
+        let fields = OwnFields {
+            base: Some(&base),
+            is_pseudo: false,
+            uid: Uid::new(7),
+            flags: Flags::NONE,
+            is_old: true,
+            keywords: &keywords,
+            content_length: None,
+        };
+        for visible_header in [&b"A: 1\n\n"[..], b"A: 1\r\n\r\n"] {
+            let header = fields.write(visible_header, None).unwrap();
+            assert!(header.split(|c| *c == b'\n').all(|line| line.len() < KEYWORDS_LINE_LEN + 100));
+            let meta = Meta::parse(&header);
+            assert_eq!((meta.keywords, meta.base.as_ref()), (keywords.clone(), Some(&base)));
+            assert_eq!(visible(&header), visible_header);
+        }
+    }
+
+    /// A header that ends without a line end keeps its last line last, and no line becomes part of another.
+    #[test]
+    fn fields_of_ours_change_no_line_of_others() {
+        let fields = OwnFields {
+            base: None,
+            is_pseudo: false,
+            uid: Uid::new(7),
+            flags: Flags::NONE,
+            is_old: true,
+            keywords: &[],
+            content_length: None,
+        };
+        let from = "From a Thu Nov 29 22:33:52 2001";
+        for (before, after) in [
+            ("A: 1", "X-UID: 7\nStatus: O\nA: 1"),
+            ("A: 1\nB: 2\n c", "A: 1\nX-UID: 7\nStatus: O\nB: 2\n c"),
+            (" c", " c\nX-UID: 7\nStatus: O\n"),
+            (" c\nA: 1", " c\nX-UID: 7\nStatus: O\nA: 1"),
+            (from, &format!("{from}\nX-UID: 7\nStatus: O\n")),
+            (&format!("{from}\nA: 1"), &format!("{from}\nX-UID: 7\nStatus: O\nA: 1")),
+        ] {
+            let least = fields.least_len(before.as_bytes());
+            assert_eq!(String::from_utf8(fields.write(before.as_bytes(), Some(least)).unwrap()).unwrap(), after);
         }
     }
 
     /// Measured with Dovecot 2.3.19.
     #[test]
     fn the_hash_is_that_of_dovecot() {
-        let hash = |header: &[u8]| header_md5(header).iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let hash =
+            |header: &[u8]| header_md5(header, MboxMd5::Apop3d).iter().map(|b| format!("{b:02x}")).collect::<String>();
         let of_text = |text: &[u8]| Md5::digest(text).iter().map(|b| format!("{b:02x}")).collect::<String>();
         assert_eq!(hash(b"Subject: x\n\n"), of_text(b""));
         assert_eq!(
             hash(b"Date: d\nReceived: from a\n\tby b\nMessage-ID: <m>\nReceived: c\nDelivered-To: e \n\n"),
             of_text(b"dfrom a\tby be ")
         );
+        let hash =
+            |header: &[u8]| header_md5(header, MboxMd5::All).iter().map(|b| format!("{b:02x}")).collect::<String>();
+        for (header, expect) in [
+            (&b"Subject: x\nTo: y\n\n"[..], "3e44107170a520582ade522fa73c1d15"),
+            (
+                b"Subject: x\n  folded \n\tmore\nDate:d\nTo:  y \nStatus: RO\nReceived: a\nno colon\nX: z\n\n",
+                "fc9d545c711dbfb582f760bd586f92b8",
+            ),
+            (b"A: 1\r\nB: 2\r\n c\r\n\r\n", "c410552de89b66b2d99d761f9fb599ce"),
+            (b"From q\nA : 1\n\n", "d0d49ed8bb6f9f7f2063f3cd88d275fe"),
+        ] {
+            assert_eq!(hash(header), expect);
+        }
     }
 }

@@ -38,6 +38,7 @@ use self::storage::Shared;
 pub use self::{
     from_line::{FromLine, Timestamp},
     locks::{MboxLock, MboxLocks},
+    meta::MboxMd5,
     quote::{Quoting, Unquoting},
     split::{MboxMessage, MboxReader},
     status::{Status, write_status},

@@ -15,6 +15,7 @@ use mailindex::{
     log::{Generation, Origin},
     state::State,
 };
+use mailmime::{Field, Fields};
 use mailtypes::{Flags, Keyword, Uid, UidSet};
 
 use super::{
@@ -40,6 +41,9 @@ const HEADER_FIRST_LEN: usize = 8 << 10;
 
 /// Who sent a message whose sender nobody has told.
 const SENDER: &str = "MAILER-DAEMON";
+
+/// A longer sender is none.
+const SENDER_LEN_MAX: usize = 512;
 
 /// What was done under the locks.
 #[derive(Default)]
@@ -253,11 +257,25 @@ impl MboxFiles {
         let zone = (self.shared.options.local_zone)(new.received);
         let zone = (self.shared.options.local_zone)(new.received + i64::from(zone) * 60);
         let mut bytes = Vec::with_capacity(header.len() + 256);
-        FromLine::write_local(SENDER, new.received + i64::from(zone) * 60, &mut bytes);
+        FromLine::write_local(sender_of(&header), new.received + i64::from(zone) * 60, &mut bytes);
         // There is always room where no length is asked for.
         bytes.extend(own.write(&header, None).unwrap_or_default());
-        Ok(Head { bytes, header_len: header.len() as u64, hash: header_md5(&header) })
+        Ok(Head { bytes, header_len: header.len() as u64, hash: header_md5(&header, self.shared.options.md5) })
     }
+}
+
+/// Who sent a message, as its delivery has written it on top.
+fn sender_of(header: &[u8]) -> &str {
+    let is_it = |field: &Field<'_>| field.name.eq_ignore_ascii_case(b"Return-Path");
+    let path = Fields::new(header).find(is_it).map(|field| field.raw_value.trim_ascii());
+    let sender = path.and_then(|path| path.strip_prefix(b"<")?.strip_suffix(b">"));
+    let sender = sender.and_then(|sender| str::from_utf8(sender).ok());
+    // A quoted part could hold spaces, and then it must end.
+    let fits = |sender: &&str| {
+        let is_word = !sender.is_empty() && !sender.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"');
+        is_word && sender.len() <= SENDER_LEN_MAX
+    };
+    sender.filter(fits).unwrap_or(SENDER)
 }
 
 /// What is written before a body.

@@ -28,6 +28,40 @@ pub(super) enum Rules {
     WholeLines,
 }
 
+impl Rules {
+    /// The separator that a text begins with. To Dovecot one without a line end is text.
+    fn separator(self, text: &[u8]) -> Option<FromLine> {
+        let from = FromLine::parse(text)?;
+        (self == Self::WholeLines || memchr::memchr(b'\n', text).is_some()).then_some(from)
+    }
+}
+
+/// How a separator begins, with the line end before it.
+const SIGN: &[u8] = b"\nFrom ";
+
+/// Which signs of separators were looked at. Of a line `From ` without more, Dovecot takes the line end for its own and
+/// does not see what begins with that.
+#[derive(Debug, Default)]
+struct Seen {
+    last: Option<u64>,
+    passed_over: Option<u64>,
+}
+
+impl Seen {
+    /// Signs come in order; one may come twice, where two windows meet.
+    fn is_looked_at(&mut self, rules: Rules, at: u64) -> bool {
+        if self.passed_over == Some(at) {
+            return false;
+        }
+        if rules == Rules::Dovecot && self.last.is_some_and(|last| at == last + SIGN.len() as u64) {
+            (self.last, self.passed_over) = (None, Some(at));
+            return false;
+        }
+        self.last = Some(at);
+        true
+    }
+}
+
 /// Finds messages in a file.
 #[derive(Debug)]
 pub(super) struct Scanner {
@@ -107,7 +141,8 @@ impl Scanner {
         let has_length = by_length.is_some();
         let (end, next) = match by_length {
             Some(ends) => ends,
-            None => self.end_by_search(body_start)?,
+            // A body of nothing has its separator right behind the header's last line end; that of the separator is no such.
+            None => self.end_by_search(body_start.saturating_sub(1).max(header_start))?,
         };
         if self.rules == Rules::Dovecot && end < body_start {
             // Without a body, the line end that goes with the separator is the header's last.
@@ -126,8 +161,9 @@ impl Scanner {
 
     /// The separator that begins at an offset, and what is behind it.
     fn separator_at(&mut self, offset: u64) -> Result<Option<(FromLine, u64)>> {
-        let bytes = self.at(offset, FromLine::LEN_MAX + 2)?;
-        let Some(from) = FromLine::parse(bytes) else { return Ok(None) };
+        let rules = self.rules;
+        let bytes = self.at(offset, FromLine::LEN_MAX + 8)?;
+        let Some(from) = rules.separator(bytes) else { return Ok(None) };
         let line_len = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
         Ok(Some((from, offset + line_len as u64)))
     }
@@ -136,16 +172,14 @@ impl Scanner {
         let (mut want, rules) = (16 << 10, self.rules);
         loop {
             let bytes = self.at(offset, want)?;
-            if rules == Rules::Dovecot && FromLine::parse(bytes).is_some() {
-                // A separator right behind a separator.
-                return Ok(Vec::new());
-            }
             let header_len = mailmime::header_len(bytes);
             // A header without an empty line ends at the next separator.
             let header = bytes.get(..header_len).unwrap_or_default();
-            let cut = memmem::find_iter(header, b"\nFrom ")
+            let mut seen = Seen::default();
+            let cut = memmem::find_iter(header, SIGN)
+                .filter(|&at| seen.is_looked_at(rules, at as u64))
                 .map(|at| at + 1)
-                .find(|&at| header.get(at..).is_some_and(|line| FromLine::parse(line).is_some()));
+                .find(|&at| header.get(at..).is_some_and(|line| rules.separator(line).is_some()));
             if header_len < bytes.len() || cut.is_some() || bytes.len() < want || want >= HEADER_LEN_MAX {
                 return Ok(header.get(..cut.unwrap_or(header_len)).unwrap_or_default().to_vec());
             }
@@ -167,17 +201,16 @@ impl Scanner {
     }
 
     /// Where a body ends and the next message begins.
-    fn end_by_search(&mut self, body_start: u64) -> Result<(u64, u64)> {
-        // A body of nothing has its separator right behind the header.
-        let mut at = body_start.saturating_sub(1);
+    fn end_by_search(&mut self, mut at: u64) -> Result<(u64, u64)> {
+        let mut seen = Seen::default();
         loop {
             let window_len = self.window_len;
             let bytes = self.at(at, window_len)?;
             let (read, is_last) = (bytes.len(), bytes.len() < window_len);
-            let found: Vec<usize> = memmem::find_iter(bytes, b"\nFrom ").collect();
+            let found: Vec<usize> = memmem::find_iter(bytes, SIGN).collect();
             for hit in found {
                 let next = at + hit as u64 + 1;
-                if self.separator_at(next)?.is_some() {
+                if seen.is_looked_at(self.rules, next) && self.separator_at(next)?.is_some() {
                     return Ok((self.before_line_end(next)?, next));
                 }
             }
@@ -185,7 +218,7 @@ impl Scanner {
                 return Ok((self.end_of_last()?, self.len));
             }
             // A separator may begin where this window ends.
-            at += (read - b"\nFrom ".len()) as u64;
+            at += (read - SIGN.len()) as u64;
         }
     }
 

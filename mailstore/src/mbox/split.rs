@@ -146,6 +146,33 @@ mod tests {
     }
 
     #[test]
+    fn dovecots_messages() {
+        let texts = |bytes: String| {
+            let disk = Arc::new(SimDisk::new());
+            disk.write_atomic(Path::new("/mbox"), bytes.as_bytes(), 0o600, false).unwrap();
+            let file = disk.open(Path::new("/mbox"), OpenMode::Read).unwrap();
+            let mut scanner = Scanner::new(Path::new("/mbox"), file, Rules::Dovecot).unwrap();
+            let mut texts = Vec::new();
+            while let Some(message) = scanner.next_message().unwrap() {
+                let body = message.body.start as usize..message.body.end as usize;
+                texts.push(String::from_utf8(message.header).unwrap() + &bytes[body]);
+            }
+            texts
+        };
+        let from = FROM.trim_end();
+        assert_eq!(texts(format!("{FROM}{FROM}A: 1\n\nx\n")), [format!("{FROM}A: 1\n\nx")]);
+        assert_eq!(texts(format!("{FROM}A: 1\n\nx\n{from}")), [format!("A: 1\n\nx\n{from}")]);
+        assert_eq!(texts(format!("{FROM}\n{FROM}")), ["", ""]);
+        // Measured with Dovecot 2.3.19.
+        for (count, messages) in [(0, 2), (1, 1), (2, 2), (3, 1), (4, 2)] {
+            let lines = "From \n".repeat(count);
+            assert_eq!(texts(format!("{FROM}A: 1\n\n{lines}{FROM}A: 2\n\ny\n")).len(), messages, "{count}");
+            assert_eq!(texts(format!("{FROM}A: 1\n{lines}{FROM}A: 2\n\ny\n")).len(), messages, "{count} in a header");
+        }
+        assert_eq!(texts(format!("{FROM}Content-Length: 5\n\nFrom \n{FROM}A: 2\n\ny\n")).len(), 2);
+    }
+
+    #[test]
     fn separators_are_found_wherever_windows_end() {
         for pad in (WINDOW_LEN - 80)..(WINDOW_LEN + 20) {
             let body = format!("{}\n", "x".repeat(pad));

@@ -72,10 +72,10 @@ impl Status {
     }
 }
 
-/// What a header says of its body's length.
+/// What a header says of its body's length. Of several the last that is a number counts, as for Dovecot.
 pub(super) fn content_length(header: &[u8]) -> Option<u64> {
     let is_it = |field: &mailmime::Field<'_>| field.name.eq_ignore_ascii_case(b"Content-Length");
-    number(Fields::new(header).find(is_it)?.raw_value)
+    Fields::new(header).filter(is_it).filter_map(|field| number(field.raw_value)).last()
 }
 
 /// A number with space around it.

@@ -11,7 +11,7 @@ use mailfs::FileSystemExt;
 use mailindex::engine::{Env, Fsync, MessageStore};
 use mailtypes::MailboxName;
 
-use super::{MboxLocks, check, files::MboxFiles, index, recover};
+use super::{MboxLocks, MboxMd5, check, files::MboxFiles, index, recover};
 use crate::{
     check::{Finding, Look},
     import::host_zone,
@@ -45,6 +45,8 @@ pub struct MboxOptions {
     pub limits: mailmime::Limits,
     /// The locks of the host's mail programs.
     pub locks: MboxLocks,
+    /// What tells messages without UIDs from each other. Dovecot's `mbox_md5`.
+    pub md5: MboxMd5,
     /// How long flags may be in the index alone while a mailbox is open; they are written when it is closed.
     pub flag_write_interval: Duration,
     /// Minutes east of UTC of the host at a local time, seconds since 1970: separators have no zone.
@@ -57,6 +59,7 @@ impl Default for MboxOptions {
             nuls: NulPolicy::default(),
             limits: mailmime::Limits::default(),
             locks: MboxLocks::default(),
+            md5: MboxMd5::default(),
             flag_write_interval: Duration::from_secs(60),
             local_zone: host_zone,
         }

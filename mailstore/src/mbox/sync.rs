@@ -19,7 +19,7 @@ use mailtypes::{Guid, Keyword, MailboxName, Uid, UidSet};
 
 use super::{
     files::{MBOX_EXT, MD5_EXT, MboxFiles, SyncHeader, seconds},
-    meta::{Base, Meta, header_md5},
+    meta::{Base, MboxMd5, Meta, header_md5},
     scan::{RawMessage, Rules, Scanner},
 };
 use crate::{
@@ -151,11 +151,12 @@ impl MboxFiles {
         {
             return Ok(Synced { outcome: Outcome::Replaced, gone: UidSet::new(), end: None });
         }
+        let which = self.shared.options.md5;
         let tail = match extent {
-            Extent::Tail => known_end(&state, header.unwrap_or_default(), &mut scanner)?,
+            Extent::Tail => known_end(&state, header.unwrap_or_default(), &mut scanner, which)?,
             Extent::Whole | Extent::Forced => None,
         };
-        let mut sync = Sync::new(&state, at, base, tail);
+        let mut sync = Sync::new(&state, at, base, tail, which);
         scanner.seek(tail.map_or(0, |tail| tail.start));
         while let Some(message) = scanner.next_message()? {
             sync.note(&message)?;
@@ -192,7 +193,7 @@ struct Tail {
 }
 
 /// The file has grown, and the last message that is known is where it was.
-fn known_end(state: &State, header: SyncHeader, scanner: &mut Scanner) -> mailfs::Result<Option<Tail>> {
+fn known_end(state: &State, header: SyncHeader, scanner: &mut Scanner, which: MboxMd5) -> mailfs::Result<Option<Tail>> {
     let Some(place) = state.message_count().checked_sub(1) else { return Ok(None) };
     let last = state.record(place).and_then(|record| Some((offset_of(state, &record)?, record)));
     let Some((offset, record)) = last.filter(|_| scanner.len() > header.size && header.size > 0) else {
@@ -206,7 +207,7 @@ fn known_end(state: &State, header: SyncHeader, scanner: &mut Scanner) -> mailfs
     let meta = Meta::parse(&bytes);
     let is_it = match meta.uid {
         Some(uid) => uid == record.uid(),
-        None => md5_of(state, &record) == Some(header_md5(&bytes)),
+        None => md5_of(state, &record) == Some(header_md5(&bytes, which)),
     };
     Ok((is_it && !meta.is_pseudo).then_some(Tail { start, record: place }))
 }
@@ -216,6 +217,7 @@ struct Sync<'a, 'b, 'c> {
     state: &'a State,
     at: &'b mut CommitPoint<'c>,
     base: Option<Base>,
+    which: MboxMd5,
     records: Peekable<RecordsFrom<'a>>,
     /// The UID of the message before.
     last: Option<Uid>,
@@ -233,13 +235,20 @@ struct Sync<'a, 'b, 'c> {
 }
 
 impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
-    fn new(state: &'a State, at: &'b mut CommitPoint<'c>, base: Option<Base>, tail: Option<Tail>) -> Self {
+    fn new(
+        state: &'a State,
+        at: &'b mut CommitPoint<'c>,
+        base: Option<Base>,
+        tail: Option<Tail>,
+        which: MboxMd5,
+    ) -> Self {
         let from = tail.map_or(0, |tail| tail.record);
         let offset = state.record(from).and_then(|record| offset_of(state, &record));
         Self {
             state,
             at,
             base,
+            which,
             records: state.records_from(from).peekable(),
             last: from.checked_sub(1).and_then(|before| state.uid_at(before)),
             end: offset.filter(|_| tail.is_some()).unwrap_or(0),
@@ -258,6 +267,10 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
         let base = self.base.as_ref().filter(|base| Some(base.uid_validity) == self.state.uid_validity())?;
         let given = self.state.next_uid().value().saturating_sub(1).max(base.last_uid);
         meta.uid.filter(|uid| uid.value() <= given && Some(*uid) > self.last && *uid <= Uid::MAX_ON_DISK)
+    }
+
+    fn after_given(&self) -> Option<Uid> {
+        after_given(self.state, self.base.as_ref())
     }
 
     /// The record of the message, those passed over being gone.
@@ -289,18 +302,21 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
         if is_first && message.start == 0 && meta.is_pseudo {
             return Ok(());
         }
-        let hash = header_md5(&message.header);
+        let hash = header_md5(&message.header, self.which);
         let claimed = self.claimed(&meta);
         let told = meta.uid;
+        // A wrong length leads nowhere today; when messages in front of it or behind it go, it may lead to a separator.
+        let body_len = message.body.end - message.body.start;
+        let has_right_length = meta.content_length.is_none_or(|length| length == body_len);
         match self.record_for(claimed, &hash) {
             Some(record) => {
                 self.compare(&record, meta, offset, &hash);
-                if told != Some(record.uid()) || self.base.is_none() {
+                if told != Some(record.uid()) || self.base.is_none() || !has_right_length {
                     self.dirty.insert(record.uid());
                 }
                 self.last = Some(record.uid());
             }
-            None => self.append(claimed, meta, offset, &hash)?,
+            None => self.append(claimed, meta, offset, &hash, has_right_length)?,
         }
         Ok(())
     }
@@ -311,14 +327,18 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
         meta: Meta,
         offset: u64,
         hash: &[u8; 16],
+        has_right_length: bool,
     ) -> std::result::Result<(), OpError> {
         // One that was expunged and is back is another message.
         let claimed = claimed.filter(|uid| *uid >= self.state.next_uid());
-        if let Some(uid) = claimed.max(self.last.and_then(Uid::successor)) {
+        // UIDs that were given to messages which are gone are not given again.
+        let least = claimed.or_else(|| self.after_given());
+        if let Some(uid) = least.max(self.last.and_then(Uid::successor)) {
             self.at.raise_next_uid(uid);
         }
         let uid = self.at.next_uid()?;
-        let dirty = if claimed == Some(uid) && meta.uid == claimed { RecordFlags::NONE } else { RecordFlags::DIRTY };
+        let is_told = claimed == Some(uid) && meta.uid == claimed && has_right_length;
+        let dirty = if is_told { RecordFlags::NONE } else { RecordFlags::DIRTY };
         self.at.transaction().append(uid, RecordFlags::from(meta.flags).union(dirty));
         self.appended_dirty |= dirty == RecordFlags::DIRTY;
         let one: UidSet = std::iter::once(uid).collect();
@@ -393,9 +413,7 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
             let value = first_recent.value().to_le_bytes();
             at.transaction().header_update(RawIndexHeader::FIRST_RECENT_UID, &value);
         }
-        // UIDs that were given to messages which are gone are not given again.
-        let given = base.filter(|base| Some(base.uid_validity) == state.uid_validity()).map(|base| base.last_uid);
-        let next = given.and_then(|last| Uid::new(last.checked_add(1)?)).filter(|next| *next <= Uid::MAX_ON_DISK);
+        let next = after_given(state, base.as_ref());
         let after_last = appended.last().and_then(Uid::successor).max(Some(state.next_uid()));
         if let Some(next) = next.filter(|next| Some(*next) > after_last) {
             at.transaction().header_update(RawIndexHeader::NEXT_UID, &next.value().to_le_bytes());
@@ -403,6 +421,12 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
         }
         gone
     }
+}
+
+/// The UID behind all that were given, as the file tells it.
+fn after_given(state: &State, base: Option<&Base>) -> Option<Uid> {
+    let given = base.filter(|base| Some(base.uid_validity) == state.uid_validity())?.last_uid;
+    Uid::new(given.checked_add(1)?).filter(|next| *next <= Uid::MAX_ON_DISK)
 }
 
 /// A synchronisation as an operation of its own.

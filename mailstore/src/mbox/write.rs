@@ -37,8 +37,6 @@ struct Looked {
     header_start: u64,
     header: Vec<u8>,
     meta: Meta,
-    /// The separator has its line end.
-    is_behind_line: bool,
 }
 
 /// Where messages lie and what is between them.
@@ -89,8 +87,7 @@ impl<'a> Layout<'a> {
         let (_, header_start, mut header) = found.ok_or("a message is not where the index says")?;
         header.truncate(usize::try_from(end.saturating_sub(header_start)).unwrap_or(usize::MAX));
         let meta = Meta::parse(&header);
-        let is_behind_line = self.scanner.at(header_start.saturating_sub(1), 1)? == b"\n";
-        Ok(Looked { header_start, header, meta, is_behind_line })
+        Ok(Looked { header_start, header, meta })
     }
 }
 
@@ -162,6 +159,10 @@ impl MboxFiles {
             plan.put(self.pseudo(state, base.as_ref()));
         } else {
             plan.keep(layout.end..there.len);
+            if layout.end == there.len {
+                // Else the last line end of the message that is the last now would be no one's.
+                plan.put(b"\n".to_vec());
+            }
         }
         let now = self.change_file(&held, &plan)?;
         for (uid, offset) in moved {
@@ -238,10 +239,6 @@ impl MboxFiles {
             let header = writing.header(state, &record, &looked, base.as_ref(), is_dirty, body_len);
             if let Some(header) = header {
                 writing.plan.keep(at..looked.header_start);
-                if !looked.is_behind_line {
-                    // A separator at the end of the file, without its line end.
-                    writing.plan.put(b"\n".to_vec());
-                }
                 writing.plan.put(header);
                 at = header_end;
             }

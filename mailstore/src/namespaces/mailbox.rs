@@ -66,6 +66,10 @@ impl Mailbox for NamedMailbox {
         self.inner.watch(wake)
     }
 
+    fn checkpoint(&self) -> Result<()> {
+        self.inner.checkpoint()
+    }
+
     fn stamp(&self, stamp: &Stamp) -> Result<()> {
         self.inner.stamp(stamp)
     }

@@ -18,7 +18,7 @@ use crate::{
     dbox::BodyLineEnds,
     mailbox_list::{self, ListLayout, ListOptions, Listed as _, RecoveryReport},
     maildir::{MaildirLayout, MaildirOptions, MaildirPlaces, MaildirSeparator, MaildirStorage},
-    mbox::{MboxLocks, MboxOptions, MboxPlaces, MboxStorage},
+    mbox::{MboxLocks, MboxMd5, MboxOptions, MboxPlaces, MboxStorage},
     mdbox::{MdboxOptions, MdboxStorage},
     sdbox::{SdboxOptions, SdboxStorage},
     traits::{MailStorage, NulPolicy, Result, StorageError},
@@ -63,6 +63,8 @@ pub struct StoreOptions {
     pub control: Option<PathBuf>,
     /// The locks of the host's mail programs on mbox files.
     pub mbox_locks: MboxLocks,
+    /// What tells messages of mbox files from each other that have no UIDs. Dovecot's `mbox_md5`.
+    pub mbox_md5: MboxMd5,
     /// What clients see between the levels of a Maildir's names.
     pub separator: MaildirSeparator,
     /// The list of mailboxes, and how their names are written. The INBOX of an mbox store is `inbox` in the store if it is
@@ -114,8 +116,8 @@ impl StoreOptions {
 
     fn mbox(&self) -> (MboxPlaces, MboxOptions) {
         let places = MboxPlaces { index: self.index.clone(), control: self.control.clone(), list: self.list.clone() };
-        let (nuls, limits, locks) = (self.nuls, self.limits.clone(), self.mbox_locks.clone());
-        (places, MboxOptions { nuls, limits, locks, ..MboxOptions::default() })
+        let (nuls, limits, locks, md5) = (self.nuls, self.limits.clone(), self.mbox_locks.clone(), self.mbox_md5);
+        (places, MboxOptions { nuls, limits, locks, md5, ..MboxOptions::default() })
     }
 
     fn mdbox(&self, list: ListLayout) -> MdboxOptions {

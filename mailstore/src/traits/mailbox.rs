@@ -44,6 +44,11 @@ pub trait Mailbox: Send + Sync + fmt::Debug {
     fn position(&self) -> Result<Position>;
     /// Calls `wake` after changes by anyone, this process or others. May call too often.
     fn watch(&self, wake: Wake) -> Result<Box<dyn Watch>>;
+    /// Writes what was put off, such as the flags of messages in an mbox: IMAP's CHECK. Waits for the disk; what fails is
+    /// put off further.
+    fn checkpoint(&self) -> Result<()> {
+        Ok(())
+    }
     /// Makes the mailbox tell of itself what another store's did, when all messages are in it. For conversions: sessions
     /// that have it open need not learn of it. Durable when it returns; what it says already is not written again.
     fn stamp(&self, _stamp: &Stamp) -> Result<()> {

@@ -21,7 +21,7 @@ use mailstore::{
     maildir::{MaildirLayout, MaildirSeparator},
     mailmime,
     mailtypes::MailboxName,
-    mbox::{MboxLock, MboxLocks},
+    mbox::{MboxLock, MboxLocks, MboxMd5},
     memory::{MemoryOptions, MemoryStorage},
     namespaces::{Listing, Namespace, NamespaceError, Namespaces},
     recover_storage,
@@ -352,6 +352,10 @@ fn store_options(config: &Config) -> StoreOptions {
     StoreOptions {
         format: format_of(*storage.format),
         mbox_locks: mbox_locks(storage),
+        mbox_md5: match *storage.mbox_md5 {
+            tables::MboxMd5::Apop3d => MboxMd5::Apop3d,
+            tables::MboxMd5::All => MboxMd5::All,
+        },
         separator: match *storage.separator {
             tables::Separator::AsOnDisk | tables::Separator::Dot => MaildirSeparator::AsOnDisk,
             // Names come with `/`, and are seen with another.

@@ -80,7 +80,15 @@ impl Session {
         self.finish(tag, Sync::ALL, "Unselect completed.").await
     }
 
-    /// CLOSE: expunges without telling, then leaves the mailbox.
+    /// CHECK: what was put off is written.
+    pub(crate) async fn check(&mut self, tag: &Tag) -> Result<(), End> {
+        match self.on_selected(|selected, _| selected.mailbox.checkpoint()).await? {
+            Ok(()) => self.finish(tag, Sync::ALL, "Check completed.").await,
+            Err(error) => self.storage_error(tag, "CHECK", &error, Target::Other),
+        }
+    }
+
+    /// CLOSE: expunges without telling, then leaves the mailbox. What was put off is written by the last who leaves it.
     pub(crate) async fn close(&mut self, tag: &Tag) -> Result<(), End> {
         let read_only = self.here(|selected, _| selected.read_only)?;
         if !read_only {

@@ -281,7 +281,7 @@ impl Session {
 
     async fn execute_selected(&mut self, tag: Tag, command: Command) -> Result<(), End> {
         match command {
-            Command::Check => self.finish(&tag, Sync::ALL, "Check completed.").await,
+            Command::Check => self.check(&tag).await,
             Command::Close => self.close(&tag).await,
             Command::Unselect => self.unselect(&tag).await,
             Command::Expunge => self.expunge(&tag, None).await,

@@ -67,6 +67,16 @@ choice! {
 }
 
 choice! {
+    /// What tells messages of mbox files from each other that have no UIDs.
+    MboxMd5 {
+        /// Date, Message-ID, Received, Delivered-To and X-Delivery-ID.
+        Apop3d = "apop3d",
+        /// All fields that clients see.
+        All = "all",
+    }
+}
+
+choice! {
     /// What clients see between the levels of names.
     Separator {
         /// What stands there on disk: `.` for Maildir++, `/` for all others.
@@ -305,11 +315,13 @@ section! {
         /// the host that touch the files must agree.
         mbox_read_locks: Vec<MboxLock> = ["fcntl"], Restart;
         /// The same to write it (Dovecot's `mbox_write_locks`).
-        mbox_write_locks: Vec<MboxLock> = ["dotlock", "fcntl"], Restart;
+        mbox_write_locks: Vec<MboxLock> = ["fcntl", "dotlock"], Restart;
         /// How long another program's lock of an mbox file is waited for.
         mbox_lock_timeout: Time = "5 min", Restart;
         /// A `.lock` file that tells of no living process, and whose mbox file does not change, is overridden after so long.
         mbox_dotlock_change_timeout: Time = "2 min", Restart;
+        /// By which header fields messages of mbox files that have no UIDs are told from each other (Dovecot's `mbox_md5`).
+        mbox_md5: MboxMd5 = "apop3d", Restart;
         /// What clients see between the levels of names. `as-on-disk`: `.` for Maildir++, `/` for all others. With another,
         /// mailboxes in whose names it stands within a level are not shown.
         separator: Separator = "as-on-disk", Restart;
