@@ -189,6 +189,7 @@ impl Report {
                 ledgers.iter().enumerate().any(|(number, ledger)| ledger.is_dovecots && of(number))
             };
             self.dovecots_own = self.broken.extract_if(.., |line| is_dovecots(line)).collect();
+            self.dovecots_own.extend(self.renumbered.extract_if(.., |line| is_dovecots(line)));
         }
         let of_the_machine = |line: &String| OF_THE_MACHINE.iter().any(|text| line.contains(text));
         for line in servers.dovecot.complaints()?.iter().filter(|line| !of_the_machine(line)) {
