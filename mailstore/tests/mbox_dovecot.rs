@@ -111,7 +111,11 @@ fn odd_files_have_the_same_messages() {
     shared.own();
     let texts = |all: &Mailboxes| -> Vec<_> {
         let text = |(uid, shown): (&u32, &Shown)| {
-            (*uid, shown.date.clone(), String::from_utf8_lossy(&shown.body).into_owned())
+            (
+                *uid,
+                shown.date.replacen(' ', "0", usize::from(shown.date.starts_with(' '))),
+                String::from_utf8_lossy(&shown.body).into_owned(),
+            )
         };
         mailboxes.iter().map(|mailbox| (mailbox.clone(), all[mailbox].iter().map(text).collect::<Vec<_>>())).collect()
     };

@@ -7,7 +7,10 @@ use mailmime::Fields;
 use mailtypes::{Flag, Flags, Keyword, Uid, UidValidity};
 use md5::{Digest, Md5};
 
-use super::status::{HIDDEN, Status, flag, number};
+use super::{
+    FromLine,
+    status::{HIDDEN, Status, flag, number},
+};
 
 /// Spaces left for changes to come.
 pub(super) const PADDING_LEN: usize = 50;
@@ -284,7 +287,7 @@ impl<'a> Parts<'a> {
             // The last line stays without an end, and so the last, unless it would be another there: the rest of one of
             // ours, or a separator.
             at = Fields::new(fields).last().map_or(0, |field| field.offset);
-            if at == 0 && (matches!(fields.first(), Some(b' ' | b'\t')) || fields.starts_with(b"From ")) {
+            if at == 0 && (matches!(fields.first(), Some(b' ' | b'\t')) || FromLine::parse(fields).is_some()) {
                 (at, joint) = (fields.len(), line_end);
             }
         }
