@@ -59,7 +59,7 @@ pub use transaction::transaction;
 pub type Body = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Body); 27] = [
+pub const TARGETS: [(&str, Body); 28] = [
     ("cache_file", cache_file),
     ("cache_values", cache_values),
     ("compressed_body", compressed_body),
