@@ -6,24 +6,16 @@
 mod beside_dovecot;
 mod dovecot;
 mod dovecot_shown;
-mod random_mboxes;
 mod sample_mail;
 
 use std::{fs, io::Write, path::Path, sync::Arc};
 
 use beside_dovecot::Kind;
-use dovecot_shown::{Mailboxes, Shown, shown_by_dovecot, shown_by_us};
 use mailstore::{
-    Batch, FlagAction, FlagChange, ListOptions, ViewAs,
+    ListOptions,
     mbox::{MboxOptions, MboxPlaces, MboxStorage},
 };
-use mailtypes::{Flag, Keyword};
-use proptest::{
-    prelude::Strategy,
-    strategy::ValueTree,
-    test_runner::{Config, RngAlgorithm, RngSeed, TestRunner},
-};
-use sample_mail::{Numbers, messages, name};
+use sample_mail::{Numbers, messages};
 
 const MBOX: Kind = Kind {
     location: |root| format!("mbox:{}:INBOX={}/inbox", root.display(), root.display()),
@@ -82,71 +74,6 @@ fn turn_about_with_a_third_party() {
     if dovecot::is_installed() {
         beside_dovecot::turn_about(&MBOX, 120, 20_240_202, Some(by_others));
     }
-}
-
-/// Files as no program would write them on purpose: both find the same messages in them, and the same again when we have
-/// written flags into half of them.
-#[test]
-fn odd_files_have_the_same_messages() {
-    if !dovecot::is_installed() {
-        return;
-    }
-    let rng_seed = RngSeed::Fixed(20_261_122);
-    let mut runner = TestRunner::new(Config { rng_algorithm: RngAlgorithm::ChaCha, rng_seed, ..Config::default() });
-    let shared = MBOX.shared();
-    let count = std::env::var("CULVER_MBOX_CASES").map_or(60, |cases| cases.parse().unwrap());
-    drop(MBOX.open(&shared));
-    let mailboxes: Vec<String> = (0..count).map(|n| format!("m{n}")).collect();
-    for mailbox in &mailboxes {
-        fs::write(shared.root().join(mailbox), random_mboxes::mbox().new_tree(&mut runner).unwrap().current()).unwrap();
-    }
-    shared.own();
-    let mut imap = shared.imap();
-    let theirs = shown_by_dovecot(&mut imap);
-    // Some are too odd for Dovecot to synchronise.
-    let refused = shared.complaints();
-    let is_refused = |mailbox: &String| refused.iter().any(|line| line.contains(&format!("Mailbox {mailbox}: ")));
-    let mailboxes: Vec<String> = mailboxes.into_iter().filter(|mailbox| !is_refused(mailbox)).collect();
-    assert!(mailboxes.len() > count * 3 / 4, "{refused:#?}");
-    shared.own();
-    let texts = |all: &Mailboxes| -> Vec<_> {
-        let text = |(uid, shown): (&u32, &Shown)| {
-            (
-                *uid,
-                shown.date.replacen(' ', "0", usize::from(shown.date.starts_with(' '))),
-                String::from_utf8_lossy(&shown.body).into_owned(),
-            )
-        };
-        mailboxes.iter().map(|mailbox| (mailbox.clone(), all[mailbox].iter().map(text).collect::<Vec<_>>())).collect()
-    };
-    let same = |ours: &Mailboxes, theirs: &Mailboxes, when: &str| {
-        for (ours, theirs) in texts(ours).iter().zip(&texts(theirs)) {
-            let file = fs::read(shared.root().join(&ours.0)).unwrap();
-            assert_eq!(ours, theirs, "{when}: {}", String::from_utf8_lossy(&file));
-        }
-    };
-    same(&shown_by_us(&*MBOX.open(&shared)), &theirs, "at first");
-    {
-        let store = MBOX.open(&shared);
-        for mailbox in mailboxes.iter().step_by(2) {
-            let mailbox = store.mailbox(&name(mailbox)).unwrap();
-            let uids = mailbox.view(&ViewAs::default()).unwrap().uids();
-            let keywords = (0..4).map(|n| Keyword::new(&format!("a-keyword-of-some-length-{n}")).unwrap()).collect();
-            let flags = Flag::Flagged.into();
-            let change = FlagChange { uids, action: FlagAction::Add, flags, keywords, unchanged_since: None };
-            mailbox.submit(Batch::new().flags(change)).unwrap().wait().unwrap();
-            mailbox.checkpoint().unwrap();
-        }
-    }
-    let ours = shown_by_us(&*MBOX.open(&shared));
-    shared.own();
-    let again = shown_by_dovecot(&mut imap);
-    same(&theirs, &ours, "when flags were written, to us");
-    same(&theirs, &again, "when flags were written, to Dovecot");
-    for mailbox in mailboxes.iter().step_by(2) {
-        assert!(again[mailbox].values().all(|shown| shown.flags.contains(&"\\Flagged".to_owned())), "{mailbox}");
-    }
-    assert_eq!(shared.complaints().len(), refused.len(), "{:#?}", shared.complaints());
 }
 
 /// Where messages begin, for a program that knows no better.

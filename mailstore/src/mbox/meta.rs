@@ -164,7 +164,7 @@ pub(super) fn header_md5(header: &[u8], which: MboxMd5) -> [u8; 16] {
         for (number, line) in field.raw_value.split_inclusive(|&c| c == b'\n').enumerate() {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let start = line.iter().take_while(|c| number == 0 && matches!(c, b' ' | b'\t')).count();
+            let start = line.iter().take(1).take_while(|c| number == 0 && matches!(c, b' ' | b'\t')).count();
             hash.update(line.get(start..).unwrap_or_default());
         }
     }

@@ -159,7 +159,8 @@ impl MboxFiles {
             plan.put(self.pseudo(state, base.as_ref()));
         } else {
             plan.keep(layout.end..there.len);
-            if layout.end == there.len {
+            let last = state.message_count().checked_sub(1).and_then(|place| state.uid_at(place));
+            if layout.end == there.len && last.is_some_and(|last| uids.contains(last)) {
                 // Else the last line end of the message that is the last now would be no one's.
                 plan.put(b"\n".to_vec());
             }
