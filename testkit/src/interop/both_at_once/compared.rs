@@ -45,12 +45,9 @@ impl Compared {
                 faults.push(format!("more often beside Culver Dovecot logs (lines, commands): {part}: {rates:?}"));
             }
         }
-        let counts: [(&str, fn(&Report) -> usize); 2] = [
-            ("refuses a command", |run| run.refusals as usize),
-            ("spoils its own messages", |run| run.dovecots_own.len()),
-        ];
-        for (what, count) in counts {
-            let rates = [&self.ours, &self.theirs].map(|run| (count(run) as u32, run.dovecot_commands));
+        let refusals = [&self.ours, &self.theirs].map(|run| (run.refusals as u32, run.dovecot_commands));
+        let spoilt = [&self.ours, &self.theirs].map(|run| (run.dovecots_own.len() as u32, run.dovecot_commands));
+        for (what, rates) in [("refuses a command", refusals), ("spoils its own messages", spoilt)] {
             if chance(rates[0], rates[1]) < UNLIKELY {
                 faults.push(format!("more often beside Culver Dovecot {what} (times, commands): {rates:?}"));
             }
