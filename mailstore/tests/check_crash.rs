@@ -82,7 +82,7 @@ fn damaged_sdbox(disk: &SimDisk) {
     disk.sync_all();
 }
 
-/// A list of UIDs with a line that is none, a size that is another, and subscriptions that nobody can read.
+/// A list of UIDs with a line that is none, a keyword with a bit flipped, a size that is another, and subscriptions that nobody can read.
 fn damaged_maildir(disk: &SimDisk) {
     let fs = disk.as_file_system();
     fill(&fs, MAILDIR);
@@ -90,6 +90,9 @@ fn damaged_maildir(disk: &SimDisk) {
     let damaged: String =
         text.lines().map(|line| if line.starts_with("5 ") { "?\n".to_owned() } else { format!("{line}\n") }).collect();
     write(&fs, "/mail/dovecot-uidlist", damaged.as_bytes());
+    let keywords = String::from_utf8(read(&fs, "/mail/dovecot-keywords")).unwrap();
+    assert!(keywords.contains(" k2\n"), "{keywords}");
+    write(&fs, "/mail/dovecot-keywords", keywords.replace(" k2\n", " c2\n").as_bytes());
     let mut names: Vec<_> = fs.read_dir(Path::new("/mail/cur")).unwrap().into_iter().map(|entry| entry.name).collect();
     names.sort();
     let short = format!("/mail/cur/{}", names[0].to_str().unwrap());

@@ -27,6 +27,9 @@ pub(crate) trait Listed: fmt::Debug + Send + Sync {
     fn format(&self) -> &dyn Format;
 }
 
+/// How often a mailbox is opened whose files cannot be.
+const OPEN_TRIES_MAX: usize = 3;
+
 impl<S: Listed> MailStorage for S {
     fn list(&self, pattern: &ListPattern) -> Result<Vec<MailboxInfo>> {
         list(self.format(), pattern)
@@ -39,12 +42,18 @@ impl<S: Listed> MailStorage for S {
     fn mailbox(&self, name: &MailboxName) -> Result<Arc<dyn Mailbox>> {
         let format = self.format();
         format.put_right()?;
-        let dirs = find(format, name)?;
-        let mut opened = format.open(name, &dirs);
+        let open = || find(format, name).and_then(|dirs| format.open(name, &dirs));
+        let mut opened = open();
         if format.is_in_doubt() {
             drop(opened);
             format.put_right()?;
-            opened = format.open(name, &dirs);
+            opened = open();
+        }
+        for _ in 1..OPEN_TRIES_MAX {
+            // Whoever deletes or renames a mailbox takes its files away from those who are opening it.
+            let Err(StorageError::Io(why)) = &opened else { break };
+            tracing::debug!(mailbox = %name, "opened once more: {why}");
+            opened = open();
         }
         match opened {
             Err(StorageError::Deleted(name)) => Err(StorageError::NotFound(name)),

@@ -47,7 +47,7 @@ pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>
         look.found(Finding::new(FindingKind::Keywords, files.keywords_path(), what).plan(plan));
     }
     look.will_look_at(listed.len() as u64);
-    look_at_names(&files, &list, &listed, look);
+    look_at_names(&files, &list, &listed, look)?;
     look_at_messages(&files, &list, &listed, &state, look)
 }
 
@@ -103,11 +103,19 @@ fn look_at_keywords(files: &MaildirFiles, look: &mut Look<'_>) -> Result<Keyword
     Ok(Keywords::parse(&bytes))
 }
 
-fn look_at_names(files: &MaildirFiles, list: &Uidlist, listed: &[Listed], look: &mut Look<'_>) {
+fn is_still_there(files: &MaildirFiles, file: &Listed) -> Result<bool> {
+    Ok(files.fs().exists(&files.path_of(file))?)
+}
+
+fn look_at_names(files: &MaildirFiles, list: &Uidlist, listed: &[Listed], look: &mut Look<'_>) -> Result<()> {
     let mut by_base: HashMap<&[u8], &Listed> = HashMap::with_capacity(listed.len());
     for file in listed {
         let (base, _) = name::split(&file.name);
         if let Some(other) = by_base.insert(base, file) {
+            // One that was renamed between looks at the folders was seen twice.
+            if !is_still_there(files, other)? || !is_still_there(files, file)? {
+                continue;
+            }
             let what =
                 format!("{} is a file of the same name: of both only one is shown", files.path_of(other).display());
             let plan = "give one of them another name";
@@ -119,6 +127,7 @@ fn look_at_names(files: &MaildirFiles, list: &Uidlist, listed: &[Listed], look: 
         let what = format!("{without} files have no UID yet; they get theirs when the mailbox is opened");
         look.found(Finding::new(FindingKind::BodyUnknown, &files.dirs.mail, what).noted());
     }
+    Ok(())
 }
 
 fn look_at_messages(
@@ -163,16 +172,15 @@ fn look_at_messages(
 pub(super) fn mend(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs, found: &[Finding]) -> Result<()> {
     let files = Arc::new(MaildirFiles::new(shared, dirs));
     let store = Arc::clone(&files) as Arc<dyn MessageStore>;
-    // What has to be gone over is, by opening.
-    mend_index(&shared.env, name, dirs, &store)?;
     let has = |kind: FindingKind| found.iter().any(|finding| finding.is_problem() && finding.kind == kind);
     if has(FindingKind::UidList) && files.fs().exists(&files.uidlist_path())? {
         aside::link(&**files.fs(), &files.uidlist_path())?;
     }
-    if has(FindingKind::Keywords) {
-        // Whoever opens it gives the messages what the files say.
-        spell(name, &files, look_again(shared, &files)?)?;
-    }
+    // First, and even if no look came so far as to find it: whoever opens the mailbox, and whoever carries out what is
+    // pending, gives the messages what the files say.
+    spell(name, &files, look_again(shared, &files)?)?;
+    // What has to be gone over is, by opening.
+    mend_index(&shared.env, name, dirs, &store)?;
     let opened = index::open(shared, name, dirs)?;
     let state = opened.indexed().refresh(false)?;
     if has(FindingKind::UidList) || has(FindingKind::Keywords) || has(FindingKind::SizeWrong) {

@@ -3,7 +3,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use mailfs::{FileSystemExt, OpenMode};
+use mailfs::{FileSystemExt, FlockGuard, OpenMode};
 use mailindex::engine::inspect;
 use mailtypes::Uid;
 
@@ -30,6 +30,9 @@ const REBUILD: &str = "go over all files and mailboxes, and make the map right f
 /// How long somebody who adds to a file may take to tell the map.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
 
+/// How often a file is looked at again that somebody adds to.
+const LOOKS_MAX: usize = 50;
+
 /// Looks at the map. `mailboxes`: all of them.
 pub(super) fn look_at_storage<'d>(
     shared: &Arc<Shared>,
@@ -50,9 +53,24 @@ pub(super) fn look_at_storage<'d>(
     let mailboxes: Vec<&MailboxDirs> = mailboxes.into_iter().collect();
     let mut wrong = Miscounted::of(&map, &references(&mailboxes, look));
     if !wrong.is_empty() {
-        // Somebody may have put messages into a mailbox that had been looked at, or moved them.
-        let map = shared.map.refresh(&shared.files).of_map()?;
+        // Somebody may have put messages into a mailbox that had been looked at, or moved them; or is about to: whoever
+        // tells the map of messages has its lock until their mailbox has them. Where nothing may be locked, time must do.
+        let locked = match shared.env.is_read_only() {
+            true => None,
+            false => {
+                let timeout = shared.env.options().lock_timeout;
+                Some(shared.map.lock_as_it_is(&shared.files, timeout, true).of_map()?)
+            }
+        };
+        let map = match &locked {
+            Some(locked) => locked.state(),
+            None => {
+                shared.fs().sleep(SECOND_LOOK);
+                shared.map.refresh(&shared.files).of_map()?
+            }
+        };
         wrong.retain(&Miscounted::of(&map, &references(&mailboxes, look)));
+        drop(locked);
     }
     wrong.tell(shared, look);
     Ok(())
@@ -132,17 +150,39 @@ fn look_at_files(shared: &Shared, map: &MapState, look: &mut Look<'_>) -> Result
             look.found(Finding::new(FindingKind::Storage, shared.files.path(file), what).plan(REBUILD));
             continue;
         };
-        // Somebody who is adding to it has not told the map yet.
         if is_accounted_for(shared, &path, &records, None)? {
             continue;
         }
-        shared.fs().sleep(SECOND_LOOK);
+        // Somebody who is adding to it has not told the map yet.
+        let Some(lock) = at_rest(shared, &path)? else { continue };
         let known = by_file(&shared.map.refresh(&shared.files).of_map()?).remove(&file).unwrap_or_default();
         if shared.fs().exists(&path)? {
             is_accounted_for(shared, &path, &known, Some(look))?;
         }
+        drop(lock);
     }
     Ok(())
+}
+
+/// Waits until nobody is adding to a file: whoever does holds its `flock` until the map has been told. `None`: it is gone, or
+/// in use all the time. Where nothing may be locked, time must do.
+fn at_rest(shared: &Shared, path: &Path) -> Result<Option<FlockGuard>> {
+    for _ in 0..LOOKS_MAX {
+        let handle = match shared.fs().open(path, OpenMode::Read) {
+            Err(e) if e.is_not_found() => return Ok(None),
+            other => other?,
+        };
+        let lock = FlockGuard::try_take(&handle)?;
+        if lock.is_some() && !shared.env.is_read_only() {
+            return Ok(lock);
+        }
+        shared.fs().sleep(SECOND_LOOK);
+        if lock.is_some() {
+            return Ok(lock);
+        }
+    }
+    tracing::debug!(file = %path.display(), "others are adding to the file all the time: it is not looked at");
+    Ok(None)
 }
 
 /// Whether the file is tiled by what the map says of it; tells where not.

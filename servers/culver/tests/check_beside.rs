@@ -125,6 +125,11 @@ fn a_maildir_in_use() {
     beside(StoreFormat::Maildir);
 }
 
+#[test]
+fn an_mdbox_in_use() {
+    beside(StoreFormat::Mdbox);
+}
+
 /// A repair with something to repair, while the servers go on.
 #[test]
 fn a_repair_beside_servers_at_work() {
