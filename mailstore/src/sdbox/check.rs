@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use mailindex::{
@@ -87,6 +88,10 @@ pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>
     look_at_leftovers(&mails, look)
 }
 
+/// How often, and how long, files are waited for that somebody may be about to remove.
+const LOOKS_MAX: usize = 4;
+const NEXT_LOOK: Duration = Duration::from_millis(100);
+
 /// Records without a file, and files without a record, as they are with nobody at work.
 fn differences(mails: &Mails, state: &State, look: &mut Look<'_>) -> Result<(UidSet, UidSet)> {
     let compare = |state: &State| -> Result<(UidSet, UidSet)> {
@@ -100,11 +105,21 @@ fn differences(mails: &Mails, state: &State, look: &mut Look<'_>) -> Result<(Uid
     if missing.is_empty() && unknown.is_empty() {
         return Ok((missing, unknown));
     }
-    let settled = at_rest(look.env, &mails.index, PREFIX, |state| state.map(compare));
-    match settled {
-        Ok(Some(compared)) => compared,
-        Ok(None) | Err(_) => Ok((missing, unknown)),
+    let settled = || at_rest(look.env, &mails.index, PREFIX, |state| state.map(compare));
+    let (missing, mut unknown) = match settled() {
+        Ok(Some(compared)) => compared?,
+        Ok(None) | Err(_) => return Ok((missing, unknown)),
+    };
+    // Dovecot removes what it expunged when it has given the lock back.
+    for _ in 0..LOOKS_MAX {
+        if unknown.is_empty() {
+            break;
+        }
+        mails.fs().sleep(NEXT_LOOK);
+        let Ok(Some(compared)) = settled() else { break };
+        unknown = unknown.intersection(&compared?.1);
     }
+    Ok((missing, unknown))
 }
 
 fn look_at_messages(mails: &Mails, state: &State, missing: &UidSet, look: &mut Look<'_>) {
