@@ -111,7 +111,9 @@ impl Worker {
             let known = &mut self.highest.entry(mailbox.to_owned()).or_default().1;
             let highest = highest.unwrap_or(0);
             if highest < *known {
-                self.ledger.broken.push(format!("{mailbox}: HIGHESTMODSEQ went from {known} to {highest}"));
+                let who = if self.served.is_dovecot { "Dovecot" } else { "Culver" };
+                let text = format!("{mailbox}: HIGHESTMODSEQ went from {known} to {highest}, as {who} tells it");
+                self.ledger.broken.push(text);
             }
             *known = highest;
             self.selected = Some(mailbox.to_owned());
