@@ -94,8 +94,8 @@ fn an_index_that_was_lost_is_back_as_it_was() {
     assert_eq!(told(&open(&real(), &root)), before);
 }
 
-#[test]
-fn one_file_that_was_lost_is_back_as_it_was() {
+/// A store for each index file, and for several, that were lost; `then` is told what was shown before, and which.
+fn after_each_loss(then: impl Fn(&Path, &str, String)) {
     let options = EnvOptions {
         snapshot_log_len_min: 300,
         rotate_len_min: 300,
@@ -121,48 +121,32 @@ fn one_file_that_was_lost_is_back_as_it_was() {
                 fs::remove_file(path).unwrap();
             }
         }
-        assert_eq!(told(&open(&real(), &root)), before, "without {lost}");
+        then(&root, lost, before);
     }
+}
+
+#[test]
+fn one_file_that_was_lost_is_back_as_it_was() {
+    after_each_loss(|root, lost, before| {
+        assert_eq!(told(&open(&real(), root)), before, "without {lost}");
+    });
 }
 
 /// By `culver check --repair`, before anybody opens the mailbox.
 #[test]
 fn a_check_brings_back_what_was_lost() {
-    let options = EnvOptions {
-        snapshot_log_len_min: 300,
-        rotate_len_min: 300,
-        rotate_len_max: 300,
-        background: Background::Manual,
-        ..EnvOptions::default()
-    };
-    for lost in ["dovecot.index", "dovecot.index.log", "dovecot.index.log.2", "dovecot.index.log*", "dovecot.index*"] {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("mail");
-        let env = Env::new(Arc::new(RealDisk::new()), options.clone());
-        let store = open(&env, &root);
-        for _ in 0..3 {
-            fill(&store);
-            env.drain();
-        }
-        drop((store, env));
-        let before = told(&open(&real(), &root));
-        for path in files_of_index(&root) {
-            let name = path.file_name().unwrap().to_str().unwrap();
-            if name == lost || lost.strip_suffix('*').is_some_and(|start| name.starts_with(start)) {
-                fs::remove_file(path).unwrap();
-            }
-        }
+    after_each_loss(|root, lost, before| {
         let repair = CheckOptions { repair: true, deep: true, mailbox: None };
-        let report = check_storage(&real(), &root, &StoreOptions::default(), &repair, &mut |_| {}).unwrap();
+        let report = check_storage(&real(), root, &StoreOptions::default(), &repair, &mut |_| {}).unwrap();
         assert!(report.is_whole(), "without {lost}: {report:#?}");
-        let after = told(&open(&real(), &root));
+        let after = told(&open(&real(), root));
         let status = |told: &str| told.split(" {").take(2).collect::<String>();
         assert_eq!(status(&after), status(&before), "without {lost}: {report:#?}");
         assert_eq!(after, before, "without {lost}");
         let look = CheckOptions { deep: true, ..CheckOptions::default() };
-        let report = check_storage(&real(), &root, &StoreOptions::default(), &look, &mut |_| {}).unwrap();
+        let report = check_storage(&real(), root, &StoreOptions::default(), &look, &mut |_| {}).unwrap();
         assert!(report.is_clean(), "without {lost}: {report:#?}");
-    }
+    });
 }
 
 fn doveadm(shared: &Shared, arguments: &[&str]) {
