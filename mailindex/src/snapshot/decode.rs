@@ -147,17 +147,21 @@ const KNOWN_NAMES: [&str; 8] =
     ["keywords", "modseq", "cache", "dbox-hdr", "mdbox-hdr", "mdbox", "hdr-pop3-uidl", "box-name"];
 
 /// Gives extensions their names back of which one bit is another: nobody would know them, and their content would be lost
-/// at the next change, though it is there.
+/// at the next change, though it is there. What holds no keyword table does not become one: it would take the whole file
+/// with it.
 fn put_names_right(extensions: &mut [ExtensionHeader<'_>], problems: &mut Vec<SnapshotProblem>) {
     for meant in KNOWN_NAMES {
         let is_near = |name: &[u8]| {
             let differ = meant.bytes().zip(name).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>();
             meant.len() == name.len() && differ == 1
         };
+        let fits = |extension: &ExtensionHeader<'_>| {
+            is_near(extension.name) && (meant.as_bytes() != names::KEYWORDS || keyword_table(extension.hdr).is_ok())
+        };
         if extensions.iter().any(|extension| extension.name == meant.as_bytes()) {
             continue;
         }
-        if let Some(extension) = extensions.iter_mut().find(|extension| is_near(extension.name)) {
+        if let Some(extension) = extensions.iter_mut().find(|extension| fits(extension)) {
             extension.name = meant.as_bytes();
             problems.push(SnapshotProblem::ExtensionName { meant });
         }

@@ -133,6 +133,12 @@ fn a_name_with_a_flipped_bit_is_the_one_that_is_missing() {
             assert_eq!(encode(&decoded.state, &SnapshotStamp::default()), encode(&whole, &SnapshotStamp::default()));
         }
     }
+    // What is no keyword table keeps its name; else nothing of the file could be read.
+    let mut file = example();
+    let at = file.windows(8).position(|bytes| bytes == b"keywords").unwrap();
+    file[at] ^= 1;
+    file[at + 8..at + 12].fill(0xff);
+    assert_eq!(decode(&file).unwrap().problems, []);
     // Where there is one of that name, another is another.
     let two = example();
     let at = two.windows(6).position(|bytes| bytes == b"modseq").unwrap();

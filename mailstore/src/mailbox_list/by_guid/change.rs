@@ -9,7 +9,7 @@ use mailtypes::{Guid, MailboxName, UidValidity};
 use super::{
     super::{
         Format, MailboxDirs, Rights, alternate,
-        list_index::NodesChange,
+        list_index::{NAMES_MAX, NodesChange},
         mailbox_log::{MailboxLogKind, note, note_deleted},
         note_uid_validity,
         trash::move_to_trash,
@@ -104,7 +104,7 @@ fn create_as(format: &dyn Format, name: &MailboxName, identity: Option<&MailboxI
 }
 
 pub(super) fn out_of_numbers() -> StorageError {
-    StorageError::Limit { name: "mailbox_list_nodes_max", limit: u64::from(mailtypes::Uid::MAX_ON_DISK.value()) }
+    StorageError::Limit { name: "mailbox_list_nodes_max", limit: NAMES_MAX as u64 }
 }
 
 /// Makes the folders of an empty mailbox, durably, under its GUID. No name leads to it yet.

@@ -16,7 +16,7 @@ use mailtypes::UidSet;
 
 pub(crate) use self::stale::mark_stale;
 pub(super) use self::{
-    nodes::{Node, Nodes, NodesChange},
+    nodes::{NAMES_MAX, Node, Nodes, NodesChange},
     statuses::{Noticed, StatusFiles},
 };
 

@@ -22,7 +22,7 @@ const LIST: &str = "list";
 const NODE_LEN: u16 = 28;
 
 /// Names in the header at most; as many as levels are listed.
-const NAMES_MAX: usize = 200_000;
+pub(in super::super) const NAMES_MAX: usize = 200_000;
 
 /// Smallest header that is made.
 const HEADER_LEN_MIN: usize = 256;
@@ -236,7 +236,10 @@ impl Nodes {
 pub(crate) struct NodesChange {
     nodes: Nodes,
     next_uid: u32,
-    next_name: u32,
+    /// `None`: the last number is taken, by damage; gaps are used then.
+    next_name: Option<u32>,
+    /// Names are written anew as a whole: new ones do not belong behind the others, or could not be read there.
+    rewrites_names: bool,
     /// Names that are new, in order of their ids.
     new_names: Vec<(u32, Vec<u8>)>,
     appended: Vec<Uid>,
@@ -254,7 +257,8 @@ impl NodesChange {
         let nodes = Nodes::read(state);
         Self {
             next_uid: state.next_uid().value(),
-            next_name: nodes.names.last_key_value().map_or(1, |(id, _)| id.saturating_add(1)),
+            next_name: nodes.names.last_key_value().map_or(Some(1), |(id, _)| id.checked_add(1)),
+            rewrites_names: nodes.names.len() >= NAMES_MAX,
             nodes,
             new_names: Vec::new(),
             appended: Vec::new(),
@@ -273,15 +277,19 @@ impl NodesChange {
     }
 
     fn name(&mut self, level: &[u8]) -> u32 {
-        let id = self.next_name;
-        self.next_name = self.next_name.saturating_add(1);
+        let id = self.next_name.unwrap_or_else(|| {
+            self.rewrites_names = true;
+            // There are fewer names than numbers.
+            (1..u32::MAX).find(|id| !self.nodes.names.contains_key(id)).unwrap_or(u32::MAX)
+        });
+        self.next_name = self.next_name.and_then(|id| id.checked_add(1));
         self.nodes.names.insert(id, level.into());
         self.new_names.push((id, level.to_vec()));
         id
     }
 
     fn append(&mut self, level: &[u8], parent: u32, flags: NodeFlags) -> Option<Uid> {
-        let uid = Uid::new(self.next_uid).filter(|uid| *uid <= Uid::MAX_ON_DISK)?;
+        let uid = Uid::new(self.next_uid).filter(|uid| *uid <= Uid::MAX_ON_DISK && self.nodes.len() < NAMES_MAX)?;
         self.next_uid += 1;
         let name_id = self.name(level);
         self.nodes.put(Node { uid, flags, name_id, parent, guid: Guid::ZERO, uid_validity: None });
@@ -432,7 +440,8 @@ impl NodesChange {
         if self.has_list && names.is_empty() {
             return spec;
         }
-        if self.has_list && self.nodes.used + names.len() + 4 <= self.nodes.capacity {
+        let has_room = self.nodes.used + names.len() + 4 <= self.nodes.capacity;
+        if self.has_list && has_room && !self.rewrites_names {
             to.ext_header(&spec, self.nodes.used as u32, &[&*names, &[0; 4]].concat(), Origin::External);
             return spec;
         }
