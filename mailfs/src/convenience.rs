@@ -48,7 +48,8 @@ pub trait FileSystemExt: FileSystem {
     }
 
     /// Makes a directory and those above it that are missing. Those made are durable when it returns.
-    fn create_dir_all(&self, path: &Path, mode: u32) -> Result<()> {
+    fn create_dir_all(&self, path: &Path, access: impl Into<Access>) -> Result<()> {
+        let access = access.into();
         let mut missing = Vec::new();
         let mut at = path;
         while !self.is_dir(at)? {
@@ -59,7 +60,7 @@ pub trait FileSystemExt: FileSystem {
             }
         }
         for dir in missing.into_iter().rev() {
-            match self.create_dir(dir, mode) {
+            match self.create_dir_as(dir, access) {
                 // Somebody was faster, or a file is in the way.
                 Err(e) if e.is_already_exists() && self.is_dir(dir)? => {}
                 other => other?,

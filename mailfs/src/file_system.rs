@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{FsError, Result, host};
+use crate::{Access, FsError, Result, host};
 
 /// The bits of a mode that are permissions.
 pub(crate) const MODE_BITS: u32 = 0o7777;
@@ -144,8 +144,12 @@ pub trait FileSystem: Send + Sync + fmt::Debug {
     fn metadata(&self, path: &Path) -> Result<Option<Metadata>>;
     /// All names in a directory but `.` and `..`, in no order.
     fn read_dir(&self, path: &Path) -> Result<Vec<DirEntry>>;
-    /// Makes one directory; fails when the name exists.
-    fn create_dir(&self, path: &Path, mode: u32) -> Result<()>;
+    /// Makes one directory of the process's own group; fails when the name exists.
+    fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
+        self.create_dir_as(path, mode.into())
+    }
+    /// Makes one directory; fails when the name exists. A group that the process may not give away is passed over.
+    fn create_dir_as(&self, path: &Path, access: Access) -> Result<()>;
     /// Renames, replacing a file that has the new name.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
     /// Renames; fails with `AlreadyExists` rather than replace anything.

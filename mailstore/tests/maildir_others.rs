@@ -724,8 +724,8 @@ impl FileSystem for Listings {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.disk.read_dir(path)
     }
-    fn create_dir(&self, path: &Path, mode: u32) -> mailfs::Result<()> {
-        self.disk.create_dir(path, mode)
+    fn create_dir_as(&self, path: &Path, access: mailfs::Access) -> mailfs::Result<()> {
+        self.disk.create_dir_as(path, access)
     }
     fn rename(&self, from: &Path, to: &Path) -> mailfs::Result<()> {
         self.disk.rename(from, to)

@@ -31,7 +31,8 @@ use self::{
     upper::{Mark, Memory, Name, Upper},
 };
 use crate::{
-    DirEntry, FileHandle, FileKind, FileSystem, FsError, Metadata, OpenMode, Result, Wake, Watch, dotlock::dir_of,
+    Access, DirEntry, FileHandle, FileKind, FileSystem, FsError, Metadata, OpenMode, Result, Wake, Watch,
+    dotlock::dir_of,
 };
 
 /// Bytes held in memory at most, if nothing else is said.
@@ -285,12 +286,13 @@ impl FileSystem for Overlay {
         Ok(self.names_in(path)?.into_iter().map(|(name, kind)| DirEntry { name, kind }).collect())
     }
 
-    fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
+    fn create_dir_as(&self, path: &Path, access: Access) -> Result<()> {
         self.check_parent("create directory", path)?;
         if !matches!(self.find(path)?, Found::Nothing) {
             return Err(failed("create directory", path, Errno::EXIST));
         }
-        let metadata = self.shared.upper().new_metadata(FileKind::Dir, mode, self.lower().now());
+        let mut metadata = self.shared.upper().new_metadata(FileKind::Dir, access.mode, self.lower().now());
+        metadata.gid = access.gid.unwrap_or(metadata.gid);
         self.put(path, Some(Name::Dir(metadata)))
     }
 

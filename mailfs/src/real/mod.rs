@@ -11,7 +11,7 @@ use std::{
     fs,
     hash::{BuildHasher, Hasher, RandomState},
     io,
-    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown},
     path::Path,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
@@ -28,7 +28,7 @@ use rustix::{
 
 use self::{file::RealFile, watch::Watcher};
 use crate::{
-    DirEntry, FileHandle, FileKind, FileSystem, FsError, Metadata, OpenMode, Result, Wake, Watch,
+    Access, DirEntry, FileHandle, FileKind, FileSystem, FsError, Metadata, OpenMode, Result, Wake, Watch,
     file_system::MODE_BITS,
 };
 
@@ -143,13 +143,20 @@ impl FileSystem for RealDisk {
         Ok(entries)
     }
 
-    fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
+    fn create_dir_as(&self, path: &Path, access: Access) -> Result<()> {
         let failed = |e| FsError::new("create directory", path, e);
-        fs::DirBuilder::new().mode(mode & MODE_BITS).create(path).map_err(failed)?;
-        let now = fs::metadata(path).map_err(failed)?.mode() & MODE_BITS;
-        // What the parent's setgid bit gave stays.
-        let wanted = (mode & MODE_BITS) | (now & SETGID);
-        if now != wanted {
+        let mode = access.mode & MODE_BITS;
+        fs::DirBuilder::new().mode(mode).create(path).map_err(failed)?;
+        let made = fs::metadata(path).map_err(failed)?;
+        let gid = access.gid.filter(|gid| *gid != u32::MAX && *gid != made.gid());
+        if gid.is_some() {
+            // A process may give directories only to groups it is in; Dovecot goes on without, and so do we.
+            let _ = lchown(path, None, gid);
+        }
+        let now = made.mode() & MODE_BITS;
+        // What the parent's setgid bit gave stays. The change of group may have cleared bits.
+        let wanted = mode | (now & SETGID);
+        if now != wanted || gid.is_some() {
             fs::set_permissions(path, fs::Permissions::from_mode(wanted)).map_err(failed)?;
         }
         Ok(())

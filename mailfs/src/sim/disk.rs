@@ -23,7 +23,7 @@ use super::{
     state::{Shared, State},
 };
 use crate::{
-    DirEntry, FileHandle, FileKind, FileSystem, FsError, Metadata, OpenMode, Result, Wake, Watch,
+    Access, DirEntry, FileHandle, FileKind, FileSystem, FsError, Metadata, OpenMode, Result, Wake, Watch,
     file_system::MODE_BITS,
 };
 
@@ -225,10 +225,12 @@ impl FileSystem for SimDisk {
         })
     }
 
-    fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
+    fn create_dir_as(&self, path: &Path, access: Access) -> Result<()> {
         self.change_name(CallKind::AddName, "create directory", path, |state, now| {
             let place = state.image.place(path)?;
-            state.image.create_dir(&place, mode & MODE_BITS, now)?;
+            let made = state.image.create_dir(&place, access.mode & MODE_BITS, now)?;
+            let inode = state.image.inode_mut(made)?;
+            inode.gid = access.gid.unwrap_or(inode.gid);
             state.note_names(place.dir);
             state.note_dirs();
             Ok(())

@@ -3,12 +3,14 @@
 use std::{
     collections::BTreeMap,
     io::ErrorKind,
+    os::unix::fs::MetadataExt,
     path::Path,
     time::{Duration, SystemTime},
 };
 
 use mailfs::{
-    FileKind, FileSystem, FileSystemExt, FsError, LockKind, MapPolicy, OpenMode, Result, TEMP_PREFIX, open_bytes,
+    Access, FileKind, FileSystem, FileSystemExt, FsError, LockKind, MapPolicy, OpenMode, Result, TEMP_PREFIX,
+    open_bytes,
 };
 
 use crate::Place;
@@ -36,6 +38,22 @@ fn create_new_makes_a_file_with_the_mode_and_refuses_a_second() {
         assert!(place.fs.open(&place.path("no/where"), OpenMode::CreateNew { mode: 0o600 }).is_err());
         assert_eq!(kind_of(place.fs.open(&place.path("f/g"), OpenMode::Read)), ErrorKind::NotADirectory);
         assert_eq!(kind_of(place.fs.open(&place.dir, OpenMode::ReadWrite)), ErrorKind::IsADirectory);
+    }
+}
+
+#[test]
+fn a_folder_gets_the_group_that_it_is_made_with() {
+    for place in Place::both() {
+        let own = place.fs.metadata(&place.dir).expect("stat").expect("a folder").gid;
+        let access = Access { mode: 0o770, gid: Some(own + 1) };
+        place.fs.create_dir_all(&place.path("a/b"), access).expect("made");
+        for dir in ["a", "a/b"] {
+            let made = place.fs.metadata(&place.path(dir)).expect("stat").expect("made");
+            assert_eq!(made.mode, 0o770);
+            // Nobody but root may give to a group that he is not in.
+            let may = place.is_simulated() || std::fs::metadata("/proc/self").expect("stat").uid() == 0;
+            assert_eq!(made.gid, own + u32::from(may), "{dir}");
+        }
     }
 }
 

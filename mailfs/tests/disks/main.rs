@@ -41,6 +41,10 @@ impl Place {
         [Self::real(), Self::simulated()]
     }
 
+    fn is_simulated(&self) -> bool {
+        self._temp.is_none()
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }

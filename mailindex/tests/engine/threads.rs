@@ -91,8 +91,8 @@ impl FileSystem for SlowSyncs {
     fn read_dir(&self, path: &Path) -> Result<Vec<DirEntry>> {
         self.disk.read_dir(path)
     }
-    fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
-        self.disk.create_dir(path, mode)
+    fn create_dir_as(&self, path: &Path, access: mailfs::Access) -> Result<()> {
+        self.disk.create_dir_as(path, access)
     }
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         self.disk.rename(from, to)

@@ -177,7 +177,7 @@ fn make_aside(
     let mut random = [0; 8];
     fs.random(&mut random);
     let aside = workshop.join(format!("{}{:016x}", mailfs::TEMP_PREFIX, u64::from_le_bytes(random)));
-    fs.create_dir(&aside, rights.dir_mode())?;
+    rights.create_dir(fs, &aside)?;
     let or_aside = |dir: &PathBuf| if *dir == dirs.mail { aside.clone() } else { dir.clone() };
     let (control, index) = (or_aside(&dirs.control), or_aside(&dirs.index));
     let there = MailboxDirs { mail: aside.clone(), control, index, alt: dirs.alt.clone(), private: None };

@@ -87,7 +87,7 @@ impl Format for Stub {
         let fs = &**self.env.fs();
         if self.layout.shape() != Shape::Dbox {
             for name in ["tmp", "new", "cur"] {
-                fs.create_dir(&dirs.mail.join(name), rights.dir_mode())?;
+                rights.create_dir(fs, &dirs.mail.join(name))?;
             }
         }
         for dir in dirs.beside_mail().chain([&*dirs.mail]) {

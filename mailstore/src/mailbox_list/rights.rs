@@ -57,8 +57,37 @@ impl Rights {
         Ok(file)
     }
 
+    /// Makes a folder; not durably.
+    pub(crate) fn create_dir(self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
+        fs.create_dir_as(path, Access { mode: self.dir_mode, gid: self.gid })
+    }
+
     /// Makes a folder and those above it that are missing, durably.
     pub(crate) fn create_dirs(self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
-        fs.create_dir_all(path, self.dir_mode)
+        fs.create_dir_all(path, Access { mode: self.dir_mode, gid: self.gid })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailfs::sim::SimDisk;
+
+    use super::*;
+
+    #[test]
+    fn what_is_made_in_a_shared_folder_is_its_groups() {
+        let fs = SimDisk::new();
+        fs.create_dir_all(Path::new("/shared"), Access { mode: 0o2770, gid: Some(7) }).unwrap();
+        fs.create_dir_all(Path::new("/own"), Access { mode: 0o700, gid: Some(7) }).unwrap();
+        let gid_in = |dir: &str| {
+            let dir = Path::new(dir);
+            let rights = Rights::of(&fs, dir).unwrap();
+            rights.create_dirs(&fs, &dir.join("a/b")).unwrap();
+            rights.create_dir(&fs, &dir.join("c")).unwrap();
+            rights.create(&fs, &dir.join("f")).unwrap();
+            ["a", "a/b", "c", "f"].map(|name| fs.metadata(&dir.join(name)).unwrap().unwrap().gid)
+        };
+        assert_eq!(gid_in("/shared"), [7; 4]);
+        assert_eq!(gid_in("/own"), [0; 4], "the group may do nothing there");
     }
 }

@@ -28,7 +28,7 @@ struct Bag {
 impl Bag {
     fn path_in(fs: &dyn FileSystem, layout: &Layout, root: &Path) -> Result<Self> {
         let trash = root.join(layout.trash_name());
-        match fs.create_dir(&trash, Rights::of(fs, root)?.dir_mode()) {
+        match Rights::of(fs, root)?.create_dir(fs, &trash) {
             Err(e) if !e.is_already_exists() => return Err(e.into()),
             _ => {}
         }
@@ -72,7 +72,7 @@ pub(super) fn strip_to_trash(fs: &dyn FileSystem, layout: &Layout, root: &Path, 
         return Ok(());
     }
     let bag = Bag::path_in(fs, layout, root)?;
-    fs.create_dir(&bag.dir, Rights::of(fs, root)?.dir_mode())?;
+    Rights::of(fs, root)?.create_dir(fs, &bag.dir)?;
     for (at, entry) in own.iter().enumerate() {
         match fs.rename(&level.join(&entry.name), &bag.dir.join(&entry.name)) {
             Err(e) if !e.is_not_found() => return Err(e.into()),

@@ -153,7 +153,7 @@ fn fill(
 ) -> Result<(Guid, UidValidity)> {
     let fs = &**format.env().fs();
     for dir in dirs.beside_mail().chain([&*dirs.mail]) {
-        fs.create_dir(dir, rights.dir_mode())?;
+        rights.create_dir(fs, dir)?;
     }
     format.make(dirs, rights, identity)?;
     let mailbox = format.open(name, dirs)?;
