@@ -32,11 +32,6 @@ impl Rights {
         })
     }
 
-    /// Mode of a new folder.
-    pub(crate) fn dir_mode(self) -> u32 {
-        self.dir_mode
-    }
-
     /// Mode of a new file.
     pub(crate) fn file_mode(self) -> u32 {
         self.dir_mode & FILE_BITS

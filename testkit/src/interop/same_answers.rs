@@ -83,6 +83,8 @@ pub struct Report {
 /// A command that the two servers answer differently.
 #[derive(Clone, Debug)]
 pub struct Difference {
+    /// What changed the list of mailboxes since the two copies were made, in this session and those before it.
+    pub list_changes: Vec<String>,
     /// The session's commands, this one last.
     pub commands: Vec<String>,
     /// Lines that only Culver has.
@@ -108,14 +110,14 @@ pub fn run(
     while left > 0 && report.differences.len() < differences_max {
         let user = peers.next_user()?;
         let before = report.differences.len();
-        let (mut is_same, mut mentioned) = (true, BTreeSet::new());
+        let (mut is_same, mut past) = (true, Past::default());
         while left > 0 && is_same && report.differences.len() == before {
             let many = rng.u32(1..=SESSION_COMMANDS_MAX).min(left);
             let mut session = Session::new(&peers, &user, rng.fork(), &mut report);
-            session.mentioned = mentioned;
+            session.past = past;
             left -= session.run(many).with_context(|| format!("seed {seed}"))?;
             is_same = session.is_same;
-            mentioned = session.mentioned;
+            past = session.past;
         }
     }
     let (panics, others): (Vec<String>, Vec<String>) =
@@ -210,11 +212,19 @@ struct Session<'r> {
     history: Vec<String>,
     /// Flags and keywords as Culver told them last, and Dovecot.
     told_flags: [BTreeSet<String>; 2],
-    /// Keywords, in lower case, that commands named on this store, perhaps without giving them to a message. Dovecot
-    /// takes them for known, and may write them to the index with the next change.
-    mentioned: BTreeSet<String>,
+    past: Past,
     /// Whether the two stores still are the same, as far as known.
     is_same: bool,
+}
+
+/// What was asked for on the two copies of a store, in all sessions so far.
+#[derive(Debug, Default)]
+struct Past {
+    /// Keywords, in lower case, that commands named, perhaps without giving them to a message. Dovecot takes them for known,
+    /// and may write them to the index with the next change.
+    mentioned: BTreeSet<String>,
+    /// Commands that change the list of mailboxes.
+    list_changes: Vec<String>,
 }
 
 impl<'r> Session<'r> {
@@ -227,7 +237,7 @@ impl<'r> Session<'r> {
             report,
             history: Vec::new(),
             told_flags: Default::default(),
-            mentioned: BTreeSet::new(),
+            past: Past::default(),
             is_same: true,
         }
     }
@@ -262,7 +272,12 @@ impl<'r> Session<'r> {
         *self.report.commands.entry(name.clone()).or_default() += 1;
         let theirs = send(dovecot, command);
         let ours = send(culver, command);
-        self.mentioned.extend(grammar::mentioned_keywords(command));
+        self.past.mentioned.extend(grammar::mentioned_keywords(command));
+        if ["CREATE", "DELETE", "RENAME"].contains(&&*name) {
+            let status =
+                |lines: &anyhow::Result<crate::imap::Answer>| lines.as_ref().map_or("-", |a| &a.status).to_owned();
+            self.past.list_changes.push(format!("{shown}: {}, {}", status(&ours), status(&theirs)));
+        }
         let (mut their_lines, mut our_lines) = (self.lines(&name, &theirs), self.lines(&name, &ours));
         self.take_flags(0, &mut our_lines);
         self.take_flags(1, &mut their_lines);
@@ -287,7 +302,8 @@ impl<'r> Session<'r> {
             return Ok(rule.goes_on);
         }
         let commands = std::mem::take(&mut self.history);
-        self.report.differences.push(Difference { commands, culver: ours, dovecot: theirs });
+        let list_changes = std::mem::take(&mut self.past.list_changes);
+        self.report.differences.push(Difference { list_changes, commands, culver: ours, dovecot: theirs });
         Ok(false)
     }
 
@@ -301,8 +317,11 @@ impl<'r> Session<'r> {
         }
         let is_selecting = lines.iter().any(|line| line.starts_with("* OK [UIDVALIDITY"));
         lines.retain(|line| !is_flags(line) && (is_selecting || !line.starts_with("* OK [PERMANENTFLAGS")));
-        let known: Vec<&str> =
-            told.iter().map(String::as_str).filter(|flag| !self.mentioned.contains(&flag.to_lowercase())).collect();
+        let known: Vec<&str> = told
+            .iter()
+            .map(String::as_str)
+            .filter(|flag| !self.past.mentioned.contains(&flag.to_lowercase()))
+            .collect();
         lines.insert(0, format!("flags of the mailbox: {}", known.join(" ")));
     }
 

@@ -254,6 +254,27 @@ pub const ALLOWED: &[Allowed] = &[
         },
     },
     Allowed {
+        name: "QRESYNC of the mod-sequence 0",
+        why: "the grammar of RFC 7162 §7 has none; a client that knows nothing has no reason to resynchronize",
+        goes_on: false,
+        applies: |command, ours, theirs| {
+            let key = String::from_utf8_lossy(command).to_ascii_uppercase();
+            let mod_seq = key.split_once("(QRESYNC (").and_then(|(_, known)| known.split([' ', ')']).nth(1));
+            mod_seq == Some("0") && last(ours) == "BAD" && last(theirs).starts_with("OK")
+        },
+    },
+    Allowed {
+        name: "SAVE alone, with mod-sequences",
+        why: "RFC 5182 §2.1: SAVE alone is answered by no response",
+        goes_on: true,
+        applies: |command, ours, theirs| {
+            let key = String::from_utf8_lossy(command).to_ascii_uppercase();
+            let is_response = |line: &&String| line.starts_with("ESEARCH ");
+            let without = theirs.iter().filter(|line| !is_response(line));
+            key.contains("RETURN (SAVE)") && key.contains("MODSEQ ") && without.eq(ours)
+        },
+    },
+    Allowed {
         name: "base64 that is none",
         why: "RFC 3501 says BAD",
         goes_on: true,
