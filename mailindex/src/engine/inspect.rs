@@ -12,7 +12,7 @@ use std::{path::Path, sync::Arc};
 use mailfs::{FileSystem, FileSystemExt};
 
 use super::{
-    Damage, Env, IndexError, Result,
+    Damage, Env, IndexError, Result, another,
     cache_file::check_cache,
     load::{self, Snapshot},
     log_file::{LogFile, Opened},
@@ -175,6 +175,13 @@ fn look(env: &Env, paths: &Paths) -> Result<Inspected> {
 
 fn look_at_log(env: &Env, paths: &Paths, log: &Arc<LogFile>, seen: &mut Inspected) -> Result<()> {
     let fs = &**env.fs();
+    if let Snapshot::Usable { state, .. } = load::read_snapshot(fs, &paths.index)?
+        && let Some(what) = another::is_of_another(fs, paths, log, &state)?
+    {
+        seen.found(another::damage(log, &what), IndexRemedy::PutRight);
+        seen.state = Some(state);
+        return Ok(());
+    }
     match load::load(fs, paths) {
         Ok(loaded) => {
             match &loaded.stop {

@@ -20,7 +20,7 @@ use std::{
 use mailfs::{FileSystem, FileSystemExt};
 
 use super::{
-    Env, IndexError, MailboxIndex, Result,
+    Env, IndexError, MailboxIndex, Result, another,
     load::{self, Snapshot},
     log_file::{LogFile, Opened},
     paths::Paths,
@@ -164,7 +164,10 @@ pub(super) fn restore(env: &Env, paths: &Paths) -> Result<bool> {
     let (fs, kept) = (&**env.fs(), paths.kept());
     let Opened::Usable(log) = LogFile::open(fs, &kept.log)? else { return Ok(false) };
     let goes_with = match load::read_snapshot(fs, &paths.index)? {
-        Snapshot::Usable { state, .. } => load::continue_from(fs, &kept, &log, state)?.is_ok(),
+        Snapshot::Usable { state, .. } => {
+            another::is_of_another(fs, &kept, &log, &state)?.is_none()
+                && load::continue_from(fs, &kept, &log, state)?.is_ok()
+        }
         Snapshot::Missing | Snapshot::Damaged { .. } => match load::load(fs, &kept) {
             Ok(_) => true,
             Err(IndexError::Corrupt(_) | IndexError::NotFound { .. }) => false,

@@ -11,6 +11,7 @@
 //! 2. A state that views see never holds an append of this process that is not yet durable.
 //! 3. A damaged file is set aside, never deleted, and reported with the offset and what was done.
 
+mod another;
 mod bridge;
 mod cache_file;
 mod commit;

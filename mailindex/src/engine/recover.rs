@@ -17,7 +17,7 @@ use mailfs::{FileSystem, FileSystemExt};
 use zerocopy::IntoBytes;
 
 use super::{
-    Damage, Env, IndexError, MailboxIndex, MessageStore, Result, bridge, commit, create, kept,
+    Damage, Env, IndexError, MailboxIndex, MessageStore, Result, another, bridge, commit, create, kept,
     load::{self, Snapshot},
     log_file::{LogFile, Opened},
     paths::Paths,
@@ -240,6 +240,16 @@ impl Work<'_> {
     }
 
     fn with_log(&mut self, log: &Arc<LogFile>) -> Result<Step> {
+        if let Snapshot::Usable { state, .. } = load::read_snapshot(self.fs, &self.paths.index)?
+            && let Some(what) = another::is_of_another(self.fs, self.paths, log, &state)?
+        {
+            // From here on the log is missing.
+            let copy = self.move_aside(&log.path)?;
+            let damage = another::damage(log, &what);
+            self.report(damage.clone(), RecoveryAction::SetAside { copy });
+            self.report(damage, RecoveryAction::NeedsRebuild);
+            return Ok(None);
+        }
         let loaded = match load::load(self.fs, self.paths) {
             Err(IndexError::Corrupt(damage)) => return self.broken_chain(log, damage),
             other => other?,

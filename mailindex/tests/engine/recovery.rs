@@ -7,6 +7,7 @@ use mailfs::{FileSystem, FileSystemExt, OpenMode, sim::SimDisk};
 use mailindex::{
     engine::{Env, EnvOptions, IndexError, MailboxIndex, RebuildMessage, Recovered, RecoveryAction, rebuild, recover},
     log::{Origin, Transaction},
+    snapshot::{SnapshotStamp, decode, encode},
     state::RecordFlags,
 };
 use mailtypes::Flag;
@@ -27,10 +28,14 @@ fn env(fs: &Arc<dyn FileSystem>) -> Env {
 
 /// A mailbox with snapshot, backup, both logs, and some flags behind the snapshot.
 fn mailbox() -> Arc<dyn FileSystem> {
+    mailbox_that_begins_with(&initial())
+}
+
+fn mailbox_that_begins_with(initial: &Transaction) -> Arc<dyn FileSystem> {
     let fs = SimDisk::new().as_file_system();
     fs.create_dir(dir(), 0o700).unwrap();
     let env = env(&fs);
-    let index = create(&env, dir());
+    let index = MailboxIndex::create(&env, dir(), PREFIX, store(&env, dir()), initial).unwrap();
     for n in 1..=MESSAGES {
         save(&index, "text").unwrap();
         env.drain();
@@ -263,4 +268,63 @@ fn a_gap_is_no_torn_end() {
     drop(index);
     patch(&fs, "dovecot.index.log", end, &[0; 8]);
     assert!(!recovered(&fs).needs_rebuild);
+}
+
+/// Numbers of indexes are seconds: mailboxes made in one second share theirs, and their logs have one number too.
+#[test]
+fn a_log_of_another_mailbox_is_not_taken_for_ones_own() {
+    let one = |is_other: bool| {
+        let fs = SimDisk::new().as_file_system();
+        fs.create_dir(dir(), 0o700).unwrap();
+        let env = Env::new(Arc::clone(&fs), EnvOptions { snapshot_log_len_min: 200, ..manual() });
+        let index = create(&env, dir());
+        if is_other {
+            save(&index, "what shifts all that follows").unwrap();
+        }
+        for n in 1..=MESSAGES {
+            save(&index, "text").unwrap();
+            flag(&index, &set(&[n]), Flag::Flagged).unwrap();
+        }
+        // The snapshot is of some place before the end.
+        env.drain();
+        flag(&index, &set(&[1]), Flag::Answered).unwrap();
+        fs
+    };
+    let (fs, other) = (one(false), one(true));
+    let log = name("dovecot.index.log");
+    let mut theirs = other.read_all(&log, 1 << 20).unwrap();
+    let ours = fs.read_all(&log, 1 << 20).unwrap();
+    assert_eq!(theirs[8..12], ours[8..12], "of one number");
+    theirs[4..8].copy_from_slice(&ours[4..8]);
+    fs.open(&log, OpenMode::ReadWrite).unwrap().set_len(0).unwrap();
+    patch(&fs, "dovecot.index.log", 0, &theirs);
+
+    let recovered = recovered(&fs);
+    let actions: Vec<_> = recovered.reports.iter().map(|report| &report.action).collect();
+    assert!(
+        matches!(
+            actions[..],
+            [RecoveryAction::SetAside { .. }, RecoveryAction::NeedsRebuild, RecoveryAction::NewLog { .. }]
+        ),
+        "{actions:?}"
+    );
+    let state = recovered.state.unwrap();
+    assert!(recovered.needs_rebuild && state.message_count() == MESSAGES, "{state:?}");
+    assert_eq!(damaged_copies(&fs), 1);
+}
+
+/// Dovecot's processes now and then tell each other a mod-sequence that is too low.
+#[test]
+fn a_snapshot_below_the_beginning_of_its_log_does_not_take_mod_sequences_back() {
+    let mut initial = initial();
+    initial.enable_modseqs();
+    let fs = mailbox_that_begins_with(&initial);
+    let before = open(&env(&fs), dir()).unwrap().state().highest_modseq();
+    let bytes = fs.read_all(&name("dovecot.index"), 1 << 20).unwrap();
+    let state = decode(&bytes).unwrap().state;
+    assert!(state.modseq_is_known(), "{state:?}");
+    let lower = encode(&state.with_modseq(2), &SnapshotStamp::default()).unwrap();
+    assert_eq!(lower.len(), bytes.len());
+    patch(&fs, "dovecot.index", 0, &lower);
+    assert_eq!(open(&env(&fs), dir()).unwrap().state().highest_modseq(), before);
 }
