@@ -165,6 +165,10 @@ impl Replay {
 
     pub(super) fn ext_header(&mut self, offset: u32, patches: Patches<'_>) -> Result<(), Halt> {
         let Some((index, _)) = self.selected(offset) else { return Ok(()) };
+        let is_modseq = self.inner.modseq_ext == Some(index);
+        if is_modseq {
+            self.settle_modseqs()?;
+        }
         for (at, data) in patches {
             let Some(ext) = self.inner.extensions.get_mut(index) else { return Ok(()) };
             let end = at as usize + data.len();
@@ -184,6 +188,9 @@ impl Replay {
             if let Some(to) = hdr.get_mut(at as usize..end) {
                 to.copy_from_slice(data);
             }
+        }
+        if is_modseq {
+            self.inner.raise_modseq_of_zero();
         }
         Ok(())
     }

@@ -75,6 +75,28 @@ impl Replay {
         })
     }
 
+    /// What a zero means is about to change: messages that have one keep what it meant.
+    pub(super) fn settle_modseqs(&mut self) -> Result<(), Halt> {
+        let of_zero = self.inner.modseq_of_zero();
+        let Some(field) = self.inner.modseq_field().filter(|_| self.inner.has_modseq_of_zero()) else { return Ok(()) };
+        for at in 0..self.inner.chunks.len() {
+            let Some(len) = self.inner.chunks.get(at).map(|chunk| chunk.len()) else { break };
+            self.work(len as u64)?;
+            let is_zero = |replay: &Self, position: usize| {
+                replay.inner.chunks.get(at).is_some_and(|chunk| chunk.field(field, position).iter().all(|b| *b == 0))
+            };
+            for position in 0..len {
+                if is_zero(self, position) {
+                    self.grow_column(at, field, 8)?;
+                    if let Some(chunk) = self.chunk_mut(at) {
+                        chunk.fill_u64(field, position..position + 1, of_zero);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn flag_update(&mut self, updates: &[RawFlagUpdate]) -> Result<(), Halt> {
         for update in updates {
             let (uid1, uid2) = (update.uid1.get(), update.uid2.get());

@@ -107,6 +107,24 @@ impl Inner {
         }
     }
 
+    /// Whether somebody has said what a zero stands for.
+    pub(crate) fn has_modseq_of_zero(&self) -> bool {
+        let header = self.modseq_ext.and_then(|i| self.extensions.get(i)).and_then(|ext| ext.hdr_bytes::<8>(0));
+        header.is_some_and(|bytes| bytes != [0; 8])
+    }
+
+    /// Dovecot writes H as it was before it waited for the log's lock: what was changed meanwhile must not seem older than
+    /// it is, so that a zero stands for the counter at least.
+    pub(crate) fn raise_modseq_of_zero(&mut self) {
+        let counter = self.modseq;
+        let Some(ext) = self.modseq_ext.and_then(|i| self.extensions.get_mut(i)) else { return };
+        if let Some(highest) = Arc::make_mut(&mut ext.hdr).first_chunk_mut::<8>()
+            && u64::from_le_bytes(*highest) < counter
+        {
+            *highest = counter.to_le_bytes();
+        }
+    }
+
     /// Number of the modseq extension, if its field has the size that it must have.
     pub(crate) fn modseq_field(&self) -> Option<usize> {
         self.modseq_ext.filter(|&i| self.extensions.get(i).is_some_and(|ext| ext.record_size == 8))

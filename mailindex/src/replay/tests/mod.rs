@@ -486,3 +486,32 @@ fn headers_of_all_extensions_are_bounded_together() {
     assert_eq!(sizes.iter().filter(|size| **size == 16).count(), sizes.len() - 1, "{sizes:?}");
     assert!(sizes.iter().sum::<u32>() <= crate::state::EXT_HDR_SIZE_SUM_MAX);
 }
+
+/// Two Dovecot processes that both find no mod-sequences each write what the counter was before they had the log's lock.
+#[test]
+fn an_old_value_for_messages_without_one_hides_no_change() {
+    let commit = |state: &State, t: &Transaction| {
+        t.encode(state).unwrap().iter().fold(state.clone(), |state, piece| replay(&state, &piece.bytes))
+    };
+    let modseqs = |state: &State| state.records_from(0).map(|r| r.modseq().value()).collect::<Vec<_>>();
+    let mut t = Transaction::new();
+    (1..=3).for_each(|n| t.append(uid(n), Flags::NONE));
+    let old = commit(&fresh(), &t);
+    let change = FlagChange { add: RecordFlags(1), remove: RecordFlags::NONE, count_modseq: false };
+    let flag = |n: u32| {
+        let mut t = Transaction::new();
+        t.flags(&UidSet::from(uid(n)..=uid(n)), change, Origin::External);
+        t
+    };
+    let mut enable = Transaction::new();
+    let told = [old.highest_modseq().value().to_le_bytes(), [0; 8]].concat();
+    enable.ext_header(&ExtensionSpec::MODSEQ, 0, &told, Origin::Internal);
+
+    let state = commit(&commit(&old, &flag(1)), &enable);
+    let highest = state.highest_modseq().value();
+    assert!(highest > old.highest_modseq().value());
+    assert_eq!(modseqs(&state), [highest; 3], "the change of the first is not older than it was");
+    let state = commit(&commit(&state, &flag(2)), &enable);
+    assert_eq!(modseqs(&state), [highest, highest + 1, highest], "and none goes back or forward");
+    assert_eq!(state.highest_modseq().value(), highest + 1);
+}
