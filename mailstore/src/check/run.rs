@@ -118,6 +118,7 @@ impl Run<'_> {
             let mended = mend(&seen.findings);
             let after = self.look(name, look);
             seen.findings = compared(seen.findings, after.findings);
+            seen.findings.extend(self.format.told_by_repair());
             seen.untold = after.untold;
             if let Err(e) = mended {
                 let path = self.format.layout().root();

@@ -100,4 +100,9 @@ pub(crate) trait Format {
     fn mend_storage(&self) -> Result<()> {
         Ok(())
     }
+
+    /// What a repair came to know that no look could tell, about the store as a whole. Told once.
+    fn told_by_repair(&self) -> Vec<Finding> {
+        Vec::new()
+    }
 }

@@ -22,7 +22,7 @@ use super::{
     rewrite,
 };
 use crate::{
-    check::{Finding, FindingKind, Look, mend_index},
+    check::{Finding, FindingKind, Look, Outcome, mend_index},
     dbox::{MoveTo, Moved},
     indexed::{IndexedMailbox, indexed_of},
     mailbox_list::{
@@ -47,6 +47,8 @@ struct Mdboxes {
     subscriptions: Subscriptions,
     /// What a recovery that is under way has counted.
     counted: Mutex<References>,
+    /// What repairs could not bring back, for their report.
+    told: Mutex<Vec<Finding>>,
 }
 
 impl MdboxStorage {
@@ -87,7 +89,15 @@ impl MdboxStorage {
         let layout = Layout::new(Shape::Dbox, root, control, index, options.list.clone());
         let subscriptions = Subscriptions::new(env.fs(), &layout);
         let shared = Arc::new(Shared::new(env, root, options, layout.control(), layout.index()));
-        Self { store: Arc::new(Mdboxes { shared, layout, subscriptions, counted: Mutex::default() }) }
+        Self {
+            store: Arc::new(Mdboxes {
+                shared,
+                layout,
+                subscriptions,
+                counted: Mutex::default(),
+                told: Mutex::default(),
+            }),
+        }
     }
 
     /// The `Env` it was opened in.
@@ -195,15 +205,17 @@ impl Mdboxes {
         Ok((report, std::mem::take(&mut *self.counted())))
     }
 
-    /// Rebuilds the storage; fails with what could not be brought back.
+    /// Rebuilds the storage, and notes for the report what could not be brought back.
     fn rebuild_and_tell(&self) -> Result<()> {
         let lost = rebuild::rebuild(&self.shared, self, true)?.lost;
-        if lost == 0 {
-            return Ok(());
+        if lost > 0 {
+            let what = format!("{lost} messages are in no file of messages any more");
+            let finding = Finding::new(FindingKind::BodyMissing, self.shared.files.dir(), what)
+                .plan("take them out of their mailboxes, so that clients learn of it");
+            let finding = Finding { outcome: Outcome::Repaired, ..finding };
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
         }
-        let what =
-            format!("{lost} messages are in no file of messages any more, and were taken out of their mailboxes");
-        Err(StorageError::Corrupt { path: self.shared.files.dir().to_owned(), offset: 0, what })
+        Ok(())
     }
 
     /// All mailboxes, and where they lie.
@@ -292,6 +304,10 @@ impl Format for Mdboxes {
         self.recover_mailboxes()?;
         self.shared.doubts.take();
         self.rebuild_and_tell()
+    }
+
+    fn told_by_repair(&self) -> Vec<Finding> {
+        std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
