@@ -194,7 +194,10 @@ async fn a_client_that_stops_reading_keeps_no_lock() {
         }
         // Those who stalled find everything when they read on.
         for mut client in stalled {
-            assert!(client.answer("z").await.ends_with("tag OK List completed.\r\n"));
+            let answer = client.answer("z").await;
+            let last = answer.lines().last().unwrap_or_default();
+            // With QRESYNC whichever command tells of the expunges has their mod-sequence in its OK.
+            assert!(last.starts_with("tag OK ") && last.ends_with("List completed."), "{answer}");
         }
     }
 }
