@@ -47,7 +47,13 @@ impl Compared {
         }
         let refusals = [&self.ours, &self.theirs].map(|run| (run.refusals as u32, run.dovecot_commands));
         let spoilt = [&self.ours, &self.theirs].map(|run| (run.dovecots_own.len() as u32, run.dovecot_commands));
-        for (what, rates) in [("refuses a command", refusals), ("spoils its own messages", spoilt)] {
+        let back = [&self.ours, &self.theirs].map(|run| (run.went_back.len() as u32, run.dovecot_commands));
+        let told = [
+            ("refuses a command", refusals),
+            ("spoils its own messages", spoilt),
+            ("tells a lower HIGHESTMODSEQ", back),
+        ];
+        for (what, rates) in told {
             if chance(rates[0], rates[1]) < UNLIKELY {
                 faults.push(format!("more often beside Culver Dovecot {what} (times, commands): {rates:?}"));
             }
@@ -117,6 +123,7 @@ impl fmt::Display for Compared {
         )?;
         row("sessions that ended by a death of Dovecot's", ours.crashes, theirs.crashes)?;
         row("commands that Dovecot refused", ours.refusals, theirs.refusals)?;
+        row("lower HIGHESTMODSEQ told by Dovecot", ours.went_back.len() as u64, theirs.went_back.len() as u64)?;
         row("messages that Dovecot did not find for the moment", ours.unseen, theirs.unseen)?;
         let kinds: BTreeSet<_> = ours.complaints.keys().chain(theirs.complaints.keys()).collect();
         for kind in kinds {
@@ -157,6 +164,8 @@ mod tests {
         assert_eq!(faults(report(30, None), report(1, None)), 1);
         assert_eq!(faults(report(1, Some("Error: x")), report(1, None)), 1);
         assert_eq!(faults(report(1, Some("Error: x")), report(1, Some("Error: x"))), 0);
+        let back = |times| Report { went_back: vec![String::new(); times], ..report(1, None) };
+        assert_eq!((faults(back(1), report(1, None)), faults(back(30), back(1))), (0, 1));
         let renumbered = Report { renumbered: ["x".to_owned()].into(), ..report(1, None) };
         assert_eq!(faults(renumbered.clone(), renumbered), 1);
     }

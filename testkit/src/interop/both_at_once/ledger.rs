@@ -17,6 +17,8 @@ pub(super) struct Ledger {
     pub(super) crashes: u64,
     /// Commands that Dovecot answered NO on an mbox.
     pub(super) refusals: u64,
+    /// SELECTs in which Dovecot told a lower HIGHESTMODSEQ than it had before.
+    pub(super) went_back: Vec<String>,
     /// COPY and MOVE of a message that the server did not find; whether it is lost, the end shows.
     pub(super) unseen: u64,
     /// Bodies of messages, and Message-IDs of deliveries, that were in hand when a server died.

@@ -64,6 +64,9 @@ pub struct Report {
     pub crashes: u64,
     /// How often Dovecot refused a command on an mbox, where its processes wait for each other's locks. Likewise.
     pub refusals: u64,
+    /// SELECTs in which Dovecot told a lower HIGHESTMODSEQ than before: eight Dovecot processes do so too, rarely, while a
+    /// mailbox gets its first mod-sequences. How often is compared. (From Culver it is `broken`.)
+    pub went_back: Vec<String>,
     /// COPY and MOVE of a worker's own message that Dovecot did not find at the time. If it is lost, that is `broken`.
     pub unseen: u64,
     /// Messages that have another UID than whoever brought them was told; must be empty.
@@ -171,6 +174,7 @@ impl Report {
         self.unseen = ledgers.iter().map(|ledger| ledger.unseen).sum();
         self.crashes = ledgers.iter().map(|ledger| ledger.crashes).sum();
         self.refusals = ledgers.iter().map(|ledger| ledger.refusals).sum();
+        self.went_back.extend(ledgers.iter().flat_map(|ledger| ledger.went_back.clone()));
         self.broken.extend(ledgers.iter().flat_map(|ledger| ledger.broken.clone()));
     }
 
