@@ -15,8 +15,9 @@ use mailtypes::{Guid, MailboxName, UidSet};
 
 use super::{
     Format, Layout, MailboxDirs, Rights, Shape, alternate, by_guid,
+    list_index::{Renamed, mark_stale},
     mailbox_log::{MailboxLogKind, note, note_deleted},
-    mark_stale, mbox, note_uid_validity, private,
+    mbox, note_uid_validity, private,
     trash::{clear_leftover, has_levels, move_to_trash, strip_to_trash},
     walk::{Found, flat_names, walk, walk_noted},
 };
@@ -60,10 +61,15 @@ impl ListLock {
 
 /// Makes one change with the list locked, and tells Dovecot of it.
 fn change(format: &dyn Format, how: impl FnOnce() -> Result<()>) -> Result<()> {
+    change_renaming(format, None, how)
+}
+
+/// The same where it gives a mailbox another name.
+fn change_renaming(format: &dyn Format, renamed: Option<Renamed>, how: impl FnOnce() -> Result<()>) -> Result<()> {
     let lock = ListLock::take(format)?;
     how()?;
     drop(lock);
-    mark_stale(format.env(), format.layout().index());
+    mark_stale(format.env(), format.layout().index(), renamed);
     Ok(())
 }
 
@@ -384,7 +390,9 @@ pub(crate) fn rename(
     if format.layout().is_by_guid() {
         return by_guid::rename(format, from, to);
     }
-    change(format, || match format.layout().shape() {
+    let written = |name| format.layout().written_levels(name);
+    let renamed = Renamed { from: written(from)?, to: written(to)? };
+    change_renaming(format, Some(renamed), || match format.layout().shape() {
         Shape::Dbox | Shape::MaildirFs => rename_tree(format, from, to),
         Shape::MaildirPlusPlus => rename_flat(format, from, to),
         Shape::Mbox => mbox::rename(format, from, to),

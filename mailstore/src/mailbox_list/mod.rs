@@ -57,7 +57,7 @@ use follow::follow;
 pub(crate) use format::Format;
 pub(crate) use layout::{Layout, MBOX_INDEX_DIR, MailboxDirs, Shape};
 pub use layout::{ListLayout, ListOptions};
-pub(crate) use list_index::{PREFIX as LIST_INDEX_PREFIX, mark_stale, names_store as list_index_store};
+pub(crate) use list_index::{PREFIX as LIST_INDEX_PREFIX, names_store as list_index_store};
 pub use mailbox_log::{MailboxLogKind, MailboxLogRecord, decode_mailbox_log, name_guid, read_mailbox_log};
 pub use recover::{RecoveredMailbox, RecoveryReport};
 pub(crate) use recover::{clean_leftovers, recover};

@@ -14,7 +14,7 @@ use mailindex::{
 };
 use mailtypes::UidSet;
 
-pub(crate) use self::stale::mark_stale;
+pub(crate) use self::stale::{Renamed, mark_stale};
 pub(super) use self::{
     nodes::{NAMES_MAX, Node, Nodes, NodesChange},
     statuses::{Noticed, StatusFiles},

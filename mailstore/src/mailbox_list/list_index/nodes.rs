@@ -351,6 +351,21 @@ impl NodesChange {
         self.changed.push(uid);
     }
 
+    /// Moves a node, and all below it, from one name to another: nothing where there is no such node, or one of the new
+    /// name already.
+    pub(crate) fn move_to(&mut self, from: &[Vec<u8>], to: &[Vec<u8>]) {
+        let (Some(uid), true) = (self.nodes.find(from).0.map(|node| node.uid), self.nodes.find(from).1 == from.len())
+        else {
+            return;
+        };
+        let Some((level, above)) = to.split_last().filter(|_| self.nodes.find(to).1 < to.len()) else { return };
+        if above.is_empty() {
+            self.rename(uid, 0, level);
+        } else if let Some(parent) = self.make(above) {
+            self.rename(uid, parent.value(), level);
+        }
+    }
+
     /// Takes a node out.
     pub(crate) fn remove(&mut self, uid: Uid) {
         if let Some(node) = self.nodes.nodes.remove(&uid) {
