@@ -4,18 +4,41 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use mailtypes::{Uid, UidSet};
 
-use super::message::Known;
+use super::{message::Known, ours::Ours};
 use crate::traits::{FlagAction, FlagChange, Result};
 
 /// How much is known of what stands in the destination.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Trust {
+pub(super) enum Trust<'a> {
     /// Nobody changed it since it was converted.
     Clean,
-    /// A conversion was under way; or others' changes are to give way.
-    Ours,
+    /// A conversion was under way, which is known to have put so much there.
+    Begun(&'a Ours),
+    /// Others' changes are to give way.
+    Overwrite,
     /// It is of the same source, and nothing says what was changed since.
     Unknown,
+}
+
+impl Trust<'_> {
+    /// Whether a message may go that the source has no more.
+    fn may_expunge(self, our: &Known) -> bool {
+        match self {
+            Self::Clean | Self::Overwrite => true,
+            Self::Begun(ours) => ours.is_unchanged(our.uid, our.modseq) == Some(true),
+            Self::Unknown => false,
+        }
+    }
+
+    /// Whether a message may get the source's flags: not if somebody else has changed it. One that no conversion has
+    /// noted came with the last batch of one that was stopped.
+    fn may_flag(self, our: &Known) -> bool {
+        match self {
+            Self::Clean | Self::Overwrite => true,
+            Self::Begun(ours) => ours.is_unchanged(our.uid, our.modseq) != Some(false),
+            Self::Unknown => false,
+        }
+    }
 }
 
 /// One of the two mailboxes.
@@ -42,6 +65,8 @@ pub(super) enum Compared {
     Delta(Delta),
     /// No change brings it up to date: it has to be made anew.
     Anew(&'static str),
+    /// It has what is somebody else's and would be lost if it were made anew.
+    Conflict(&'static str),
 }
 
 const OWN: &str = "the mailbox in the destination has messages of its own";
@@ -54,12 +79,12 @@ const FLAGS: &str = "flags differ, and nothing says where they were changed";
 pub(super) fn compare(
     source: &Side,
     destination: &Side,
-    trust: Trust,
+    trust: Trust<'_>,
     failed: &UidSet,
     same: &mut dyn FnMut(&UidSet) -> Result<bool>,
 ) -> Result<Compared> {
     let mut delta = Delta::default();
-    let mut common = UidSet::new();
+    let (mut common, mut may_flag) = (UidSet::new(), true);
     let mut changes: HashMap<_, UidSet> = HashMap::new();
     let (mut theirs, mut ours) = (source.messages.iter().peekable(), destination.messages.iter().peekable());
     loop {
@@ -75,11 +100,12 @@ pub(super) fn compare(
             (Some(their), None) if their.uid >= destination.uid_next => delta.add.insert(their.uid),
             (Some(their), None) if failed.contains(their.uid) => {}
             (Some(_), None) => return Ok(Compared::Anew(MISSING)),
-            (None, Some(our)) if trust != Trust::Unknown && our.uid < source.uid_next => delta.expunge.insert(our.uid),
+            (None, Some(our)) if trust.may_expunge(our) && our.uid < source.uid_next => delta.expunge.insert(our.uid),
             (None, Some(_)) => return Ok(Compared::Anew(OWN)),
             (Some(their), Some(our)) => {
                 common.insert(our.uid);
                 if their.flags != our.flags || their.keywords != our.keywords {
+                    may_flag &= trust.may_flag(our);
                     let key = (their.flags.bits(), their.keywords.clone());
                     changes.entry(key).or_default().insert(their.uid);
                 }
@@ -87,8 +113,8 @@ pub(super) fn compare(
             (None, None) => {}
         }
     }
-    if trust == Trust::Unknown && !changes.is_empty() {
-        return Ok(Compared::Anew(FLAGS));
+    if !may_flag {
+        return Ok(Compared::Conflict(FLAGS));
     }
     if trust != Trust::Clean && !same(&common)? {
         return Ok(Compared::Anew(OTHERS));
@@ -130,14 +156,20 @@ mod tests {
         Side { messages: set(uids).iter().map(known).collect(), uid_next: Uid::new(uid_next).unwrap() }
     }
 
-    fn compared(source: &Side, destination: &Side, trust: Trust) -> Compared {
+    fn compared(source: &Side, destination: &Side, trust: Trust<'_>) -> Compared {
         compare(source, destination, trust, &set(&[2]), &mut |_| Ok(true)).unwrap()
+    }
+
+    /// Noted with the mod-sequence that all messages have.
+    fn ours(uids: &[u32]) -> Ours {
+        Ours::new(UidValidity::MIN, ModSeq::MIN, set(uids))
     }
 
     #[test]
     fn what_is_new_changed_and_gone_is_found() {
         let (source, destination) = (side(&[1, 3, 5, 8, 9], 12, 3), side(&[1, 3, 4, 5, 6], 8, 5));
-        for trust in [Trust::Clean, Trust::Ours] {
+        let noted = ours(&[4, 5, 6]);
+        for trust in [Trust::Clean, Trust::Begun(&noted), Trust::Overwrite] {
             let Compared::Delta(delta) = compared(&source, &destination, trust) else { panic!("{trust:?}") };
             assert_eq!((delta.add, delta.expunge), (set(&[8, 9]), set(&[4, 6])));
             assert_eq!((delta.kept, delta.flagged, delta.flags.len()), (3, 2, 2));
@@ -147,12 +179,33 @@ mod tests {
 
     #[test]
     fn what_cannot_be_mended_is_made_anew() {
-        let anew = |source: &Side, destination: &Side| compared(source, destination, Trust::Ours);
+        let anew = |source: &Side, destination: &Side| compared(source, destination, Trust::Overwrite);
         assert_eq!(anew(&side(&[1, 3], 4, 0), &side(&[1], 4, 0)), Compared::Anew(MISSING));
         assert_eq!(anew(&side(&[1], 2, 0), &side(&[1, 2], 3, 0)), Compared::Anew(OWN));
         let not_same = &mut |_: &UidSet| Ok(false);
-        let other = compare(&side(&[1], 2, 0), &side(&[1], 2, 0), Trust::Ours, &UidSet::new(), not_same).unwrap();
+        let other =
+            compare(&side(&[1], 2, 0), &side(&[1], 2, 0), Trust::Begun(&ours(&[])), &UidSet::new(), not_same).unwrap();
         assert_eq!(other, Compared::Anew(OTHERS));
+    }
+
+    #[test]
+    fn of_a_mailbox_that_was_begun_only_what_is_noted_goes() {
+        let (source, mut destination) = (side(&[1, 259], 260, 0), side(&[1, 2, 257], 258, 0));
+        let compared = |destination: &Side, noted: &Ours| compared(&source, destination, Trust::Begun(noted));
+        let expunges = |compared: Compared| match compared {
+            Compared::Delta(delta) => Some(delta.expunge),
+            _ => None,
+        };
+        assert_eq!(compared(&destination, &ours(&[1, 2])), Compared::Anew(OWN));
+        assert_eq!(expunges(compared(&destination, &ours(&[1, 2, 257]))), Some(set(&[2, 257])));
+        // Somebody has changed what the source has no more, or what it has.
+        destination.messages[1].modseq = ModSeq::new(2).unwrap();
+        assert_eq!(compared(&destination, &ours(&[1, 2, 257])), Compared::Anew(OWN));
+        let mut destination = side(&[1], 258, 1);
+        assert!(matches!(compared(&destination, &ours(&[1])), Compared::Delta(_)));
+        destination.messages[0].modseq = ModSeq::new(2).unwrap();
+        assert_eq!(compared(&destination, &ours(&[1])), Compared::Conflict(FLAGS));
+        assert!(matches!(compared(&destination, &ours(&[])), Compared::Delta(_)));
     }
 
     #[test]

@@ -5,14 +5,19 @@
 //!
 //! ```text
 //! culver-convert 1
-//! B <guid> <name>                                            begun: what is there may be half done
+//! B <guid> <name> <uidvalidity> <modseq> <UIDs or ->         begun: what is there may be half done; the source's in it
+//! P <guid> <modseq> <UIDs>                                   put there since, or changed there, by a conversion
 //! D <guid> <name> <source> <destination> <failed UIDs or ->  done; each: uidvalidity,uidnext,modseq,messages
 //! X <guid>                                                   deleted
 //! S <name>…                                                  the subscriptions that were converted
 //! ```
 //!
-//! Fields are separated by tabs, names in modified UTF-7. What cannot be read is passed over: a line that a crash has cut
-//! costs a comparison of its mailbox, and no mail.
+//! Fields are separated by tabs, names in modified UTF-7. A `P` is written when the commit is done, so that what it names
+//! is known to be the conversion's, and not what somebody else has put there under the same UID. The modseq is the
+//! mailbox's then: what has a larger one was changed since.
+//!
+//! A line that cannot be read never gives a right: of its mailbox nothing is known any more but that it was begun, and what
+//! is in it must be shown to be the source's. What a crash has cut was not acted upon.
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +29,7 @@ use std::{
 use mailfs::{FileHandle, FileSystem, FileSystemExt, OpenMode};
 use mailtypes::{Guid, MailboxName, ModSeq, Uid, UidSet, UidValidity, mutf7};
 
+use super::ours::{Ours, Set, parse_put, parse_set};
 use crate::{
     Format,
     mailbox_list::MBOX_INDEX_DIR,
@@ -41,9 +47,6 @@ const MODE: u32 = 0o600;
 
 /// Mode of its folder, where that is not there yet.
 const FOLDER_MODE: u32 = 0o700;
-
-/// Failed messages noted of a mailbox.
-const FAILED_MAX: u64 = 10_000;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -66,8 +69,26 @@ struct JournalFile {
 pub(super) struct Entry {
     /// Its name in the destination.
     pub(super) name: MailboxName,
-    /// What it was like when it was done; `None`: it was not.
-    pub(super) done: Option<Done>,
+    /// How far it is.
+    pub(super) phase: Phase,
+}
+
+/// How far a mailbox is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Phase {
+    /// It was begun and not done; of these messages of the destination it is known whose they are.
+    Begun(Ours),
+    /// What it was like when it was done.
+    Done(Done),
+}
+
+impl Entry {
+    pub(super) fn done(&self) -> Option<&Done> {
+        match &self.phase {
+            Phase::Done(done) => Some(done),
+            Phase::Begun(_) => None,
+        }
+    }
 }
 
 /// What a mailbox was like when it was converted.
@@ -127,6 +148,13 @@ impl Mark {
     }
 }
 
+impl Done {
+    fn parse<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Self> {
+        let (source, destination) = (Mark::parse(fields.next()?)?, Mark::parse(fields.next()?)?);
+        Some(Self { source, destination, failed: parse_set(fields.next()?)? })
+    }
+}
+
 impl Journal {
     /// The file's name.
     pub const FILE_NAME: &str = ".culver.convert";
@@ -166,25 +194,40 @@ impl Journal {
 
     fn read_line(&mut self, line: &str) {
         let mut fields = line.split('\t');
-        match fields.next() {
-            Some("S") => self.subscriptions = fields.filter_map(decode).collect(),
-            Some(kind) => {
-                let Some(guid) = fields.next().and_then(|guid| Guid::parse(guid.as_bytes()).ok()) else { return };
-                match (kind, fields.next().and_then(decode)) {
-                    ("X", _) => {
-                        self.entries.remove(&guid);
-                    }
-                    ("B", Some(name)) => {
-                        self.entries.insert(guid, Entry { name, done: None });
-                    }
-                    ("D", Some(name)) => {
-                        let done = parse_done(&mut fields);
-                        self.entries.insert(guid, Entry { name, done });
-                    }
-                    _ => {}
+        let kind = fields.next();
+        if kind == Some("S") {
+            self.subscriptions = fields.filter_map(decode).collect();
+            return;
+        }
+        let Some(guid) = fields.next().and_then(|guid| Guid::parse(guid.as_bytes()).ok()) else { return };
+        match kind {
+            Some("P") => {
+                if let (Some(put), Some(ours)) = (parse_put(&mut fields), self.begun(guid)) {
+                    ours.put(put);
                 }
             }
-            None => {}
+            Some(kind @ ("B" | "D")) => {
+                let name = fields.next().and_then(decode);
+                let phase = match kind {
+                    "B" => Ours::parse(&mut fields).map(Phase::Begun),
+                    _ => Done::parse(&mut fields).map(Phase::Done),
+                };
+                match name.zip(phase) {
+                    Some((name, phase)) => self.entries.insert(guid, Entry { name, phase }),
+                    None => self.entries.remove(&guid),
+                };
+            }
+            Some("X") => {
+                self.entries.remove(&guid);
+            }
+            _ => {}
+        }
+    }
+
+    fn begun(&mut self, guid: Guid) -> Option<&mut Ours> {
+        match &mut self.entries.get_mut(&guid)?.phase {
+            Phase::Begun(ours) => Some(ours),
+            Phase::Done(_) => None,
         }
     }
 
@@ -202,43 +245,51 @@ impl Journal {
         &self.subscriptions
     }
 
-    /// A mailbox is about to be changed; durable when it returns.
-    pub(super) fn begin(&mut self, guid: Guid, name: &MailboxName) -> Result<()> {
-        if self.entries.get(&guid).is_some_and(|entry| entry.name == *name && entry.done.is_none()) {
+    /// A mailbox is about to be changed, in which so much is known to be the source's; durable when it returns.
+    pub(super) fn begin(&mut self, guid: Guid, name: &MailboxName, ours: Ours) -> Result<()> {
+        let lines = ours.write(guid, name);
+        let entry = Entry { name: name.clone(), phase: Phase::Begun(ours) };
+        if self.entries.get(&guid) == Some(&entry) {
             return Ok(());
         }
-        self.entries.insert(guid, Entry { name: name.clone(), done: None });
-        self.append(&format!("B\t{guid}\t{}\n", mutf7::encode(name.as_str())))
+        self.entries.insert(guid, entry);
+        self.append(&lines, true)
+    }
+
+    /// Messages were put into a mailbox that was begun, or changed there. May be lost in a power cut, and the knowledge
+    /// with it.
+    pub(super) fn put(&mut self, guid: Guid, modseq: ModSeq, uids: UidSet) -> Result<()> {
+        let Some(ours) = self.begun(guid).filter(|_| !uids.is_empty()) else { return Ok(()) };
+        let line = format!("P\t{guid}\t{}\t{uids}\n", modseq.value());
+        ours.put((modseq, uids));
+        self.append(&line, false)
     }
 
     /// A mailbox is as in the source.
-    pub(super) fn done(&mut self, guid: Guid, name: &MailboxName, mut done: Done) -> Result<()> {
-        if done.failed.count() > FAILED_MAX {
-            done.failed = UidSet::new();
-        }
+    pub(super) fn done(&mut self, guid: Guid, name: &MailboxName, done: Done) -> Result<()> {
         let mut line = format!("D\t{guid}\t{}\t", mutf7::encode(name.as_str()));
         done.source.write(&mut line);
         line.push('\t');
         done.destination.write(&mut line);
-        let failed = if done.failed.is_empty() { "-".to_owned() } else { done.failed.to_string() };
-        line += &format!("\t{failed}\n");
-        self.entries.insert(guid, Entry { name: name.clone(), done: Some(done) });
-        self.append(&line)
+        line += &format!("\t{}\n", Set(&done.failed));
+        self.entries.insert(guid, Entry { name: name.clone(), phase: Phase::Done(done) });
+        self.append(&line, true)
     }
 
     /// A mailbox has another name in the destination.
     pub(super) fn renamed(&mut self, guid: Guid, name: &MailboxName) -> Result<()> {
         match self.entries.get(&guid).cloned() {
-            Some(Entry { done: Some(done), name: before }) if before != *name => self.done(guid, name, done),
-            Some(Entry { done: None, name: before }) if before != *name => self.begin(guid, name),
-            _ => Ok(()),
+            Some(entry) if entry.name == *name => Ok(()),
+            Some(Entry { phase: Phase::Done(done), .. }) => self.done(guid, name, done),
+            Some(Entry { phase: Phase::Begun(ours), .. }) => self.begin(guid, name, ours),
+            None => Ok(()),
         }
     }
 
     /// A mailbox was deleted in the destination.
     pub(super) fn deleted(&mut self, guid: Guid) -> Result<()> {
         self.entries.remove(&guid);
-        self.append(&format!("X\t{guid}\n"))
+        self.append(&format!("X\t{guid}\n"), true)
     }
 
     pub(super) fn subscribed(&mut self, names: Vec<MailboxName>) -> Result<()> {
@@ -247,10 +298,10 @@ impl Journal {
         }
         let line: String = names.iter().map(|name| format!("\t{}", mutf7::encode(name.as_str()))).collect();
         self.subscriptions = names;
-        self.append(&format!("S{line}\n"))
+        self.append(&format!("S{line}\n"), true)
     }
 
-    fn append(&mut self, line: &str) -> Result<()> {
+    fn append(&mut self, lines: &str, durable: bool) -> Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let handle = match &file.handle {
             Some(handle) => Arc::clone(handle),
@@ -269,26 +320,17 @@ impl Journal {
                 Arc::clone(file.handle.insert(handle))
             }
         };
-        handle.write_at(line.as_bytes(), file.len)?;
-        handle.sync_data()?;
-        file.len += line.len() as u64;
+        handle.write_at(lines.as_bytes(), file.len)?;
+        if durable {
+            handle.sync_data()?;
+        }
+        file.len += lines.len() as u64;
         Ok(())
     }
 }
 
 fn decode(name: &str) -> Option<MailboxName> {
     MailboxName::new(&mutf7::decode(name.as_bytes()).ok()?).ok()
-}
-
-fn parse_done<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Done> {
-    let (source, destination) = (Mark::parse(fields.next()?)?, Mark::parse(fields.next()?)?);
-    let mut failed = UidSet::new();
-    for range in fields.next()?.split(',').filter(|range| *range != "-") {
-        let (first, last) = range.split_once(':').unwrap_or((range, range));
-        let uid = |text: &str| Uid::new(text.parse().ok()?);
-        failed.insert_range(uid(first)?..=uid(last)?);
-    }
-    Some(Done { source, destination, failed })
 }
 
 #[cfg(test)]
@@ -310,6 +352,18 @@ mod tests {
         MailboxName::new(name).unwrap()
     }
 
+    fn modseq(n: u64) -> ModSeq {
+        ModSeq::new(n).unwrap()
+    }
+
+    fn set(uids: &[u32]) -> UidSet {
+        uids.iter().filter_map(|uid| Uid::new(*uid)).collect()
+    }
+
+    fn ours(uid_validity: u32, uids: &[u32]) -> Ours {
+        Ours::new(UidValidity::new(uid_validity).unwrap(), modseq(5), set(uids))
+    }
+
     fn made() -> (Arc<dyn FileSystem>, Journal) {
         let fs: Arc<dyn FileSystem> = Arc::new(SimDisk::new());
         let journal = Journal::open(&fs, "/j".into()).unwrap();
@@ -320,33 +374,67 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let (fs, mut journal) = made();
-        let failed: UidSet = [3, 4, 9].into_iter().filter_map(Uid::new).collect();
+        // However many they are.
+        let failed: UidSet = (2..50_000).step_by(2).filter_map(Uid::new).collect();
         let done = Done { source: mark(7), destination: mark(8), failed };
-        journal.begin(Guid([1; 16]), &name("Überblick & Co/x y")).unwrap();
+        journal.begin(Guid([1; 16]), &name("Überblick & Co/x y"), ours(1, &[])).unwrap();
+        journal.put(Guid([1; 16]), modseq(3), set(&[1])).unwrap();
         journal.done(Guid([1; 16]), &name("Überblick & Co/x y"), done.clone()).unwrap();
-        journal.begin(Guid([2; 16]), &name("b")).unwrap();
-        journal.begin(Guid([3; 16]), &name("c")).unwrap();
+        journal.begin(Guid([2; 16]), &name("b2"), ours(7, &[1, 2, 3])).unwrap();
+        journal.put(Guid([2; 16]), modseq(9), set(&[3, 4])).unwrap();
+        journal.renamed(Guid([2; 16]), &name("b")).unwrap();
+        journal.begin(Guid([3; 16]), &name("c"), ours(1, &[])).unwrap();
         journal.deleted(Guid([3; 16])).unwrap();
         journal.renamed(Guid([1; 16]), &name("z")).unwrap();
         journal.subscribed(vec![name("z"), name("y & x")]).unwrap();
         let read = Journal::open(&fs, "/j".into()).unwrap();
         assert_eq!((&read.entries, &read.subscriptions), (&journal.entries, &journal.subscriptions));
-        assert_eq!(read.entry(Guid([1; 16])), Some(&Entry { name: name("z"), done: Some(done) }));
-        assert_eq!(read.entry(Guid([2; 16])), Some(&Entry { name: name("b"), done: None }));
+        assert_eq!(read.entry(Guid([1; 16])), Some(&Entry { name: name("z"), phase: Phase::Done(done) }));
+        let entry = read.entry(Guid([2; 16])).unwrap();
+        let Entry { phase: Phase::Begun(ours), .. } = entry else { panic!("{entry:?}") };
+        assert!(ours.is_of(UidValidity::new(7).unwrap()) && entry.name == name("b"));
+        let known = [(2, 5), (2, 6), (3, 6), (4, 9), (4, 10), (5, 1)];
+        let known = known.map(|(uid, at)| ours.is_unchanged(Uid::new(uid).unwrap(), modseq(at)));
+        assert_eq!(known, [Some(true), Some(false), Some(true), Some(true), Some(false), None]);
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_gives_no_right() {
+        let guid = Guid([1; 16]);
+        let done = format!("D\t{guid}\ta\t1,2,3,4\t1,2,3,4\t-");
+        let begun = format!("B\t{guid}\ta\t1\t5\t1:3");
+        for before in [&done, &begun] {
+            for bad in ["B\ta", "B\ta\t1\t5\tx", "B\ta\t0\t5\t1", "D\ta\t1,2,3,4\t1,2,3,4\t", "D\ta\t1,2,3\t1,2,3,4\t-"]
+            {
+                let mut journal = Journal::in_memory();
+                journal.read_line(before);
+                assert!(journal.entry(guid).is_some());
+                let (kind, rest) = bad.split_once('\t').unwrap();
+                journal.read_line(&format!("{kind}\t{guid}\t{rest}"));
+                assert_eq!(journal.entry(guid), None, "{bad}");
+            }
+        }
+        // What was put is known, or is not.
+        let mut journal = Journal::in_memory();
+        for line in [&begun, &format!("P\t{guid}\t9\t7,x"), &format!("P\t{guid}\t9"), &format!("P\t{guid}\t9\t8")] {
+            journal.read_line(line);
+        }
+        let ours = journal.begun(guid).unwrap();
+        assert_eq!(ours.all(), [(modseq(5), set(&[1, 2, 3])), (modseq(9), set(&[8]))]);
     }
 
     #[test]
     fn a_cut_line_is_as_if_it_were_not_there() {
         let (fs, mut journal) = made();
-        journal.begin(Guid([1; 16]), &name("a")).unwrap();
+        journal.begin(Guid([1; 16]), &name("a"), ours(1, &[])).unwrap();
         let whole = fs.read_all(Path::new("/j"), 1000).unwrap();
-        journal.begin(Guid([2; 16]), &name("b")).unwrap();
+        journal.begin(Guid([2; 16]), &name("b"), ours(1, &[4])).unwrap();
         let bytes = fs.read_all(Path::new("/j"), 1000).unwrap();
         for len in whole.len()..bytes.len() {
             fs.write_atomic(Path::new("/j"), &bytes[..len], 0o600, true).unwrap();
             let mut read = Journal::open(&fs, "/j".into()).unwrap();
             assert_eq!(read.entries.len(), 1, "{len}");
-            read.begin(Guid([2; 16]), &name("b")).unwrap();
+            read.begin(Guid([2; 16]), &name("b"), ours(1, &[4])).unwrap();
             assert_eq!(fs.read_all(Path::new("/j"), 1000).unwrap(), bytes);
         }
         fs.write_atomic(Path::new("/j"), b"something else\n", 0o600, true).unwrap();
@@ -358,13 +446,24 @@ mod tests {
         let fs: Arc<dyn FileSystem> = Arc::new(SimDisk::new());
         let path = Journal::place(Path::new("/mail"), Format::Mbox);
         assert_eq!(path, Path::new("/mail/.imap/.culver.convert"));
-        Journal::open(&fs, path.clone()).unwrap().begin(Guid([1; 16]), &name("a")).unwrap();
+        Journal::open(&fs, path.clone()).unwrap().begin(Guid([1; 16]), &name("a"), ours(1, &[])).unwrap();
         assert!(Journal::open(&fs, path).unwrap().entry(Guid([1; 16])).is_some());
     }
 
     #[test]
     fn any_lines_are_read() {
-        for line in ["", "B", "B\tx", "D\t\t", "S", "S\t\t&x", "D\t01010101010101010101010101010101\ta\t1,2", "X\t-"] {
+        for line in [
+            "",
+            "B",
+            "B\tx",
+            "D\t\t",
+            "S",
+            "S\t\t&x",
+            "P",
+            "P\t1\t2",
+            "D\t01010101010101010101010101010101\ta\t1,2",
+            "X\t-",
+        ] {
             Journal::in_memory().read_line(line);
         }
     }

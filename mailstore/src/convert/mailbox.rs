@@ -1,19 +1,20 @@
 //! One mailbox: finds out what it lacks, and gives it that.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use mailtypes::{Guid, MailboxName, ModSeq, SeqNum, Uid, UidSet};
+use mailtypes::{Guid, MailboxName, Uid, UidSet};
 
 use super::{
     Action, ConvertedMailbox, Done, FailureCause,
-    compare::{Compared, Delta, Side, Trust, compare},
+    compare::{Compared, Delta, Trust, compare},
     is_of_all,
-    journal::{Entry, Mark},
-    kept::{Bytes, compare_bytes, hash_of},
-    message::{StageError, Stager, guid_of_place, guids, known, step},
+    journal::{Entry, Mark, Phase},
+    message::{Known, StageError, Stager, known, step},
+    ours::Ours,
     run::{Found, Run, There},
+    snapshot::{Snapshot, are_all_of, have_same_bytes, have_same_guids},
 };
-use crate::traits::{Batch, Cursor, Keeps, Mailbox, MailboxIdentity, Result, Rows, Stamp, StorageError, View, ViewAs};
+use crate::traits::{Batch, Cursor, FlagChange, Mailbox, MailboxIdentity, Result, Rows, Stamp, StorageError};
 
 /// Messages of one commit.
 const BATCH_COUNT_MAX: usize = 256;
@@ -24,56 +25,63 @@ const BATCH_LEN_MAX: u64 = 32 << 20;
 /// Why a mailbox is not touched that is none of the source's.
 const ANOTHER: &str = "there is another mailbox of this name in the destination";
 
+/// Why what was done does not count.
+const MEANWHILE: &str = "the mailbox was changed in the destination while it was converted";
+
 /// What is to be done with a mailbox.
-enum Start {
+enum Start<'a> {
     /// There is none of the name.
     Create,
     /// What is there gives way.
     Replace,
     /// It is there.
-    Update(Trust),
+    Update(Trust<'a>),
     /// Its index, which alone knows whose it is, was lost: it is made anew if every message in it is one of the source's.
     Lost,
     Nothing,
     Conflict(&'static str),
 }
 
-/// The source's mailbox at one moment.
-struct Snapshot {
-    view: Box<dyn View>,
-    mark: Mark,
-    recent_from: Uid,
+/// The mailbox of the destination, as it is when its turn comes.
+struct Target {
+    identity: MailboxIdentity,
+    mailbox: Arc<dyn Mailbox>,
+    now: Snapshot,
 }
 
-impl Snapshot {
-    fn of(mailbox: &dyn Mailbox) -> Result<Self> {
-        let view = mailbox.view(&ViewAs::default())?;
-        let (messages, recent) = (view.message_count(), view.recent_count());
-        let mark = Mark {
-            uid_validity: view.uid_validity(),
-            uid_next: view.uid_next(),
-            highest_modseq: view.highest_modseq(),
-            messages,
-        };
-        let first_recent = SeqNum::from_index(messages.saturating_sub(recent)).and_then(|seq| view.uid_at(seq));
-        let recent_from = first_recent.filter(|_| recent > 0).unwrap_or(mark.uid_next);
-        Ok(Self { view, mark, recent_from })
+impl Target {
+    fn of(mailbox: Arc<dyn Mailbox>) -> Result<Self> {
+        let identity = MailboxIdentity { guid: mailbox.guid(), uid_validity: mailbox.uid_validity() };
+        Ok(Self { identity, now: Snapshot::of(&*mailbox)?, mailbox })
     }
 
-    fn side(&self) -> Result<Side> {
-        Ok(Side { messages: known(&*self.view)?, uid_next: self.mark.uid_next })
+    fn judged(&self) -> Judged {
+        Judged(self.identity, self.now.mark)
+    }
+
+    /// All that is in it, known to be the source's.
+    fn all_ours(&self) -> Ours {
+        Ours::new(self.identity.uid_validity, self.now.mark.highest_modseq, self.now.view.uids())
     }
 }
+
+/// What a mailbox was like when it was decided that it may go.
+#[derive(Eq, PartialEq)]
+struct Judged(MailboxIdentity, Mark);
 
 impl Run<'_> {
     /// Converts one mailbox; what fails about single messages stands in the summary.
     pub(super) fn mailbox(&mut self, found: &Found) -> Result<ConvertedMailbox> {
         let source = self.source.mailbox(&found.name)?;
+        if (source.guid(), source.uid_validity()) != (found.identity.guid, found.identity.uid_validity) {
+            // Another has the name by now.
+            return Err(StorageError::NotFound(found.name.clone()));
+        }
         let snapshot = Snapshot::of(&*source)?;
-        let there = self.there.get(&found.to).cloned();
-        let open = |there: &There| self.destination.mailbox(&there.name);
-        let mailbox = there.as_ref().map(open).transpose()?;
-        let start = self.start(found, &snapshot.mark, there.as_ref().zip(mailbox.as_deref()))?;
+        let there = self.there.get(&found.to);
+        let target = there.map(|there| Target::of(self.destination.mailbox(&there.name)?)).transpose()?;
+        let entry = self.journal.entry(found.identity.guid).cloned();
+        let start = self.start(found, &snapshot.mark, entry.as_ref(), target.as_ref())?;
         let mut converted = ConvertedMailbox {
             source: found.name.clone(),
             destination: found.to.clone(),
@@ -83,11 +91,9 @@ impl Run<'_> {
             flags: 0,
             expunged: 0,
         };
-        let failed_before =
-            self.journal.entry(found.identity.guid).and_then(|entry| Some(entry.done.as_ref()?.failed.clone()));
-        let failed_before = failed_before.unwrap_or_default();
+        let failed_before = entry.as_ref().and_then(Entry::done).map(|done| done.failed.clone()).unwrap_or_default();
         let all = Delta { add: snapshot.view.uids(), ..Delta::default() };
-        let (action, delta) = match (start, &mailbox) {
+        let (action, delta) = match (start, &target) {
             (Start::Conflict(why), _) => {
                 self.conflict(&mut converted, why, &snapshot);
                 return Ok(converted);
@@ -100,26 +106,28 @@ impl Run<'_> {
                 };
                 return Ok(converted);
             }
-            (Start::Update(trust), Some(mailbox)) => {
+            (Start::Update(trust), Some(target)) => {
                 // What could not be converted has a place again where all may be made anew.
                 let missing = if self.options.overwrite { UidSet::new() } else { failed_before.clone() };
-                match self.compared(found, &snapshot, &**mailbox, trust, &missing)? {
+                match self.compared(found, &snapshot, target, trust, &missing)? {
                     Compared::Delta(delta) => (Action::Updated, delta),
-                    Compared::Anew(_) if self.may_go(trust, &snapshot, &**mailbox)? => (Action::Replaced, all),
-                    Compared::Anew(why) => {
+                    Compared::Anew(_) if trust != Trust::Unknown && self.may_go(&snapshot, target)? => {
+                        (Action::Replaced, all)
+                    }
+                    Compared::Anew(why) | Compared::Conflict(why) => {
                         self.conflict(&mut converted, why, &snapshot);
                         return Ok(converted);
                     }
                 }
             }
-            (Start::Lost, Some(mailbox)) => match self.may_go(Trust::Ours, &snapshot, &**mailbox)? {
+            (Start::Lost, Some(target)) => match self.may_go(&snapshot, target)? {
                 true => (Action::Replaced, all),
                 false => {
                     self.conflict(&mut converted, ANOTHER, &snapshot);
                     return Ok(converted);
                 }
             },
-            (Start::Replace, Some(mailbox)) if is_pristine(&**mailbox)? => (Action::Created, all),
+            (Start::Replace, Some(target)) if target.now.is_pristine() => (Action::Created, all),
             (Start::Replace, Some(_)) => (Action::Replaced, all),
             (Start::Create | Start::Update(_) | Start::Replace | Start::Lost, _) => (Action::Created, all),
         };
@@ -136,9 +144,10 @@ impl Run<'_> {
             self.summary.progress.done += converted.added;
             return Ok(converted);
         }
-        drop(mailbox);
-        self.journal.begin(found.identity.guid, &found.to)?;
-        self.carry_out(found, &snapshot, &mut converted, delta, failed_before)?;
+        if let Some(why) = self.carry_out(found, &snapshot, target, &mut converted, delta, failed_before)? {
+            self.summary.failed(&found.name, None, FailureCause::Conflict(why));
+            converted.action = Action::Failed;
+        }
         Ok(converted)
     }
 
@@ -162,43 +171,47 @@ impl Run<'_> {
         }
     }
 
-    fn start(&self, found: &Found, source: &Mark, there: Option<(&There, &dyn Mailbox)>) -> Result<Start> {
-        let Some((there, mailbox)) = there else { return Ok(Start::Create) };
-        let mark = Mark::from(&mailbox.status()?);
-        let unchanged = |entry: &Entry| entry.done.as_ref().is_some_and(|done| done.destination == mark);
+    fn start<'e>(
+        &self,
+        found: &Found,
+        source: &Mark,
+        entry: Option<&'e Entry>,
+        target: Option<&Target>,
+    ) -> Result<Start<'e>> {
+        let Some(Target { identity, now, .. }) = target else { return Ok(Start::Create) };
         let overwrite = self.options.overwrite;
-        let entry = self.journal.entry(found.identity.guid);
-        if there.identity != found.identity {
-            let before = self.journal.entry(there.identity.guid);
-            let was_ours = before.is_some_and(unchanged)
-                && (there.identity.guid == found.identity.guid || !self.source_guids.contains(&there.identity.guid));
+        if *identity != found.identity {
+            let before = self.journal.entry(identity.guid);
+            let was_ours = before.map_or(Ok(false), |entry| now.is_own(entry))?
+                && (identity.guid == found.identity.guid || !self.source_guids.contains(&identity.guid));
             // The mailboxes of an mbox store are as little sure to keep their GUIDs as the messages: a rename that a
             // crash cuts short parts the file from its index.
             let is_lost = !self.keeps.guids
                 && entry.is_some()
-                && there.identity.uid_validity == found.identity.uid_validity
-                && !self.source_guids.contains(&there.identity.guid);
+                && identity.uid_validity == found.identity.uid_validity
+                && !self.source_guids.contains(&identity.guid);
             // Messages that the source has no more are its own too, where there are as many as when it was done.
-            let is_as_done =
-                |done: &Done| mark.messages == done.destination.messages && mark.uid_next <= done.destination.uid_next;
-            let was_ours = was_ours || is_lost && entry.and_then(|entry| entry.done.as_ref()).is_some_and(is_as_done);
-            return Ok(match (is_pristine(mailbox)? || was_ours || overwrite, is_lost) {
+            let is_as_done = |done: &Done| {
+                now.mark.messages == done.destination.messages && now.mark.uid_next <= done.destination.uid_next
+            };
+            let was_ours = was_ours || is_lost && entry.and_then(Entry::done).is_some_and(is_as_done);
+            return Ok(match (now.is_pristine() || was_ours || overwrite, is_lost) {
                 (true, _) => Start::Replace,
                 (false, true) => Start::Lost,
                 (false, false) => Start::Conflict(ANOTHER),
             });
         }
-        Ok(match entry {
-            Some(entry) if unchanged(entry) => match &entry.done {
-                Some(done) if done.source == *source && done.failed.is_empty() => Start::Nothing,
-                _ => Start::Update(Trust::Clean),
-            },
-            Some(Entry { done: Some(_), .. }) if !overwrite => {
+        Ok(match entry.map(|entry| &entry.phase) {
+            Some(Phase::Done(done)) if done.destination == now.mark => {
+                let is_same = done.source == *source && done.failed.is_empty();
+                if is_same { Start::Nothing } else { Start::Update(Trust::Clean) }
+            }
+            _ if overwrite => Start::Update(Trust::Overwrite),
+            Some(Phase::Done(_)) => {
                 Start::Conflict("the mailbox was changed in the destination since it was converted")
             }
-            Some(_) => Start::Update(Trust::Ours),
-            None if overwrite => Start::Update(Trust::Ours),
-            None => Start::Update(Trust::Unknown),
+            Some(Phase::Begun(ours)) if ours.is_of(identity.uid_validity) => Start::Update(Trust::Begun(ours)),
+            Some(Phase::Begun(_)) | None => Start::Update(Trust::Unknown),
         })
     }
 
@@ -206,11 +219,11 @@ impl Run<'_> {
         &self,
         found: &Found,
         source: &Snapshot,
-        destination: &dyn Mailbox,
-        trust: Trust,
+        target: &Target,
+        trust: Trust<'_>,
         failed: &UidSet,
     ) -> Result<Compared> {
-        let destination = Snapshot::of(destination)?;
+        let destination = &target.now;
         let same_guids = |uids: &UidSet| have_same_guids(&found.identity, &*source.view, &*destination.view, uids);
         let same_bytes = |uids: &UidSet| have_same_bytes(&*source.view, &*destination.view, uids, self.keeps);
         let by_guid = self.keeps.guids;
@@ -218,59 +231,107 @@ impl Run<'_> {
         compare(&source.side()?, &destination.side()?, trust, failed, &mut same)
     }
 
-    /// Whether a mailbox of the destination may be made anew: it is ours, and so is every message in it.
-    fn may_go(&self, trust: Trust, source: &Snapshot, destination: &dyn Mailbox) -> Result<bool> {
-        if self.options.overwrite {
-            return Ok(true);
-        }
-        Ok(trust != Trust::Unknown && are_all_of(&*destination.view(&ViewAs::default())?, &*source.view, self.keeps)?)
+    /// Whether a mailbox of the destination may be made anew: every message in it is one of the source's.
+    fn may_go(&self, source: &Snapshot, target: &Target) -> Result<bool> {
+        Ok(self.options.overwrite || are_all_of(&*target.now.view, &*source.view, self.keeps)?)
     }
 
+    /// Does what was found to be done; tells why it does not count, if somebody else was at work.
     fn carry_out(
         &mut self,
         found: &Found,
         source: &Snapshot,
+        target: Option<Target>,
         converted: &mut ConvertedMailbox,
         delta: Delta,
         mut failed: UidSet,
-    ) -> Result<()> {
-        let to = &found.to;
-        let mut mailbox = match converted.action {
-            Action::Updated => self.destination.mailbox(to)?,
-            _ => self.made(found)?,
+    ) -> Result<Option<&'static str>> {
+        let (guid, to) = (found.identity.guid, &found.to);
+        let theirs = known(&*source.view)?;
+        let mut uid_next = source.mark.uid_next;
+        let mut mailbox = match target {
+            Some(target) if converted.action == Action::Updated => {
+                // The comparison has shown that all of it is the source's.
+                self.journal.begin(guid, to, target.all_ours())?;
+                uid_next = uid_next.max(target.now.mark.uid_next);
+                if !self.update(guid, &target, &delta)? {
+                    return Ok(Some(MEANWHILE));
+                }
+                target.mailbox
+            }
+            other => {
+                let is_incarnation = |target: &&Target| {
+                    target.identity.guid == guid && target.identity.uid_validity != found.identity.uid_validity
+                };
+                let begun = other.as_ref().filter(is_incarnation).map(Target::all_ours);
+                self.journal.begin(guid, to, begun.unwrap_or_else(|| Ours::none(found.identity.uid_validity)))?;
+                let judged = other.map(|target| target.judged());
+                let Some(made) = self.made(found, judged)? else { return Ok(Some(MEANWHILE)) };
+                made
+            }
         };
-        if !delta.expunge.is_empty() {
-            let _ = mailbox.submit(Batch::new().expunge(delta.expunge.clone()))?.wait()?;
-        }
-        if !delta.flags.is_empty() {
-            let changes = delta.flags.iter().cloned().fold(Batch::new(), Batch::flags);
-            let _ = mailbox.submit(changes)?.wait()?;
-        }
         let before = self.summary.progress;
         if let Err(error) = self.add(found, source, &mailbox, &delta.add, &mut failed) {
             // A file that a conversion left when it was stopped may stand where the message belongs.
             let is_in_the_way = matches!(error, StorageError::NotPossible(_));
-            if !is_in_the_way || !are_all_of(&*mailbox.view(&ViewAs::default())?, &*source.view, self.keeps)? {
+            let target = Target::of(mailbox)?;
+            if !is_in_the_way || !are_all_of(&*target.now.view, &*source.view, self.keeps)? {
                 return Err(error);
             }
             tracing::warn!(mailbox = %to, "made anew: something is in the way");
             let failures = self.summary.progress.failed;
             self.summary.progress = super::ConvertProgress { failed: failures, ..before };
             failed = UidSet::new();
-            drop(mailbox);
-            mailbox = self.made(found)?;
-            converted.action = Action::Replaced;
+            self.journal.begin(guid, to, Ours::none(found.identity.uid_validity))?;
+            let judged = target.judged();
+            drop(target);
+            let Some(made) = self.made(found, Some(judged))? else { return Ok(Some(MEANWHILE)) };
+            mailbox = made;
+            (converted.action, uid_next) = (Action::Replaced, source.mark.uid_next);
             self.add(found, source, &mailbox, &source.view.uids(), &mut failed)?;
         }
         converted.added = self.summary.progress.added - before.added;
         self.count(converted, 0);
-        mailbox.stamp(&stamp_of(source)?)?;
-        let destination = Mark::from(&mailbox.status()?);
-        self.journal.done(found.identity.guid, to, Done { source: source.mark, destination, failed })
+        mailbox.stamp(&stamp_of(source, &theirs))?;
+        let now = Snapshot::of(&*mailbox)?;
+        if now.mark.uid_next != uid_next || !now.shows(&theirs, &failed)? {
+            return Ok(Some(MEANWHILE));
+        }
+        self.journal.done(guid, to, Done { source: source.mark, destination: now.mark, failed })?;
+        Ok(None)
     }
 
-    /// A new mailbox with the source's identity in the place of what is there.
-    fn made(&mut self, found: &Found) -> Result<Arc<dyn Mailbox>> {
+    /// Expunges and flags what is there; `false` if somebody else has changed a message since it was compared.
+    fn update(&mut self, guid: Guid, target: &Target, delta: &Delta) -> Result<bool> {
+        if !delta.expunge.is_empty() {
+            let _ = target.mailbox.submit(Batch::new().expunge(delta.expunge.clone()))?.wait()?;
+        }
+        if delta.flags.is_empty() {
+            return Ok(true);
+        }
+        let unchanged_since = (!self.options.overwrite).then_some(target.now.mark.highest_modseq);
+        let changes = delta.flags.iter().map(|change| FlagChange { unchanged_since, ..change.clone() });
+        let committed = target.mailbox.submit(changes.fold(Batch::new(), Batch::flags))?.wait()?;
+        let changed = delta.flags.iter().fold(UidSet::new(), |all, change| all.union(&change.uids));
+        self.journal.put(guid, committed.highest_modseq, changed.difference(&committed.modified))?;
+        Ok(committed.modified.is_empty())
+    }
+
+    /// A new mailbox with the source's identity in the place of what is there; `None` if that is not what was judged.
+    fn made(&mut self, found: &Found, judged: Option<Judged>) -> Result<Option<Arc<dyn Mailbox>>> {
+        if !self.options.overwrite {
+            let now = match self.destination.mailbox(&found.to) {
+                Err(StorageError::NotFound(_) | StorageError::NotSelectable(_) | StorageError::Deleted(_)) => None,
+                other => Some(Target::of(other?)?),
+            };
+            let is_as_judged = |now: &Target| match &judged {
+                Some(judged) => now.judged() == *judged,
+                None => now.now.is_pristine(),
+            };
+            if !now.is_none_or(|now| is_as_judged(&now)) {
+                return Ok(None);
+            }
+        }
         self.destination.replace(&found.to, &found.identity)?;
         let there = There { identity: found.identity, name: found.to.clone() };
         if let Some(before) = self.there.insert(found.to.clone(), there)
@@ -279,7 +340,8 @@ impl Run<'_> {
         {
             self.journal.deleted(before.identity.guid)?;
         }
-        self.destination.mailbox(&found.to)
+        self.journal.begin(found.identity.guid, &found.to, Ours::none(found.identity.uid_validity))?;
+        self.destination.mailbox(&found.to).map(Some)
     }
 
     /// Puts messages into the destination, those that cannot be read or written into `failed`.
@@ -322,22 +384,24 @@ impl Run<'_> {
                     Err(StageError::Destination(error)) => return Err(error),
                 }
                 if batch.items.len() >= BATCH_COUNT_MAX || bytes >= BATCH_LEN_MAX {
-                    self.commit(&**destination, std::mem::take(&mut batch), std::mem::take(&mut bytes))?;
+                    self.commit(found, &**destination, std::mem::take(&mut batch), std::mem::take(&mut bytes))?;
                 }
             }
         }
-        self.commit(&**destination, batch, bytes)?;
+        self.commit(found, &**destination, batch, bytes)?;
         self.completed += stager.completed;
         self.without_fields += stager.without_fields;
         self.without_pop3 += stager.without_pop3;
         Ok(())
     }
 
-    fn commit(&mut self, destination: &dyn Mailbox, batch: Batch, bytes: u64) -> Result<()> {
+    fn commit(&mut self, found: &Found, destination: &dyn Mailbox, batch: Batch, bytes: u64) -> Result<()> {
         if batch.items.is_empty() {
             return Ok(());
         }
         let committed = destination.submit(batch)?.wait()?;
+        let uids = committed.saved.iter().copied().collect();
+        self.journal.put(found.identity.guid, committed.highest_modseq, uids)?;
         let progress = &mut self.summary.progress;
         let count = committed.saved.len() as u64;
         (progress.added, progress.done) = (progress.added + count, progress.done + count);
@@ -363,12 +427,6 @@ impl Run<'_> {
     }
 }
 
-/// Whether nobody has put anything into a mailbox yet.
-fn is_pristine(mailbox: &dyn Mailbox) -> Result<bool> {
-    let status = mailbox.status()?;
-    Ok(status.messages == 0 && status.uid_next == Uid::MIN)
-}
-
 /// Whether an error is none of a message alone.
 fn is_of_mailbox(error: &StorageError) -> bool {
     matches!(
@@ -377,56 +435,11 @@ fn is_of_mailbox(error: &StorageError) -> bool {
     )
 }
 
-fn stamp_of(source: &Snapshot) -> Result<Stamp> {
-    let modseqs: Vec<(Uid, ModSeq)> =
-        known(&*source.view)?.into_iter().map(|known| (known.uid, known.modseq)).collect();
-    Ok(Stamp {
+fn stamp_of(source: &Snapshot, messages: &[Known]) -> Stamp {
+    Stamp {
         uid_next: source.mark.uid_next,
         recent_from: source.recent_from,
         highest_modseq: source.mark.highest_modseq,
-        modseqs,
-    })
-}
-
-/// Whether messages that two mailboxes have under the same UIDs are the same, by their GUIDs. One that has another GUID is
-/// another even if its bytes are the same: a Maildir may have found its file and made a message of it.
-fn have_same_guids(
-    mailbox: &MailboxIdentity,
-    source: &dyn View,
-    destination: &dyn View,
-    uids: &UidSet,
-) -> Result<bool> {
-    let (theirs, ours) = (guids(source, uids)?, guids(destination, uids)?);
-    let expected = |uid: Uid| theirs.get(&uid).copied().unwrap_or_else(|| guid_of_place(mailbox, uid));
-    Ok(uids.iter().all(|uid| ours.get(&uid) == Some(&expected(uid))))
-}
-
-/// The same by their bytes.
-fn have_same_bytes(source: &dyn View, destination: &dyn View, uids: &UidSet, keeps: Keeps) -> Result<bool> {
-    for uid in uids.iter() {
-        let (mut their, mut our) = (source.body(uid)?, destination.body(uid)?);
-        if compare_bytes(&mut *their, &mut *our, keeps)? == Bytes::Different {
-            return Ok(false);
-        }
+        modseqs: messages.iter().map(|known| (known.uid, known.modseq)).collect(),
     }
-    Ok(true)
-}
-
-/// Whether every message of a mailbox is one of another's as the mailbox keeps it, under whatever UID.
-fn are_all_of(mailbox: &dyn View, other: &dyn View, keeps: Keeps) -> Result<bool> {
-    let known: HashSet<Guid> = guids(other, &other.uids())?.into_values().collect();
-    let ours = guids(mailbox, &mailbox.uids())?;
-    let is_known = |uid: &Uid| ours.get(uid).is_some_and(|guid| known.contains(guid));
-    let strangers: Vec<Uid> = mailbox.uids().iter().filter(|uid| !is_known(uid)).collect();
-    if strangers.is_empty() {
-        return Ok(true);
-    }
-    let hashes =
-        other.uids().iter().map(|uid| hash_of(&mut *other.body(uid)?, keeps)).collect::<Result<HashSet<_>>>()?;
-    for uid in strangers {
-        if !hashes.contains(&hash_of(&mut *mailbox.body(uid)?, Keeps::ALL)?) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

@@ -10,8 +10,10 @@
 //!
 //! 1. The source is only read.
 //! 2. A mailbox of the destination that was changed by somebody else since is not touched, unless
-//!    [`ConvertOptions::overwrite`] says so; nothing goes that is not the source's own.
-//! 3. A mailbox stands in the journal before it is changed, and again when it is done.
+//!    [`ConvertOptions::overwrite`] says so; no message goes that was not compared with the source's or noted in the journal
+//!    when a conversion had put it there.
+//! 3. A mailbox stands in the journal before it is changed, after each commit, and again when it is done: if it shows what
+//!    the source's showed then, and nothing else.
 //! 4. One message or mailbox that cannot be converted costs no other.
 
 mod compare;
@@ -20,8 +22,10 @@ mod kept;
 mod mailbox;
 mod message;
 mod names;
+mod ours;
 mod renames;
 mod run;
+mod snapshot;
 mod verify;
 
 use std::fmt;

@@ -6,7 +6,7 @@ use mailtypes::{Guid, MailboxName};
 
 use super::{
     Action, ConvertOptions, ConvertProgress, ConvertSummary, ConvertedMailbox, FailureCause, Journal, Loss, Names,
-    is_of_all, journal::Mark,
+    is_of_all, snapshot::Snapshot,
 };
 use crate::traits::{Keeps, ListPattern, MailStorage, MailboxIdentity, Result, StorageError};
 
@@ -187,9 +187,11 @@ impl<'a> Run<'a> {
             if !self.options.mailboxes.matches(&name) || name.is_inbox() {
                 continue;
             }
-            let mark = Mark::from(&self.destination.mailbox(&there.name)?.status()?);
-            let is_ours = entry.done.is_none_or(|done| done.destination == mark) || self.options.overwrite;
-            if !is_ours {
+            let mailbox = self.destination.mailbox(&there.name)?;
+            let now = Snapshot::of(&*mailbox)?;
+            let is_own = self.options.overwrite || mailbox.guid() == guid && now.is_own(&entry)?;
+            drop(mailbox);
+            if !is_own {
                 let why = "the source has this mailbox no more, and it was changed in the destination";
                 self.summary.failed(&name, None, FailureCause::Conflict(why));
                 continue;
@@ -199,7 +201,7 @@ impl<'a> Run<'a> {
                 self.journal.deleted(guid)?;
             }
             self.there.remove(&name);
-            self.summary.progress.expunged += u64::from(mark.messages);
+            self.summary.progress.expunged += u64::from(now.mark.messages);
             self.summary.mailboxes.push(ConvertedMailbox {
                 source: name.clone(),
                 destination: name,
@@ -207,7 +209,7 @@ impl<'a> Run<'a> {
                 action: Action::Deleted,
                 added: 0,
                 flags: 0,
-                expunged: mark.messages.into(),
+                expunged: now.mark.messages.into(),
             });
         }
         Ok(())

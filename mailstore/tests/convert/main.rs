@@ -5,3 +5,4 @@
 mod conversions;
 mod converted;
 mod crash;
+mod stopped;
