@@ -138,7 +138,7 @@ pub(super) fn compare(
 
 #[cfg(test)]
 mod tests {
-    use mailtypes::{Flag, Flags, ModSeq};
+    use mailtypes::{Flag, Flags, ModSeq, UidValidity};
 
     use super::*;
 
