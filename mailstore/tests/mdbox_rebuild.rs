@@ -6,6 +6,7 @@
 
 mod dovecot;
 mod dovecot_shown;
+mod mdbox_losses;
 
 use std::{
     collections::BTreeMap,
@@ -167,6 +168,19 @@ const HARMLESS: &[(&str, Harm)] = &[
         remove_map(fs);
         remove_second_names(fs);
     }),
+    ("a header is damaged beside a message that was expunged", |fs| {
+        let file = (1..20).map(|id| format!("storage/m.{id}")).find(|file| {
+            let bytes = fs.read_all(&Path::new(ROOT).join(file), 1 << 20).unwrap();
+            memchr::memmem::find(&bytes, b"Subject: number 6\n").is_some()
+        });
+        change(fs, &file.unwrap(), |bytes| {
+            let expunged = memchr::memmem::find(bytes, b"Subject: number 6\n").unwrap();
+            let headers: Vec<usize> = memchr::memmem::find_iter(bytes, b"\x01\x02N ").collect();
+            let other = headers.into_iter().find(|at| !(expunged - 40..expunged).contains(at)).unwrap();
+            bytes[other..other + 25].fill(b'?');
+        });
+        remove_map(fs);
+    }),
     ("all indexes are gone", |fs| {
         remove_map(fs);
         for folder in ["mailboxes/INBOX/dbox-Mails", "mailboxes/Work/dbox-Mails", "mailboxes/Work/deep/dbox-Mails"] {
@@ -275,7 +289,7 @@ fn check(disk: &SimDisk, expected: &Mailboxes) -> Result<(), BoxError> {
 }
 
 /// Damage that takes every way through a rebuild: the map made anew, files written anew, mailboxes told.
-const FOR_CRASHES: [usize; 4] = [0, 5, 6, 7];
+const FOR_CRASHES: [usize; 5] = [0, 5, 6, 7, 8];
 
 fn prepared(harm: Harm) -> impl Fn(&SimDisk) {
     move |disk| {

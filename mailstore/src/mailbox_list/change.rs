@@ -36,7 +36,7 @@ const MAILDIR_FOLDER: &str = "maildirfolder";
 const UNFINISHED_COUNT_MAX: u64 = 1000;
 
 /// `mailboxes.lock` held.
-pub(super) struct ListLock {
+pub(crate) struct ListLock {
     _lock: CreatedLock,
     _rank: RankGuard,
 }
@@ -56,6 +56,12 @@ impl ListLock {
             (acquired, _) => acquired,
         };
         Ok(Self { _lock: lock?, _rank: rank })
+    }
+
+    /// For one who must know where all mailboxes are until he is done. Nothing where folders are named by GUIDs, for then
+    /// none ever changes its name.
+    pub(crate) fn take_for_folders(format: &dyn Format) -> Result<Option<Self>> {
+        if format.layout().is_by_guid() { Ok(None) } else { Self::take(format).map(Some) }
     }
 }
 

@@ -340,6 +340,18 @@ impl Layout {
         Ok(MailboxDirs { mail, control, index, alt, private })
     }
 
+    /// Where the files of a dbox mailbox lie whose level is at this path in the folder of mailboxes.
+    pub(super) fn dirs_of_level(&self, path: &Path) -> MailboxDirs {
+        let level = |root: &Path| match path.as_os_str().is_empty() {
+            true => self.below(root),
+            false => self.below(root).join(path),
+        };
+        let mail = self.mails_in(level(&self.root));
+        let index = if self.index == self.root { mail.clone() } else { level(&self.index) };
+        let alt = self.alt_root().map(|root| self.mails_in(level(root)));
+        MailboxDirs { control: mail.clone(), mail, index, alt, private: self.private_root().map(level) }
+    }
+
     /// The folder that holds a mailbox's messages.
     pub(crate) fn mails_dir(&self, name: &MailboxName) -> Result<PathBuf> {
         self.check(name)?;

@@ -45,13 +45,14 @@ mod rights;
 mod seen;
 mod status;
 mod storage;
+mod strict;
 mod subscriptions;
 mod trash;
 pub(crate) mod uid_validity;
 mod walk;
 
 pub(crate) use alternate::{away as alternate_away, is_there as alternate_is_there, note as note_alternate};
-pub(crate) use change::{create, find, list};
+pub(crate) use change::{ListLock, create, find, list};
 use change::{delete, rename, replace};
 use follow::follow;
 pub(crate) use format::Format;
@@ -62,7 +63,7 @@ pub use mailbox_log::{MailboxLogKind, MailboxLogRecord, decode_mailbox_log, name
 pub use recover::{RecoveredMailbox, RecoveryReport};
 pub(crate) use recover::{clean_leftovers, recover};
 pub(crate) use rights::Rights;
-pub(crate) use seen::{Placed, seen};
+pub(crate) use seen::{Placed, held, seen};
 use status::status;
 pub(crate) use storage::Listed;
 pub(crate) use subscriptions::Subscriptions;

@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use mailfs::{FileSystemExt, FlockGuard, OpenMode};
-use mailindex::engine::inspect;
+use mailindex::{engine::inspect, state::Deletion};
 use mailtypes::Uid;
 
 use super::{
@@ -18,8 +18,8 @@ use super::{
 use crate::{
     check::{Finding, FindingKind, Look},
     dbox::FileHeader,
-    indexed::{MessageFiles, PREFIX},
-    mailbox_list::MailboxDirs,
+    indexed::{MessageFiles, PREFIX, from_index},
+    mailbox_list::{Format, ListLock, MailboxDirs, held},
     traits::{Result, StorageError},
 };
 
@@ -33,12 +33,8 @@ const SECOND_LOOK: Duration = Duration::from_millis(100);
 /// How often a file is looked at again that somebody adds to.
 const LOOKS_MAX: usize = 50;
 
-/// Looks at the map. `mailboxes`: all of them.
-pub(super) fn look_at_storage<'d>(
-    shared: &Arc<Shared>,
-    mailboxes: impl IntoIterator<Item = &'d MailboxDirs>,
-    look: &mut Look<'_>,
-) -> Result<()> {
+/// Looks at the map.
+pub(super) fn look_at_storage(shared: &Arc<Shared>, format: &dyn Format, look: &mut Look<'_>) -> Result<()> {
     let seen = look.index_at(shared.map.dir(), MAP_PREFIX, FindingKind::Storage)?;
     let Some(state) = seen.state else {
         let files = shared.files.ids()?.len();
@@ -50,41 +46,44 @@ pub(super) fn look_at_storage<'d>(
     };
     let map = MapState::new(state);
     look_at_files(shared, &map, look)?;
-    let mailboxes: Vec<&MailboxDirs> = mailboxes.into_iter().collect();
-    let mut wrong = Miscounted::of(&map, &references(&mailboxes, look));
+    let mut wrong = Miscounted::of(&map, &references(format, look)?);
     if !wrong.is_empty() {
         // Somebody may have put messages into a mailbox that had been looked at, or moved them; or is about to: whoever
         // tells the map of messages has its lock until their mailbox has them. Where nothing may be locked, time must do.
         let locked = match shared.env.is_read_only() {
             true => None,
             false => {
+                let list = ListLock::take_for_folders(format)?;
                 let timeout = shared.env.options().lock_timeout;
-                Some(shared.map.lock_as_it_is(&shared.files, timeout, true).of_map()?)
+                Some((shared.map.lock_as_it_is(&shared.files, timeout, true).of_map()?, list))
             }
         };
         let map = match &locked {
-            Some(locked) => locked.state(),
+            Some((locked, _)) => locked.state(),
             None => {
                 shared.fs().sleep(SECOND_LOOK);
                 shared.map.refresh(&shared.files).of_map()?
             }
         };
-        wrong.retain(&Miscounted::of(&map, &references(&mailboxes, look)));
+        let exact = references(format, look)?;
         drop(locked);
+        wrong.retain(&Miscounted::of(&map, &exact));
     }
     wrong.tell(shared, look);
     Ok(())
 }
 
 /// What the mailboxes refer to. What is wrong with one is told when it is looked at itself.
-fn references(mailboxes: &[&MailboxDirs], look: &Look<'_>) -> References {
+/// Fails where one cannot be looked at: then nobody knows what it refers to.
+fn references(format: &dyn Format, look: &Look<'_>) -> Result<References> {
     let mut references = References::default();
-    for dirs in mailboxes {
-        if let Ok(Some(state)) = inspect(look.env, &dirs.index, PREFIX).map(|seen| seen.state) {
+    for mailbox in held(format)?.iter().filter(|mailbox| !mailbox.is_again) {
+        let seen = inspect(look.env, &mailbox.dirs.index, PREFIX).map_err(|e| from_index(&mailbox.label(), &e))?;
+        if let Some(state) = seen.state.filter(|state| state.deletion() != Deletion::Done) {
             references.add(&state);
         }
     }
-    references
+    Ok(references)
 }
 
 /// Numbers of the map that are not referred to as often as it counts.
@@ -109,8 +108,9 @@ impl Miscounted {
 
     /// Drops what the other one does not say too.
     fn retain(&mut self, other: &Self) {
-        self.fewer.retain(|found| other.fewer.contains(found));
-        self.more.retain(|found| other.more.contains(found));
+        // All of them ascend.
+        self.fewer.retain(|found| other.fewer.binary_search(found).is_ok());
+        self.more.retain(|found| other.more.binary_search(found).is_ok());
         self.unreferenced.retain(|uid| other.unreferenced.binary_search(uid).is_ok());
     }
 

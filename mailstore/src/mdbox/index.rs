@@ -69,9 +69,13 @@ fn open_index(name: &MailboxName, mails: &Arc<Mails>) -> Result<Arc<MailboxIndex
             shared.doubts.raise(&mails.index);
             MailboxIndex::open(env, &mails.index, PREFIX, Arc::clone(mails) as _).map_err(failed)
         }
-        // What the map may have of a mailbox whose index was lost, a rebuild brings back.
+        // What the map may have of a mailbox whose index was lost, a rebuild brings back. Once there is a new one nobody sees
+        // any more that there was another: the mark outlives us.
         Err(IndexError::NotFound { .. }) => {
             if shared.map.state(&shared.files).of_map()?.len() > 0 {
+                if !shared.env.is_read_only() {
+                    shared.map.mark(&shared.files, shared.env.options().lock_timeout).of_map()?;
+                }
                 shared.doubts.raise(&mails.index);
             }
             let initial = first_transaction(shared, new_identity(shared)?)?;

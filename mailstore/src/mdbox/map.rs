@@ -16,10 +16,10 @@ use mailindex::{
 use mailtypes::UidSet;
 
 use super::{
+    going,
     m_files::MFiles,
     map_state::{MapChanges, MapState},
     rebuild::further,
-    rewrite::forget_noted,
 };
 use crate::{
     indexed::unix_now,
@@ -147,6 +147,18 @@ impl Map {
         Ok(LockedMap { exclusive })
     }
 
+    /// Marks it as damaged, durably: whoever opens the store next rebuilds it.
+    pub(super) fn mark(&self, files: &MFiles, timeout: Duration) -> engine::Result<()> {
+        let mut locked = self.lock_as_it_is(files, timeout, true)?;
+        let state = locked.state();
+        if !state.has_fsck_mark() {
+            let mut changes = MapChanges::new();
+            changes.set_fsck_mark(&state, true);
+            locked.tell(&[changes])?;
+        }
+        Ok(())
+    }
+
     /// Makes a map in the place of one that cannot be used, from what can be read of it or is known by second names, and
     /// marks it: it has to be rebuilt. Nothing, where it can be used after all.
     pub(super) fn put_anew(&self, files: &MFiles) -> engine::Result<()> {
@@ -157,10 +169,10 @@ impl Map {
         let there = engine::inspect(&self.env, &self.dir, PREFIX)?.state;
         let known = further(there, engine::kept_state(&self.env, &self.dir, PREFIX)?);
         self.make_dirs(files)?;
+        // What was noted was about the map that is gone.
+        going::forget(&**self.env.fs(), files)?;
         let content = marked(known.as_ref());
         engine::replace(&self.env, &self.dir, PREFIX, known.as_ref(), content.transaction())?;
-        // What was noted was about the map that is gone.
-        forget_noted(&**self.env.fs(), files)?;
         Ok(())
     }
 
@@ -235,6 +247,18 @@ impl LockedMap {
     /// What has to be synced for it to be durable; the caller does so.
     pub(crate) fn file_to_sync(&mut self) -> FileHandle {
         self.exclusive.file_to_sync()
+    }
+
+    /// Appends, makes it durable, and lets readers of this process see it; all of it or nothing.
+    pub(super) fn tell(&mut self, all: &[MapChanges]) -> engine::Result<()> {
+        let told = all.iter().try_for_each(|changes| self.append(changes));
+        let told = told.and_then(|()| Ok(self.file_to_sync().sync_data()?));
+        match told {
+            Ok(()) => self.publish(),
+            // What could not be synced must not stay before what is appended next: it may never reach the disk.
+            Err(_) => drop(self.take_back()),
+        }
+        told
     }
 
     /// Takes back all that was appended and not published; `false` when that failed and it may be in force.

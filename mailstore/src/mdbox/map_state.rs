@@ -2,7 +2,7 @@
 
 use mailindex::{
     log::{Generation, Origin, Transaction},
-    state::{ExtensionSpec, RawIndexHeader, RecordFlags, RecordRef, State},
+    state::{ExtensionSpec, LogPosition, RawIndexHeader, RecordFlags, RecordRef, State},
 };
 use mailtypes::{Guid, Uid};
 
@@ -103,6 +103,11 @@ impl MapState {
     /// The number that the next message gets.
     pub(crate) fn next_uid(&self) -> Uid {
         self.state.next_uid()
+    }
+
+    /// Up to where in its log this is the map.
+    pub(crate) fn position(&self) -> Option<LogPosition> {
+        self.state.position()
     }
 
     /// How many messages there are.

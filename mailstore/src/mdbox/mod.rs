@@ -4,7 +4,8 @@
 //!
 //! 1. A message is in a mailbox when the mailbox's log says so. Its body is durable, and the map counts the mailbox's
 //!    reference to it durably, before the log says so; the count goes down only when the log says durably that the message
-//!    is gone. So a crash leaves a count too high, never one too low.
+//!    is gone. So a crash of ours leaves a count too high, never one too low. Whoever counts anew lowers a count only with
+//!    the list and the map locked, and when every folder that may hold a mailbox was read.
 //! 2. Whoever adds messages to a mailbox or takes them away has the map's log locked before the mailbox's, and as long.
 //! 3. What lies in an `m.<id>` file within what the map says of it is never written again. Behind that, only who has the
 //!    file's `flock` and the map's lock appends.
@@ -15,9 +16,11 @@
 mod check;
 mod choose;
 mod commit;
+mod detached;
 mod draft;
 mod expunged;
 mod files;
+mod going;
 mod index;
 mod m_files;
 mod map;
@@ -146,6 +149,11 @@ impl Doubts {
 
     fn take(&self) -> bool {
         self.raised.swap(false, Ordering::AcqRel)
+    }
+
+    /// What was taken was not settled.
+    fn put_back(&self) {
+        self.raised.store(true, Ordering::Release);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Looking over a store after a crash: the map's log, each mailbox's, and whether the map counts enough references.
 //!
-//! A count that is too high is lowered to what there is. But to no reference at all it is not: that may be what an append, or
+//! A count that is too high is lowered to what there is, if every folder that may refer to messages was seen. But to no reference at all it is not: that may be what an append, or
 //! an expunge, left that a crash came into; it may also be all that is left of a mailbox whose index was lost. A rebuild brings
 //! such a message back.
 
@@ -10,7 +10,7 @@ use mailindex::{
     engine::{self, IndexError, MailboxIndex, RecoveryAction},
     state::{Deletion, State},
 };
-use mailtypes::{MailboxName, Uid};
+use mailtypes::Uid;
 
 use super::{
     Shared,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     indexed::{PREFIX, from_index},
-    mailbox_list::{MailboxDirs, RecoveredMailbox},
+    mailbox_list::{Format, ListLock, MailboxDirs, RecoveredMailbox, held},
     traits::Result,
 };
 
@@ -138,46 +138,58 @@ pub(super) fn recover_mailbox(
 }
 
 /// Puts counts right: those that are too low, for a program that takes the reference away first, as Dovecot does, was
-/// stopped before the message went; and those that are too high. `found`: what was seen without a lock; `mailboxes`: where
-/// to look again with it.
-pub(super) fn put_counts_right(
-    shared: &Arc<Shared>,
-    found: &References,
-    mailboxes: impl FnOnce() -> Result<Vec<(MailboxName, MailboxDirs)>>,
-) -> Result<usize> {
+/// stopped before the message went; and those that are too high, but only where all that may refer to messages could be
+/// looked at. `found`: what was seen without a lock.
+pub(super) fn put_counts_right(shared: &Arc<Shared>, found: &References, format: &dyn Format) -> Result<usize> {
     let map = shared.map.refresh(&shared.files).of_map()?;
     if found.uncounted(&map).is_empty() && found.overcounted(&map).is_empty() {
         return Ok(0);
     }
-    let mailboxes = mailboxes()?;
+    let _list = ListLock::take_for_folders(format)?;
     let mut map = shared.map.lock(&shared.files, shared.env.options().lock_timeout, true).of_map()?;
-    let mut exact = References::default();
-    for (name, dirs) in mailboxes {
-        let store = Arc::new(Mails::new(shared, &dirs, None));
-        match MailboxIndex::open(&shared.env, &dirs.index, PREFIX, store) {
-            Ok(index) => exact.add(&index.refresh().map_err(|e| from_index(&name, &e))?),
-            Err(IndexError::NotFound { .. } | IndexError::Deleted { .. }) => {}
-            Err(e) => return Err(from_index(&name, &e)),
-        }
-    }
-    let (uncounted, overcounted) = (exact.uncounted(&map.state()), exact.overcounted(&map.state()));
+    let (exact, is_all) = count(shared, format)?;
+    let uncounted = exact.uncounted(&map.state());
+    let overcounted = if is_all { exact.overcounted(&map.state()) } else { Vec::new() };
     if uncounted.is_empty() && overcounted.is_empty() {
         return Ok(0);
     }
     let less = overcounted.iter().map(|(uid, more)| (uid, -more));
     let all: Vec<(Uid, i32)> =
         uncounted.iter().map(|(uid, more)| (uid, *more)).chain(less).map(|(u, n)| (*u, n)).collect();
-    for chunk in all.chunks(CHANGES_MAX) {
+    let counted = |chunk: &[(Uid, i32)]| {
         let mut changes = MapChanges::new();
         chunk.iter().for_each(|(uid, diff)| changes.count(*uid, *diff));
-        map.append(&changes).of_map()?;
-    }
-    map.file_to_sync().sync_data()?;
-    map.publish();
+        changes
+    };
+    let changes: Vec<MapChanges> = all.chunks(CHANGES_MAX).map(counted).collect();
+    map.tell(&changes).of_map()?;
     tracing::warn!(
         too_low = uncounted.len(),
         too_high = overcounted.len(),
         "the map's counts of references were wrong; they are right now"
     );
     Ok(all.len())
+}
+
+/// Counts what the mailboxes refer to, the list and the map locked; tells whether all of them could be looked at.
+fn count(shared: &Arc<Shared>, format: &dyn Format) -> Result<(References, bool)> {
+    let (mut exact, mut is_all) = (References::default(), true);
+    let mailboxes = match held(format) {
+        Ok(mailboxes) => mailboxes,
+        Err(e) => {
+            tracing::warn!("counts of references stay as they are: {e}");
+            return Ok((exact, false));
+        }
+    };
+    for mailbox in mailboxes.iter().filter(|mailbox| !mailbox.is_again) {
+        let store = Arc::new(Mails::new(shared, &mailbox.dirs, None));
+        match MailboxIndex::open(&shared.env, &mailbox.dirs.index, PREFIX, store) {
+            Ok(index) => exact.add(&index.refresh().map_err(|e| from_index(&mailbox.label(), &e))?),
+            Err(IndexError::Deleted { .. }) => {}
+            // Its index is lost and may come back, or it is elsewhere now.
+            Err(IndexError::NotFound { .. }) => is_all = false,
+            Err(e) => return Err(from_index(&mailbox.label(), &e)),
+        }
+    }
+    Ok((exact, is_all))
 }

@@ -7,39 +7,34 @@
 //!    must account for every byte, or it is left alone.
 //! 2. Messages keep their numbers in the map. The map is told under its lock when the new file is durable under its name,
 //!    and only if nothing that was to go has got a reference meanwhile.
-//! 3. The old file goes when the map is durable. Old and new files are noted before ([`GOING`]): of those the map knows
-//!    either; what a crash left of the others goes, for a rebuild would bring back what was expunged.
+//! 3. The old file goes when the map is durable. Old and new files are noted before ([`going`](super::going)): what a crash
+//!    left of those that the map does not know goes, for a rebuild would bring back what was expunged.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use mailfs::{FileHandle, FileSystem, FileSystemExt, FlockGuard, OpenMode};
+use mailfs::{FileHandle, FileSystemExt, FlockGuard, OpenMode};
 use mailindex::engine::Fsync;
 use mailtypes::Uid;
 
 use super::{
     Shared,
-    m_files::{MFiles, Storage, read_header},
+    detached::remove_attachments,
+    going::{self, Going, Why},
+    m_files::{Storage, read_header},
     map::{LockedMap, MapResult},
     map_state::{BodyPlace, FileId, MapChanges, MapRecord, MapState},
     message::stored_len,
 };
 use crate::{
-    dbox::{DboxMessage, FileHeader, MessageHeader, attachment_path, remove_attachment},
+    dbox::{DboxMessage, FileHeader, MessageHeader, attachment_path},
     indexed::{TempFile, unix_now},
     mailbox_list::Rights,
     traits::{Result, StorageError},
 };
-
-/// The file in the folder of files that names those that are written anew and those that take their places, a number a
-/// line.
-const GOING: &str = "culver-purging";
-
-/// More numbers than one step ever notes.
-const GOING_LEN_MAX: u64 = 64 << 10;
 
 /// Files that are written anew in one step.
 const FILES_AT_ONCE_MAX: usize = 16;
@@ -82,73 +77,59 @@ pub struct Purged {
     pub(super) moved: Vec<Uid>,
 }
 
-/// Writes those files anew in which a message has another fate than to stay. Each step is whole or not done at all.
+/// Writes those files anew in which a message has another fate than to stay. Each step is whole or not done at all. Where
+/// messages go that have attachments, reads the metadata of all that stay.
 pub(super) fn rewrite(shared: &Arc<Shared>, fate: &dyn Fn(&MapRecord) -> Fate) -> Result<Purged> {
-    settle(shared)?;
-    let map = shared.map.refresh(&shared.files).of_map()?;
-    let mut done = Purged::default();
+    going::settle(shared)?;
+    let (mut done, mut attachments) = (Purged::default(), BTreeSet::new());
+    let rewritten = rewrite_files(shared, fate, &mut done, &mut attachments);
+    remove_attachments(shared, attachments);
+    rewritten.map(|()| done)
+}
+
+fn rewrite_files(
+    shared: &Arc<Shared>,
+    fate: &dyn Fn(&MapRecord) -> Fate,
+    done: &mut Purged,
+    attachments: &mut BTreeSet<PathBuf>,
+) -> Result<()> {
+    let mut known = Known::of(shared.map.refresh(&shared.files).of_map()?);
     let mut step = Step::new(shared);
-    for (id, records) in by_file(&map) {
+    for (id, records) in known.files.clone() {
         if records.iter().all(|record| fate(record) == Fate::Stays) {
             continue;
         }
-        match Source::open(shared, id)? {
+        match Source::open(shared, id, &mut known)? {
             Err((path, why)) => done.left.push((path, why)),
             Ok(source) => {
                 step.add(source, fate)?;
                 if step.is_full() {
-                    std::mem::replace(&mut step, Step::new(shared)).commit(&mut done)?;
+                    std::mem::replace(&mut step, Step::new(shared)).commit(done, attachments)?;
                 }
             }
         }
     }
-    step.commit(&mut done)?;
-    Ok(done)
+    step.commit(done, attachments)
 }
 
-/// Removes files that a step which a crash stopped had noted, if the map knows nothing in them.
-pub(super) fn settle(shared: &Arc<Shared>) -> Result<()> {
-    let note = shared.files.dir().join(GOING);
-    if !shared.fs().exists(&note)? {
-        return Ok(());
+/// The map by files, as it was when it was asked last.
+struct Known {
+    map: MapState,
+    files: BTreeMap<FileId, Vec<MapRecord>>,
+}
+
+impl Known {
+    fn of(map: MapState) -> Self {
+        Self { files: by_file(&map), map }
     }
-    let map = shared.map.lock(&shared.files, shared.env.options().lock_timeout, true).of_map()?;
-    settle_noted(shared, &map.state())
-}
 
-/// The same for one who has the map locked.
-pub(super) fn settle_noted(shared: &Shared, map: &MapState) -> Result<()> {
-    let note = shared.files.dir().join(GOING);
-    let numbers = match shared.fs().read_all(&note, GOING_LEN_MAX) {
-        Err(e) if e.is_not_found() => return Ok(()),
-        other => other?,
-    };
-    let known = by_file(map);
-    let text = String::from_utf8_lossy(&numbers);
-    for id in text.lines().filter_map(|line| line.parse().ok().map(FileId)) {
-        if !known.contains_key(&id) {
-            if let Some((path, _)) = shared.files.find(id)? {
-                shared.fs().unlink(&path)?;
-            }
-            shared.files.forget(id);
+    /// What it says of a file now.
+    fn of_file(&mut self, shared: &Shared, id: FileId) -> Result<Vec<MapRecord>> {
+        let map = shared.map.refresh(&shared.files).of_map()?;
+        if map.position() != self.map.position() || map.position().is_none() {
+            *self = Self::of(map);
         }
-    }
-    sync_dirs(shared)?;
-    Ok(shared.fs().unlink(&note)?)
-}
-
-/// Notes files of which either the map knows or nobody needs them, durably.
-pub(super) fn note_going(shared: &Shared, ids: impl Iterator<Item = FileId>) -> Result<()> {
-    let (dir, fs) = (shared.files.dir(), shared.fs());
-    let going: String = ids.map(|id| format!("{}\n", id.0)).collect();
-    Ok(fs.write_atomic(&dir.join(GOING), going.as_bytes(), Rights::of(fs, dir)?.file_access(), true)?)
-}
-
-/// What was noted is not to be gone by any more: the map is another one.
-pub(super) fn forget_noted(fs: &dyn FileSystem, files: &MFiles) -> mailfs::Result<()> {
-    match fs.unlink(&files.dir().join(GOING)) {
-        Err(e) if !e.is_not_found() => Err(e),
-        _ => Ok(()),
+        Ok(self.files.get(&id).cloned().unwrap_or_default())
     }
 }
 
@@ -188,7 +169,11 @@ struct Source {
 
 impl Source {
     /// `Err` with the reason if it is to be left alone.
-    fn open(shared: &Shared, id: FileId) -> Result<std::result::Result<Self, (PathBuf, &'static str)>> {
+    fn open(
+        shared: &Shared,
+        id: FileId,
+        known: &mut Known,
+    ) -> Result<std::result::Result<Self, (PathBuf, &'static str)>> {
         let Some((path, storage)) = shared.files.find(id)? else {
             return Ok(Err((shared.files.path(id), "the file is not there")));
         };
@@ -209,8 +194,7 @@ impl Source {
             }
         };
         // Nobody adds to it from here on.
-        let map = shared.map.refresh(&shared.files).of_map()?;
-        let records = by_file(&map).remove(&id).unwrap_or_default();
+        let records = known.of_file(shared, id)?;
         let source = Self { id, path, storage, handle, header, len: there.len, records, _lock: lock };
         if !source.is_accounted_for()? {
             return Ok(Err((source.path, "it holds something that the map does not know; a rebuild looks what")));
@@ -321,7 +305,7 @@ impl Step {
     }
 
     /// Puts the new files in the place of the old ones, if nothing has changed that matters.
-    fn commit(mut self, done: &mut Purged) -> Result<()> {
+    fn commit(mut self, done: &mut Purged, attachments: &mut BTreeSet<PathBuf>) -> Result<()> {
         if self.sources.is_empty() {
             return Ok(());
         }
@@ -332,7 +316,7 @@ impl Step {
         }
         let mut map = shared.map.lock(&shared.files, shared.env.options().lock_timeout, true).of_map()?;
         if !self.is_current(&map.state()) {
-            let why = "a message in it got a reference while it was written anew";
+            let why = "a message in it got a reference, or another place, while it was written anew";
             done.left.extend(self.sources.drain(..).map(|source| (source.path, why)));
             return Ok(());
         }
@@ -345,18 +329,14 @@ impl Step {
         }
         self.outputs().for_each(|output| new += output.end);
         sync_dirs(&shared)?;
-        shared.fs().unlink(&shared.files.dir().join(GOING))?;
+        going::forget(shared.fs(), &shared.files)?;
         drop(map);
         done.files += self.sources.len() as u32;
         done.removed += self.gone.len() as u64;
         done.copied += written;
         done.freed += old - new.min(old);
         done.moved.append(&mut self.moved);
-        for path in &self.attachments {
-            if let Err(e) = remove_attachment(shared.fs(), path, path) {
-                tracing::warn!("an attachment of a purged message stays: {e}");
-            }
-        }
+        attachments.extend(self.attachments);
         Ok(())
     }
 
@@ -381,8 +361,9 @@ impl Step {
                 named.push((last, shared.files.path_of(storage, last).ok_or_else(no_alternate)?, output));
             }
         }
-        let going = self.sources.iter().map(|source| source.id).chain(named.iter().map(|(id, ..)| *id));
-        note_going(&shared, going)?;
+        let old = self.sources.iter().map(|source| source.id).collect();
+        let new = named.iter().map(|(id, ..)| *id).collect();
+        going::note(&shared, &map.state(), &[Going { why: Why::Purged, old, new }])?;
         let fs = shared.fs();
         let mut places: Vec<(Uid, BodyPlace)> = Vec::new();
         for (id, path, output) in &mut named {

@@ -1,7 +1,7 @@
 //! One user's mail as mdbox: the mailbox list over the folders, and opening mailboxes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,12 +14,12 @@ use mailtypes::{MailboxName, Uid, UidSet};
 use super::{
     Expunged, MdboxOptions, Purged, STORAGE_DIR, Shared, check, expunged,
     files::Mails,
-    index,
+    going, index,
     m_files::Storage,
     map::MapResult,
-    purge, rebuild,
+    purge,
+    rebuild::{self, Rebuilt},
     recover::{self, References},
-    rewrite,
 };
 use crate::{
     check::{Finding, FindingKind, Look, Outcome, mend_index},
@@ -28,7 +28,7 @@ use crate::{
     mailbox_list::{
         self, Format, Layout, Listed, MailboxDirs, RecoveredMailbox, RecoveryReport, Rights, Shape, Subscriptions,
     },
-    traits::{ListPattern, MailStorage as _, MailboxIdentity, Result, StorageError},
+    traits::{MailStorage as _, MailboxIdentity, Result, StorageError},
 };
 
 /// Mode of the folder of a store that is made where nothing is.
@@ -118,13 +118,15 @@ impl MdboxStorage {
         let store = &*self.store;
         store.put_right()?;
         let leftovers = recover::recover_map(&store.shared)?;
-        rewrite::settle(&store.shared)?;
+        going::settle(&store.shared)?;
         let (mut report, mut counted) = store.recover_mailboxes()?;
-        if store.shared.doubts.take() || counted.has_unknown(&store.shared.map.refresh(&store.shared.files).of_map()?) {
-            rebuild::rebuild(&store.shared, store, true)?;
+        if store.shared.doubts.is_raised()
+            || counted.has_unknown(&store.shared.map.refresh(&store.shared.files).of_map()?)
+        {
+            store.rebuild()?;
             counted = store.recover_mailboxes()?.1;
         }
-        recover::put_counts_right(&store.shared, &counted, || store.all())?;
+        recover::put_counts_right(&store.shared, &counted, store)?;
         report.leftovers_removed += leftovers;
         Ok(report)
     }
@@ -168,7 +170,8 @@ impl MdboxStorage {
         mailbox: Option<&MailboxName>,
     ) -> Result<Vec<(MailboxName, usize)>> {
         let mut by_mailbox: BTreeMap<MailboxName, Vec<Uid>> = BTreeMap::new();
-        for expunged in self.expunged()?.iter().filter(|expunged| numbers.contains(&expunged.number)) {
+        let asked: BTreeSet<Uid> = numbers.iter().copied().collect();
+        for expunged in self.expunged()?.iter().filter(|expunged| asked.contains(&expunged.number)) {
             let home = || expunged::home_of(expunged, |written| self.store.layout.name_of(written));
             by_mailbox.entry(mailbox.cloned().unwrap_or_else(home)).or_default().push(expunged.number);
         }
@@ -205,24 +208,29 @@ impl Mdboxes {
         Ok((report, std::mem::take(&mut *self.counted())))
     }
 
+    /// Rebuilds the storage, whatever the map says. A doubt that has led to it stays until it is done.
+    fn rebuild(&self) -> Result<Rebuilt> {
+        let was_raised = self.shared.doubts.take();
+        let rebuilt = rebuild::rebuild(&self.shared, self, true);
+        if rebuilt.is_err() && was_raised {
+            self.shared.doubts.put_back();
+        }
+        rebuilt
+    }
+
     /// Rebuilds the storage, and notes for the report what could not be brought back.
     fn rebuild_and_tell(&self) -> Result<()> {
-        let lost = rebuild::rebuild(&self.shared, self, true)?.lost;
+        let Rebuilt { lost, lost_went, .. } = self.rebuild()?;
         if lost > 0 {
             let what = format!("{lost} messages are in no file of messages any more");
             let finding = Finding::new(FindingKind::BodyMissing, self.shared.files.dir(), what)
                 .plan("take them out of their mailboxes, so that clients learn of it");
-            let finding = Finding { outcome: Outcome::Repaired, ..finding };
+            // They stay until all storage can be looked at.
+            let outcome = if lost_went { Outcome::Repaired } else { Outcome::Left };
+            let finding = Finding { outcome, ..finding };
             self.told.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
         }
         Ok(())
-    }
-
-    /// All mailboxes, and where they lie.
-    fn all(&self) -> Result<Vec<(MailboxName, MailboxDirs)>> {
-        let listed = mailbox_list::list(self, &ListPattern::all())?;
-        let there = listed.into_iter().filter(|info| info.selectable);
-        there.map(|info| mailbox_list::find(self, &info.name).map(|dirs| (info.name, dirs))).collect()
     }
 }
 
@@ -244,16 +252,16 @@ impl Format for Mdboxes {
         if shared.env.is_read_only() {
             return Ok(());
         }
-        let is_asked = shared.doubts.take();
         let is_lost = match shared.map.refresh(&shared.files) {
             Ok(map) => map.has_fsck_mark(),
             Err(IndexError::NeedsRebuild { .. }) => true,
             Err(e) => return Err(e).of_map(),
         };
-        if is_lost || is_asked {
-            rebuild::rebuild(shared, self, is_asked)?;
+        match shared.doubts.is_raised() {
+            true => self.rebuild().map(|_| ()),
+            false if is_lost => rebuild::rebuild(shared, self, false).map(|_| ()),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn is_in_doubt(&self) -> bool {
@@ -284,15 +292,14 @@ impl Format for Mdboxes {
     }
 
     fn look_at_storage(&self, look: &mut Look<'_>) -> Result<()> {
-        let mailboxes = mailbox_list::seen(self)?;
-        check::look_at_storage(&self.shared, mailboxes.iter().map(|mailbox| &mailbox.dirs), look)
+        check::look_at_storage(&self.shared, self, look)
     }
 
     fn mend(&self, name: &MailboxName, dirs: &MailboxDirs, found: &[Finding]) -> Result<()> {
         let needs_rebuild = mend_index(&self.shared.env, name, dirs, &self.message_store(dirs))?;
         let kinds = [FindingKind::BodyMissing, FindingKind::BodyDamaged];
         let has_bad_body = found.iter().any(|finding| finding.is_problem() && kinds.contains(&finding.kind));
-        if needs_rebuild || has_bad_body || self.shared.doubts.take() {
+        if needs_rebuild || has_bad_body || self.shared.doubts.is_raised() {
             self.rebuild_and_tell()?;
         }
         self.open(name, dirs).map(|_| ())
@@ -302,7 +309,6 @@ impl Format for Mdboxes {
         self.put_right()?;
         recover::recover_map(&self.shared)?;
         self.recover_mailboxes()?;
-        self.shared.doubts.take();
         self.rebuild_and_tell()
     }
 

@@ -22,6 +22,6 @@ mod seen;
 mod tree;
 
 pub(super) use change::{create, delete, rename, replace};
-pub(super) use rebuild::{adopt, finish_deletion};
+pub(super) use rebuild::{adopt, finish_deletion, folders};
 pub(super) use seen::seen;
 pub(super) use tree::{find, follow, walk};

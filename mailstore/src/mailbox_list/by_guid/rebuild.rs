@@ -37,7 +37,7 @@ struct Orphan {
 }
 
 /// The GUIDs that folders are named by.
-pub(super) fn folders(format: &dyn Format) -> Result<Vec<Guid>> {
+pub(in super::super) fn folders(format: &dyn Format) -> Result<Vec<Guid>> {
     let (fs, dir) = (&**format.env().fs(), format.layout().mailboxes());
     let mut guids = Vec::new();
     if !fs.is_dir(&dir)? {

@@ -22,6 +22,7 @@ use super::{
     scan::{Hint, Piece, scan},
 };
 use crate::{
+    aside,
     dbox::{DboxError, MessageHeader, MetadataKey, complete_metadata, stored_virtual_size},
     indexed::new_guid,
     traits::{Result, StorageError},
@@ -57,7 +58,9 @@ pub(super) fn look(
         Err(_) => shared.fs().open(&path, OpenMode::Read)?,
         Ok(handle) => handle,
     };
-    let is_free = FlockGuard::try_take(&handle)?.is_some();
+    // Held until all was read: nobody begins to add to it meanwhile.
+    let lock = FlockGuard::try_take(&handle)?;
+    let is_free = lock.is_some();
     let len = handle.len()?;
     let hints = hints(known);
     let told_end = known.iter().filter_map(|record| record.place.end()).max();
@@ -68,6 +71,7 @@ pub(super) fn look(
         }
         Ok(())
     });
+    drop(lock);
     let scanned = scanned.map_err(|e| e.at(&path))?;
     if scanned.is_damaged {
         tracing::warn!(path = %path.display(), is_free, "something in it is damaged");
@@ -94,6 +98,7 @@ fn stored(file: FileId, piece: &Piece, inventory: &mut Inventory) -> Option<Stor
         refs: 0,
         home: home.map(|home| inventory.home(home)),
         is_broken: !piece.is_whole,
+        is_double: false,
     })
 }
 
@@ -103,29 +108,24 @@ impl Looked {
         self.is_damaged && !self.is_free
     }
 
-    /// Writes what it holds into a new file, which has no name yet; `None` where nothing in it is a message. The inventory
-    /// knows then where all lies in it.
+    /// Writes what it holds into a new file, which has no name yet, but for second copies. The inventory knows then where all
+    /// lies in it.
     pub(super) fn write_anew(
         &self,
         shared: &Shared,
         known: &[MapRecord],
         new: FileId,
         inventory: &mut Inventory,
-    ) -> Result<Option<Output>> {
-        if inventory.of_file(self.id).is_empty() {
-            return Ok(None);
-        }
+    ) -> Result<Output> {
         let handle = shared.fs().open(&self.path, OpenMode::ReadWrite)?;
-        let _lock = FlockGuard::try_take(&handle)?;
-        if _lock.is_none() || handle.len()? != self.len {
-            return Err(StorageError::Unavailable(format!("{} is being written to", self.path.display())));
-        }
+        let _lock = self.lock_as_it_was(&handle)?;
         let modified = handle.metadata()?.modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut output = Output::make(shared, self.storage)?;
         let messages = inventory.of_file(self.id);
         let copied = scan(&*handle, self.len, &hints(known), &mut |piece| {
             let at = messages.binary_search_by_key(&piece.offset, |stored| stored.place.offset.into());
-            let Some(stored) = at.ok().and_then(|at| messages.get_mut(at)) else { return Ok(()) };
+            let stored = at.ok().and_then(|at| messages.get_mut(at)).filter(|stored| !stored.is_double);
+            let Some(stored) = stored else { return Ok(()) };
             let offset = output.end;
             put(shared, &handle, &mut output, stored, piece, modified)?;
             let fits = |n: u64| u32::try_from(n).map_err(|_| DboxError::Refused("a file of messages gets too long"));
@@ -134,7 +134,26 @@ impl Looked {
             Ok(())
         });
         copied.map_err(|e| e.at(&self.path))?;
-        Ok(Some(output))
+        Ok(output)
+    }
+
+    /// Keeps others from adding to it; fails where somebody has, or is about to.
+    fn lock_as_it_was(&self, handle: &FileHandle) -> Result<FlockGuard> {
+        let lock = FlockGuard::try_take(handle)?;
+        match lock {
+            Some(lock) if handle.len()? == self.len => Ok(lock),
+            _ => Err(StorageError::Unavailable(format!("{} is being written to", self.path.display()))),
+        }
+    }
+
+    /// Gives it its other name, for the map knows all of it elsewhere. Not synced.
+    pub(super) fn put_aside(&self, shared: &Shared) -> Result<()> {
+        let handle = shared.fs().open(&self.path, OpenMode::ReadWrite)?;
+        let _lock = self.lock_as_it_was(&handle)?;
+        let copy = aside::put(shared.fs(), &self.path, |copy| shared.fs().rename_new(&self.path, copy))?;
+        tracing::warn!(path = %self.path.display(), copy = %copy.display(), "a damaged file was put aside");
+        shared.files.forget(self.id);
+        Ok(())
     }
 
     /// Where it is to be named that takes its place.

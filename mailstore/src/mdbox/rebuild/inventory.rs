@@ -25,6 +25,8 @@ pub(super) struct Stored {
     pub(super) home: Option<u32>,
     /// Something of it has to be put right in its file.
     pub(super) is_broken: bool,
+    /// It is a second copy of another one, that the map does not know and is not to.
+    pub(super) is_double: bool,
 }
 
 /// Which of the [`Inventory`].
@@ -37,6 +39,7 @@ pub(super) struct Inventory {
     pub(super) stored: Vec<Stored>,
     /// Names of mailboxes as folders are called, that messages were saved to first.
     pub(super) homes: Vec<String>,
+    home_of: HashMap<String, u32>,
     by_guid: Vec<(Guid, u32)>,
     by_number: HashMap<Uid, u32>,
     /// The first number that was never given.
@@ -52,11 +55,13 @@ impl Inventory {
 
     /// The number of a mailbox's name.
     pub(super) fn home(&mut self, name: &str) -> u32 {
-        let at = self.homes.iter().position(|home| home == name).unwrap_or_else(|| {
-            self.homes.push(name.to_owned());
-            self.homes.len() - 1
-        });
-        at as u32
+        if let Some(at) = self.home_of.get(name) {
+            return *at;
+        }
+        let at = self.homes.len() as u32;
+        self.homes.push(name.to_owned());
+        self.home_of.insert(name.to_owned(), at);
+        at
     }
 
     /// All files were gone over: takes over what the map has at the same places, and makes messages to be found by

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use mailfs::FileSystemExt;
 use mailindex::{
     engine::{self, Exclusive, IndexError, LockFor, MailboxIndex, RebuildMessage, inspect, kept_state},
     log::{Generation, Origin, Transaction},
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     indexed::{PREFIX, from_index, new_guid, unix_now},
     mailbox_list::{MailboxDirs, next_uid_validity},
-    traits::Result,
+    traits::{Result, StorageError},
 };
 
 /// A message of a mailbox.
@@ -135,11 +136,18 @@ fn of_record(record: RecordRef<'_>) -> RebuildMessage {
     RebuildMessage { uid: record.uid(), flags: RecordFlags::NONE }
 }
 
-/// Of two states of an index that goes further.
+/// Of two states that which goes further: of one index that which is behind the other in its log, though messages went
+/// there; of two indexes that which has given more UIDs.
 pub(in super::super) fn further(one: Option<State>, other: Option<State>) -> Option<State> {
-    let knows = |state: &State| (state.next_uid(), state.message_count(), state.position());
+    let knows_more = |other: &State, one: &State| {
+        let given = |state: &State| (state.next_uid(), state.message_count());
+        match one.index_id() == other.index_id() {
+            true => other.position() > one.position(),
+            false => given(other) > given(one),
+        }
+    };
     match (one, other) {
-        (Some(one), Some(other)) if knows(&other) > knows(&one) => Some(other),
+        (Some(one), Some(other)) if knows_more(&other, &one) => Some(other),
         (one, other) => one.or(other),
     }
 }
@@ -207,7 +215,9 @@ impl Read {
 
     /// Tells it its messages' numbers, and which are nowhere, durably. `lost_go`: messages that are nowhere are taken out.
     pub(super) fn tell(&self, shared: &Arc<Shared>, map: u32, inventory: &Inventory, lost_go: bool) -> Result<()> {
-        let Some(mut locked) = lock(shared, &self.name, &self.dirs)? else { return Ok(()) };
+        let Some(mut locked) = lock(shared, &self.name, &self.dirs)? else {
+            return is_there(shared, &self.name, &self.dirs);
+        };
         let mut transaction = Transaction::new();
         put_map(&mut transaction, locked.state(), map);
         if has_fsck_mark(locked.state()) {
@@ -218,7 +228,7 @@ impl Read {
         for reference in &self.references {
             let Some(record) = locked.state().record_of(reference.uid) else { continue };
             match reference.is.and_then(|at| inventory.stored.get(at as At)?.number) {
-                Some(number) if reference.is_right(inventory) => debug_assert_eq!(Some(number), reference.number),
+                Some(_) if reference.is_right(inventory) => {}
                 Some(number) => {
                     let saved = Referred::of(locked.state(), &record).saved;
                     put_place(&mut transaction, reference.uid, number, saved);
@@ -256,7 +266,7 @@ pub(super) fn add(
     if open(shared, name, dirs)?.is_none() {
         super::super::index::make(shared, dirs, None)?;
     }
-    let Some(mut locked) = lock(shared, name, dirs)? else { return Ok(()) };
+    let Some(mut locked) = lock(shared, name, dirs)? else { return is_there(shared, name, dirs) };
     let mut transaction = Transaction::new();
     put_map(&mut transaction, locked.state(), map);
     let now = unix_now(shared.fs());
@@ -278,6 +288,14 @@ fn lock(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs) -> Result<
         Ok(locked) => Ok(Some(locked)),
         Err(IndexError::Deleted { .. } | IndexError::NotFound { .. }) => Ok(None),
         Err(e) => Err(from_index(name, &e)),
+    }
+}
+
+/// Who could not be told anything is deleted; one whose folder is not where it was may be elsewhere, and has to be told.
+fn is_there(shared: &Shared, name: &MailboxName, dirs: &MailboxDirs) -> Result<()> {
+    match shared.fs().is_dir(&dirs.mail)? {
+        true => Ok(()),
+        false => Err(StorageError::Unavailable(format!("mailbox {name} went while the storage was rebuilt"))),
     }
 }
 
@@ -308,4 +326,44 @@ fn put_place(transaction: &mut Transaction, uid: Uid, number: Uid, saved: u32) {
     let mut place = number.value().to_le_bytes().to_vec();
     place.extend(saved.to_le_bytes());
     transaction.ext_record(&ExtensionSpec::MDBOX, Generation::Current, uid, &place, Origin::External);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use mailfs::{FileSystem, sim::SimDisk};
+    use mailindex::engine::{Background, Env, EnvOptions};
+
+    use super::*;
+    use crate::{
+        Batch, MailStorage, SaveMeta,
+        mdbox::{MdboxOptions, MdboxStorage},
+    };
+
+    /// What others did last is what counts, though there are fewer messages since.
+    #[test]
+    fn of_two_states_of_an_index_the_later_one_goes_further() {
+        let fs: Arc<dyn FileSystem> = SimDisk::new().as_file_system();
+        let env = Env::new(fs, EnvOptions { background: Background::Manual, ..EnvOptions::default() });
+        let storage = MdboxStorage::create(&env, Path::new("/mail"), MdboxOptions::default()).unwrap();
+        let inbox = storage.mailbox(&MailboxName::inbox()).unwrap();
+        for _ in 0..3 {
+            let mut save = inbox.begin_save(SaveMeta::default(), None).unwrap();
+            save.write(b"Subject: x\r\n\r\nbody\r\n").unwrap();
+            inbox
+                .submit(Batch::new().save(save.finish().unwrap(), Default::default(), Vec::new()))
+                .unwrap()
+                .wait()
+                .unwrap();
+        }
+        let state = || inspect(&env, Path::new("/mail/mailboxes/INBOX/dbox-Mails"), PREFIX).unwrap().state.unwrap();
+        let before = state();
+        inbox.submit(Batch::new().expunge(std::iter::once(Uid::MIN).collect())).unwrap().wait().unwrap();
+        let after = state();
+        for (one, other) in [(&before, &after), (&after, &before)] {
+            let further = further(Some(one.clone()), Some(other.clone())).unwrap();
+            assert_eq!(further.message_count(), 2);
+        }
+    }
 }

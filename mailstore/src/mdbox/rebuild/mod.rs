@@ -6,12 +6,17 @@
 //!
 //! # Invariants
 //!
-//! 1. All of it happens under the map's lock, and the map is marked, as Dovecot's fsck marks it, from before the first change
-//!    until after the last: whoever finds the mark, after a crash too, does it all again. No message is added meanwhile.
+//! 1. All of it happens under the list's lock and the map's, and the map is marked, as Dovecot's fsck marks it, from before
+//!    the first change until after the last: whoever finds the mark, after a crash too, does it all again. No message is added
+//!    meanwhile, and no mailbox gets another name.
 //! 2. A message keeps its number where the map or a mailbox has one that is right, so that most mailboxes need not be
 //!    changed. No number that a mailbox has is given to another message.
 //! 3. No body goes: what is damaged is put aside, and messages that are nowhere lose their records alone.
-//! 4. Doing it twice changes nothing the second time.
+//! 4. Every folder that holds a mailbox is counted, once, whatever it is called. Where one cannot be read, or goes meanwhile,
+//!    nothing is rebuilt.
+//! 5. A message that lies in two places to the byte is one message: what nobody refers to of it stays out of the map, and its
+//!    file is put aside.
+//! 6. Doing it twice changes nothing the second time, also where the first was stopped.
 
 mod files;
 mod inventory;
@@ -24,6 +29,7 @@ use std::{
     time::Duration,
 };
 
+use mailfs::FileSystemExt;
 use mailindex::engine::IndexError;
 use mailtypes::{MailboxName, Uid};
 
@@ -35,14 +41,14 @@ use self::{
 };
 use super::{
     Shared,
+    going::{self, Going, Why},
     map::{LockedMap, MapResult},
     map_state::{FileId, MapChanges, MapRecord, MapState},
-    rewrite::{by_file, next_free, note_going, settle_noted, sync_dirs},
+    rewrite::{Output, by_file, next_free, sync_dirs},
 };
 use crate::{
-    aside,
     indexed::unix_now,
-    mailbox_list::{Format, MailboxDirs, Placed, alternate_away, create, find, seen},
+    mailbox_list::{Format, ListLock, MailboxDirs, alternate_away, create, find, held},
     traits::{Result, StorageError},
 };
 
@@ -55,6 +61,9 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Messages that one transaction of the map is about.
 const CHANGES_MAX: usize = 500;
 
+/// New files that are kept locked until the map knows them. None is added to before, so that this is but care.
+const OUTPUTS_HELD_MAX: usize = 100;
+
 /// What a rebuild came to.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Rebuilt {
@@ -64,28 +73,33 @@ pub(super) struct Rebuilt {
     pub(super) returned: usize,
     /// Records of mailboxes whose message is nowhere.
     pub(super) lost: usize,
+    /// They were taken out of their mailboxes, for all that should be there was looked at.
+    pub(super) lost_went: bool,
     /// Damaged files that were written anew.
     pub(super) files: usize,
     /// Whether anything had to be changed.
     pub(super) has_changed: bool,
 }
 
-/// Makes the map right. `asked`: also where the map itself says nothing of being damaged. Takes the map's lock, and that of
-/// the list where a mailbox has to be made; to be called without either. Reads all files of messages but for large bodies,
+/// Makes the map right. `asked`: also where the map itself says nothing of being damaged. Takes the list's lock and the
+/// map's; to be called without either. Reads all files of messages but for large bodies,
 /// and all mailboxes' indexes; holds some hundred bytes a message.
 pub(super) fn rebuild(shared: &Arc<Shared>, format: &dyn Format, asked: bool) -> Result<Rebuilt> {
     let mut refused: Vec<MailboxName> = Vec::new();
     for tries in 1..=TRIES_MAX {
+        let list = ListLock::take_for_folders(format)?;
         let Some(map) = lock_map(shared, asked)? else { return Ok(Rebuilt::default()) };
         let mut work = Work::new(shared, format, map)?;
         work.read_files()?;
         if tries < TRIES_MAX && work.files.iter().any(Looked::is_to_wait_for) {
             // Whoever adds to it may be waiting for the map.
-            drop(work);
+            drop((work, list));
             shared.fs().sleep(BUSY_PAUSE);
             continue;
         }
-        work.read_mailboxes(format)?;
+        if !work.read_mailboxes(format)? {
+            continue;
+        }
         work.connect();
         let homes = work.homes(format, &refused)?;
         let missing: Vec<MailboxName> = homes.keys().filter(|name| !work.places.contains_key(name)).cloned().collect();
@@ -96,10 +110,14 @@ pub(super) fn rebuild(shared: &Arc<Shared>, format: &dyn Format, asked: bool) ->
             }
             return Ok(rebuilt);
         }
-        // A mailbox is not made with the map locked.
-        drop(work);
+        // A mailbox is not made with the list and the map locked.
+        drop((work, list));
         for name in missing {
             if let Err(e) = find(format, &name).map(|_| ()).or_else(|_| create(format, &name)) {
+                if name.is_inbox() {
+                    // There is no other place for them.
+                    return Err(e);
+                }
                 tracing::warn!(mailbox = %name, "its messages go to INBOX: {e}");
                 refused.push(name);
             }
@@ -144,7 +162,7 @@ struct Work {
 impl Work {
     fn new(shared: &Arc<Shared>, format: &dyn Format, map: LockedMap) -> Result<Self> {
         let before = map.state();
-        settle_noted(shared, &before)?;
+        going::settle_noted(shared, &before)?;
         let away = alternate_away(shared.fs(), format.layout())?;
         if let Some(away) = &away {
             tracing::warn!(path = %away.path.display(), "messages that are not found stay where they are said to be: {}", away.what);
@@ -172,15 +190,25 @@ impl Work {
         Ok(())
     }
 
-    fn read_mailboxes(&mut self, format: &dyn Format) -> Result<()> {
-        for Placed { name, dirs, .. } in seen(format)? {
-            self.mailboxes.extend(mailboxes::read(&self.shared, &name, &dirs)?);
-            self.places.insert(name, dirs);
+    /// `false`: a mailbox went from its place meanwhile, and may be at another one that was not looked at.
+    fn read_mailboxes(&mut self, format: &dyn Format) -> Result<bool> {
+        for held in held(format)? {
+            if !held.is_again {
+                match mailboxes::read(&self.shared, &held.label(), &held.dirs)? {
+                    Some(read) => self.mailboxes.push(read),
+                    None if !self.shared.fs().is_dir(&held.dirs.mail)? => return Ok(false),
+                    // Its index is lost; or it is deleted.
+                    None => {}
+                }
+            }
+            if let Some(name) = held.name {
+                self.places.insert(name, held.dirs);
+            }
         }
         if self.validity == 0 {
             self.validity = self.most_common_map().unwrap_or_else(|| unix_now(self.shared.fs()).max(1));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The map that most messages of mailboxes are of.
@@ -208,7 +236,10 @@ impl Work {
             let Some(stored) = self.inventory.stored.get(at).filter(|s| s.refs == 0 && s.counted != Some(0)) else {
                 continue;
             };
-            if self.is_another(at)? {
+            if let Some(is_double) = self.is_another(at)? {
+                if is_double {
+                    self.leave_out(at);
+                }
                 continue;
             }
             let home = stored.home.and_then(|home| self.inventory.homes.get(home as usize));
@@ -218,26 +249,47 @@ impl Work {
         Ok(homes)
     }
 
-    /// Whether a message that nobody refers to is a second copy of one that somebody does, or that comes before it.
-    fn is_another(&self, at: At) -> Result<bool> {
+    /// Whether a message that nobody refers to is a second copy of one that somebody does, or that comes before it, or that
+    /// was expunged; and whether it can be left out of the map, for the other one is no worse.
+    fn is_another(&self, at: At) -> Result<Option<bool>> {
         let Some(stored) = self.inventory.stored.get(at).filter(|stored| !stored.guid.is_zero()) else {
-            return Ok(false);
+            return Ok(None);
         };
-        for other_at in self.inventory.of_guid(stored.guid) {
+        for other_at in self.inventory.of_guid(stored.guid).filter(|other_at| *other_at != at) {
             let Some(other) = self.inventory.stored.get(other_at) else { continue };
-            let counts = other.refs > 0 || other_at < at && other.counted != Some(0);
-            if other_at == at || !counts {
+            let was_expunged = other.counted == Some(0);
+            let comes_before = (other.is_broken, other_at) < (stored.is_broken, at);
+            // Of what the map counts itself the expunged one says nothing.
+            let counts = other.refs > 0 || if was_expunged { stored.counted.is_none() } else { comes_before };
+            if !counts {
                 continue;
             }
-            if stored.is_broken || other.is_broken || are_equal(&self.shared, stored, other)? {
-                return Ok(true);
+            let is_in_map = stored.counted.is_some();
+            if stored.is_broken || other.is_broken {
+                return Ok(Some(!is_in_map && stored.is_broken && !other.is_broken));
+            }
+            if are_equal(&self.shared, stored, other)? {
+                return Ok(Some(!is_in_map));
             }
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    /// Leaves a second copy out of the map. Its file is to be written anew without it.
+    fn leave_out(&mut self, at: At) {
+        let Some(stored) = self.inventory.stored.get_mut(at) else { return };
+        let is_it = |looked: &&mut Looked| looked.id == stored.place.file && looked.is_free;
+        if let Some(looked) = self.files.iter_mut().find(is_it) {
+            (stored.is_double, looked.is_damaged) = (true, true);
+        }
     }
 
     fn write(mut self, homes: BTreeMap<MailboxName, Vec<At>>) -> Result<Rebuilt> {
-        let mut rebuilt = Rebuilt { lost: self.mailboxes.iter().map(Read::lost).sum(), ..Rebuilt::default() };
+        let mut rebuilt = Rebuilt {
+            lost: self.mailboxes.iter().map(Read::lost).sum(),
+            lost_went: self.lost_go,
+            ..Rebuilt::default()
+        };
         for at in homes.values().flatten() {
             if let Some(stored) = self.inventory.stored.get_mut(*at) {
                 stored.refs = 1;
@@ -248,6 +300,9 @@ impl Work {
             }
         }
         for at in 0..self.inventory.stored.len() {
+            if self.inventory.stored.get(at).is_some_and(|stored| stored.is_double) {
+                continue;
+            }
             self.inventory
                 .give_number(at, None)
                 .ok_or_else(|| StorageError::Unavailable("the map has no numbers left".to_owned()))?;
@@ -265,8 +320,10 @@ impl Work {
         }
         rebuilt.has_changed = true;
         self.mark()?;
-        rebuilt.files = self.write_files()?;
-        self.write_map()?;
+        let (written, held) = self.write_files()?;
+        rebuilt.files = written;
+        self.map.tell(&self.changes()).of_map()?;
+        drop(held);
         for mailbox in &self.mailboxes {
             if !mailbox.is_right(self.validity, &self.inventory) {
                 mailbox.tell(&self.shared, self.validity, &self.inventory, self.lost_go)?;
@@ -291,8 +348,7 @@ impl Work {
         if self.before.uid_validity() == 0 {
             changes.set_uid_validity(self.validity);
         }
-        self.map.append(&changes).of_map()?;
-        Ok(self.map.file_to_sync().sync_data()?)
+        self.map.tell(&[changes]).of_map()
     }
 
     /// The storage is as it should be, and what is open of the files is to be opened anew.
@@ -300,41 +356,43 @@ impl Work {
         let mut changes = MapChanges::new();
         changes.set_fsck_mark(&self.before, false);
         changes.set_rebuild_count(self.before.rebuild_count().wrapping_add(1));
-        self.map.append(&changes).of_map()?;
-        self.map.file_to_sync().sync_data()?;
-        self.map.publish();
-        settle_noted(&self.shared, &self.map.state())
+        self.map.tell(&[changes]).of_map()?;
+        Ok(going::forget(self.shared.fs(), &self.shared.files)?)
     }
 
-    /// Writes damaged files anew, and names the new ones, durably; tells how many.
-    fn write_files(&mut self) -> Result<usize> {
+    /// Writes damaged files anew, and names the new ones, durably; tells how many. They are locked as long as what is given
+    /// back is held.
+    fn write_files(&mut self) -> Result<(usize, Vec<Output>)> {
         let shared = Arc::clone(&self.shared);
+        if self.files.is_empty() {
+            return Ok((0, Vec::new()));
+        }
         let known = by_file(&self.before);
         let mut last = shared.files.ids()?.last().copied().unwrap_or(FileId(0)).max(self.before.highest_file());
-        let mut new = Vec::new();
+        let mut all = Vec::with_capacity(self.files.len());
         for damaged in &self.files {
-            let id = next_free(&shared, last)?;
+            let mut new = Vec::new();
+            if self.inventory.of_file(damaged.id).iter().any(|stored| !stored.is_double) {
+                last = next_free(&shared, last)?;
+                new.push(last);
+            }
+            all.push(Going { why: Why::Damaged, old: vec![damaged.id], new });
+        }
+        going::note(&shared, &self.map.state(), &all)?;
+        let (mut written, mut held) = (0, Vec::new());
+        for (damaged, going) in self.files.iter().zip(&all) {
+            let Some(id) = going.new.first() else { continue };
             let records: &[MapRecord] = known.get(&damaged.id).map_or(&[], |records| records);
-            let Some(mut output) = damaged.write_anew(&shared, records, id, &mut self.inventory)? else { continue };
+            let mut output = damaged.write_anew(&shared, records, *id, &mut self.inventory)?;
             output.sync()?;
-            new.push(id);
-            note_going(&shared, new.iter().copied())?;
-            output.name(&damaged.path_of(&shared, id)?)?;
-            last = id;
+            output.name(&damaged.path_of(&shared, *id)?)?;
+            written += 1;
+            if held.len() < OUTPUTS_HELD_MAX {
+                held.push(output);
+            }
         }
-        if !new.is_empty() {
-            sync_dirs(&shared)?;
-        }
-        Ok(self.files.len())
-    }
-
-    fn write_map(&mut self) -> Result<()> {
-        for changes in self.changes() {
-            self.map.append(&changes).of_map()?;
-        }
-        self.map.file_to_sync().sync_data()?;
-        self.map.publish();
-        Ok(())
+        sync_dirs(&shared)?;
+        Ok((written, held))
     }
 
     /// What the map is to be told; nothing where it says it all.
@@ -380,18 +438,13 @@ impl Work {
         telling.finish()
     }
 
+    /// Fails where one has to stay: then the mark stays too.
     fn put_damaged_aside(&self) -> Result<()> {
-        let fs = self.shared.fs();
-        for damaged in &self.files {
-            match aside::put(fs, &damaged.path, |copy| fs.rename_new(&damaged.path, copy)) {
-                Ok(copy) => {
-                    tracing::warn!(path = %damaged.path.display(), copy = %copy.display(), "a damaged file was put aside")
-                }
-                Err(e) => tracing::error!("a damaged file stays where it is: {e}"),
-            }
-            self.shared.files.forget(damaged.id);
+        if self.files.is_empty() {
+            return Ok(());
         }
-        if self.files.is_empty() { Ok(()) } else { sync_dirs(&self.shared) }
+        self.files.iter().try_for_each(|damaged| damaged.put_aside(&self.shared))?;
+        sync_dirs(&self.shared)
     }
 }
 
