@@ -86,18 +86,8 @@ fn read(shared: &Arc<Shared>, map: &MapState, record: &MapRecord) -> Result<(Met
 
 /// Brings messages back into a mailbox, without flags, as new ones that were put there now. Those that have been purged
 /// meanwhile, or brought back, are passed over. Tells the numbers of those that are there, with their UIDs.
-pub(super) fn restore(
-    shared: &Arc<Shared>,
-    mailbox: &Indexed,
-    mails: &Arc<Mails>,
-    numbers: &[Uid],
-) -> Result<Vec<(Uid, Uid)>> {
-    let known: Vec<(Uid, Guid)> = list(shared)?
-        .into_iter()
-        .filter(|expunged| numbers.contains(&expunged.number))
-        .filter_map(|expunged| Some((expunged.number, expunged.guid?)))
-        .collect();
-    let mails = Arc::clone(mails);
+pub(super) fn restore(mailbox: &Indexed, mails: &Arc<Mails>, messages: &[(Uid, Guid)]) -> Result<Vec<(Uid, Uid)>> {
+    let (mails, known) = (Arc::clone(mails), messages.to_vec());
     let (outcome, _) = change_messages(&mailbox.name, &mailbox.index, move |at| {
         let mut back = Vec::new();
         mails.begin(at, &mut ())?;

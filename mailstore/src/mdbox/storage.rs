@@ -9,7 +9,7 @@ use std::{
 
 use mailfs::FileSystemExt;
 use mailindex::engine::{Env, IndexError, MessageStore};
-use mailtypes::{MailboxName, Uid, UidSet};
+use mailtypes::{Guid, MailboxName, Uid, UidSet};
 
 use super::{
     Expunged, MdboxOptions, Purged, STORAGE_DIR, Shared, check, expunged,
@@ -169,14 +169,16 @@ impl MdboxStorage {
         numbers: &[Uid],
         mailbox: Option<&MailboxName>,
     ) -> Result<Vec<(MailboxName, usize)>> {
-        let mut by_mailbox: BTreeMap<MailboxName, Vec<Uid>> = BTreeMap::new();
+        let mut by_mailbox: BTreeMap<MailboxName, Vec<(Uid, Guid)>> = BTreeMap::new();
         let asked: BTreeSet<Uid> = numbers.iter().copied().collect();
         for expunged in self.expunged()?.iter().filter(|expunged| asked.contains(&expunged.number)) {
             let home = || expunged::home_of(expunged, |written| self.store.layout.name_of(written));
-            by_mailbox.entry(mailbox.cloned().unwrap_or_else(home)).or_default().push(expunged.number);
+            // Who it is nobody can say of one that cannot be read.
+            let Some(guid) = expunged.guid else { continue };
+            by_mailbox.entry(mailbox.cloned().unwrap_or_else(home)).or_default().push((expunged.number, guid));
         }
         let mut restored = Vec::new();
-        for (name, numbers) in by_mailbox {
+        for (name, messages) in by_mailbox {
             let (name, opened) = match self.mailbox(&name) {
                 Err(StorageError::NotFound(_) | StorageError::NotSelectable(_)) if mailbox.is_none() => {
                     match self.create(&name).and_then(|()| self.mailbox(&name)) {
@@ -189,7 +191,7 @@ impl MdboxStorage {
             let Some(indexed) = indexed_of(&*opened) else { continue };
             let not_ours = |_| StorageError::NotFound(name.clone());
             let mails = Arc::clone(&indexed.files).into_any().downcast::<Mails>().map_err(not_ours)?;
-            let back = expunged::restore(&self.store.shared, indexed, &mails, &numbers)?;
+            let back = expunged::restore(indexed, &mails, &messages)?;
             restored.push((name, back.len()));
         }
         Ok(restored)

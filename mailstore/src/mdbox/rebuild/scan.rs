@@ -7,8 +7,10 @@
 //! 2. Of a stretch a message is made only if something vouches for it: the map, or metadata with a GUID behind a body. What
 //!    a writer had not finished when it was stopped is none.
 //! 3. Read in windows; lengths in the file are checked against the file's before they are believed.
+//! 4. What bodies hold that looks like headers costs a look at some hundred bytes each: what lies where such a thing says that
+//!    it ends is parsed only if it is metadata to its end, and found out only once where that takes long.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use mailfs::File;
 
@@ -57,8 +59,11 @@ pub(super) fn scan(
     hints: &[Hint],
     each: &mut dyn FnMut(Piece) -> Result<(), DboxError>,
 ) -> Result<Scanned, DboxError> {
+    let window = |ahead| Window { file, len, start: 0, bytes: Vec::new(), ahead };
     let mut scan = Scan {
-        window: Window { file, len, start: 0, bytes: Vec::new() },
+        window: window(WINDOW_LEN),
+        behind: window(METADATA_FIRST_LEN + MAGIC_POST.len()),
+        no_metadata: HashSet::new(),
         hints,
         header_len: MessageHeader::LEN as u64,
     };
@@ -67,6 +72,10 @@ pub(super) fn scan(
 
 struct Scan<'f> {
     window: Window<'f>,
+    /// Where messages end that reach beyond the other one.
+    behind: Window<'f>,
+    /// Places behind bodies that look like metadata for long, and are none.
+    no_metadata: HashSet<u64>,
     hints: &'f [Hint],
     /// Bytes of each message header.
     header_len: u64,
@@ -114,23 +123,29 @@ impl Scan<'_> {
         let Some(header) = self.header(at)? else { return Ok(None) };
         let start = at + self.header_len;
         let body_end = start.checked_add(header.body_len).filter(|end| *end <= self.window.len);
-        let Some(body_end) = body_end else { return Ok(None) };
+        let Some(body_end) = body_end.filter(|end| !self.no_metadata.contains(end)) else { return Ok(None) };
         for want in [METADATA_FIRST_LEN, Metadata::LEN_MAX] {
-            let bytes = self.window.get(body_end, want + MAGIC_POST.len())?;
+            let bytes = self.behind(body_end, want + MAGIC_POST.len())?;
             let is_all = bytes.len() < want;
             let Some(lines) = bytes.strip_prefix(&MAGIC_POST) else { return Ok(None) };
-            match Metadata::parse(lines, body_end) {
-                // Where a line end is damaged, what follows is taken for more of the line.
-                Ok((metadata, _)) if has_control(&metadata) => return Ok(None),
-                Ok((metadata, used)) => {
+            match are_metadata(lines) {
+                Some(true) => {
+                    let Ok((metadata, used)) = Metadata::parse(lines, body_end) else { return Ok(None) };
                     let end = body_end + (MAGIC_POST.len() + used) as u64;
                     return Ok(Some(Piece { offset: at, end, body: start..body_end, metadata, is_whole: true }));
                 }
-                Err(_) if is_all => return Ok(None),
-                Err(e) => not_fs(e)?,
+                None if !is_all => {}
+                Some(false) | None => break,
             }
         }
+        self.no_metadata.insert(body_end);
         Ok(None)
+    }
+
+    /// Bytes behind a body, without moving the window there.
+    fn behind(&mut self, at: u64, want: usize) -> Result<&[u8], DboxError> {
+        let window = if self.window.holds(at, want).is_some() { &mut self.window } else { &mut self.behind };
+        window.get(at, want)
     }
 
     /// What can be told of a message of which something is damaged.
@@ -217,9 +232,20 @@ impl Scan<'_> {
     }
 }
 
-/// Whether something stands in the lines that nobody writes there.
-fn has_control(metadata: &Metadata) -> bool {
-    metadata.lines().any(|(key, value)| key.0.is_ascii_control() || value.iter().any(u8::is_ascii_control))
+/// Whether these are lines of metadata up to the empty one, without anything in them that nobody writes there: where a line
+/// end is damaged, what follows is taken for more of the line. `None`: so far.
+fn are_metadata(bytes: &[u8]) -> Option<bool> {
+    let mut before = b'\n';
+    for byte in bytes {
+        match byte {
+            b'\n' if before == b'\n' => return Some(true),
+            b'\n' => {}
+            control if control.is_ascii_control() => return Some(false),
+            _ => {}
+        }
+        before = *byte;
+    }
+    None
 }
 
 /// Stricter than a reader is: what bodies hold must not be taken for it.
@@ -243,19 +269,28 @@ struct Window<'f> {
     len: u64,
     start: u64,
     bytes: Vec<u8>,
+    /// Bytes read at once at least.
+    ahead: usize,
 }
 
 impl Window<'_> {
+    /// How many bytes there are from `at` on.
+    fn there(&self, at: u64) -> usize {
+        usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX)
+    }
+
+    /// Where in memory so many bytes from `at` on begin, if they are all here that there are.
+    fn holds(&self, at: u64, want: usize) -> Option<usize> {
+        let from = usize::try_from(at.checked_sub(self.start)?).ok()?;
+        (from.checked_add(want.min(self.there(at)))? <= self.bytes.len()).then_some(from)
+    }
+
     /// Bytes from `at` on, fewer only at the end.
     fn get(&mut self, at: u64, want: usize) -> Result<&[u8], DboxError> {
-        let there = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
+        let there = self.there(at);
         let want = want.min(there);
-        let has = |window: &Self| {
-            let from = usize::try_from(at.checked_sub(window.start)?).ok()?;
-            (from.checked_add(want)? <= window.bytes.len()).then_some(from)
-        };
-        if has(self).is_none() {
-            self.bytes.resize(want.max(WINDOW_LEN.min(there)), 0);
+        if self.holds(at, want).is_none() {
+            self.bytes.resize(want.max(self.ahead.min(there)), 0);
             let read = self.file.read_at(&mut self.bytes, at)?;
             self.bytes.truncate(read);
             self.start = at;
@@ -268,9 +303,16 @@ impl Window<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, sync::Arc};
+    use std::{
+        path::Path,
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering},
+        },
+        time::SystemTime,
+    };
 
-    use mailfs::{FileSystem, FileSystemExt, OpenMode, sim::SimDisk};
+    use mailfs::{FileHandle, FileSystem, FileSystemExt, LockKind, OpenMode, sim::SimDisk};
     use proptest::prelude::*;
 
     use super::*;
@@ -385,6 +427,84 @@ mod tests {
             // One that the map counts was whole once.
             let (found, _) = self::scanned(&bytes[..len], &places);
             assert_eq!(found.len(), if len > last + 30 { 3 } else { 2 }, "{len}");
+        }
+    }
+
+    /// Counts what is read.
+    #[derive(Debug)]
+    struct Counted {
+        file: FileHandle,
+        read: AtomicU64,
+    }
+
+    impl File for Counted {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> mailfs::Result<usize> {
+            self.read.fetch_add(buf.len() as u64, Ordering::Relaxed);
+            self.file.read_at(buf, offset)
+        }
+        fn write_at(&self, data: &[u8], offset: u64) -> mailfs::Result<()> {
+            self.file.write_at(data, offset)
+        }
+        fn set_len(&self, len: u64) -> mailfs::Result<()> {
+            self.file.set_len(len)
+        }
+        fn sync_data(&self) -> mailfs::Result<()> {
+            self.file.sync_data()
+        }
+        fn metadata(&self) -> mailfs::Result<mailfs::Metadata> {
+            self.file.metadata()
+        }
+        fn try_lock(&self, kind: LockKind) -> mailfs::Result<bool> {
+            self.file.try_lock(kind)
+        }
+        fn unlock(&self) -> mailfs::Result<()> {
+            self.file.unlock()
+        }
+        fn try_flock(&self) -> mailfs::Result<bool> {
+            self.file.try_flock()
+        }
+        fn unflock(&self) -> mailfs::Result<()> {
+            self.file.unflock()
+        }
+        fn set_permissions(&self, mode: u32, gid: Option<u32>) -> mailfs::Result<()> {
+            self.file.set_permissions(mode, gid)
+        }
+        fn set_modified(&self, time: SystemTime) -> mailfs::Result<()> {
+            self.file.set_modified(time)
+        }
+    }
+
+    /// Headers in a body that lead to what looks like metadata for long, and some that lead elsewhere.
+    #[test]
+    fn what_looks_like_headers_costs_little() {
+        const COUNT: usize = 5000;
+        let (first, places) = file();
+        let (start, end) = (places[0].0 as usize, places[0].1.unwrap() as usize);
+        for leads_far in [true, false] {
+            let mut bytes = first[..start].to_vec();
+            bytes.extend(b"a header was here once ");
+            let post = bytes.len() + COUNT * MessageHeader::LEN + 100;
+            for n in 0..COUNT {
+                let begins = bytes.len() + MessageHeader::LEN;
+                let body_len = if leads_far { post - begins } else { 300_000 + n };
+                MessageHeader::new(body_len as u64).write(&mut bytes);
+            }
+            bytes.resize(post, b'x');
+            bytes.extend(MAGIC_POST);
+            bytes.extend(b"a\n".repeat(600_000));
+            bytes.extend(&first[start..end]);
+            let fs: Arc<dyn FileSystem> = SimDisk::new().as_file_system();
+            fs.write_atomic(Path::new("/m.1"), &bytes, 0o600, true).unwrap();
+            let file = fs.open(Path::new("/m.1"), OpenMode::Read).unwrap();
+            let counted = Counted { file, read: AtomicU64::new(0) };
+            let mut found = Vec::new();
+            let scanned = scan(&counted, bytes.len() as u64, &[], &mut |piece| {
+                found.push(piece.is_whole);
+                Ok(())
+            });
+            assert!(scanned.unwrap().is_damaged && found.last() == Some(&true));
+            let read = counted.read.into_inner();
+            assert!(read < 12 * bytes.len() as u64, "{read} of {}", bytes.len());
         }
     }
 
