@@ -4,8 +4,8 @@
 //! # Invariants
 //!
 //! 1. Without [`CheckOptions::repair`] nothing is changed: no byte, no name.
-//! 2. It works beside live servers, and takes no locks but those of commits. What two looks do not agree on, for somebody
-//!    was at work between them, is looked at with the lock held.
+//! 2. It works beside live servers, and takes no locks but those of commits and of changes of the list. What two looks
+//!    do not agree on, for somebody was at work between them, is looked at with the locks held.
 //! 3. A repair removes no message that is anywhere, and keeps every file that it replaces or moves under a name of its own,
 //!    `culver.damaged.<file>.<n>`.
 //! 4. After a repair everything is looked at once more: what counts as repaired is what is not found any more.

@@ -1,6 +1,6 @@
 //! What once cost an mdbox mail: rebuilds and counts on the strength of something that was not whole.
 
-use std::fs::File;
+use std::{fs::File, os::unix::fs::PermissionsExt};
 
 use mailfs::CreatedLock;
 use mailstore::{ListPattern, check::CheckReport};
@@ -264,6 +264,38 @@ fn a_link_to_a_mailbox_is_not_counted_again() {
     // What was expunged came back, for no map was left to say so; once.
     assert_eq!(counts, [3, 1]);
     assert!(real.check(false).is_clean());
+}
+
+/// Says nothing where it is run by somebody who may look into everything.
+#[test]
+fn what_cannot_be_looked_into_is_not_taken_for_empty() {
+    let real = Real::new();
+    for number in 1..=3 {
+        real.save(&format!("Subject: {number}\r\n\r\nbody\r\n"));
+    }
+    let storage = real.store();
+    storage.create(&name("Work")).unwrap();
+    let (inbox, work) = (storage.mailbox(&name("INBOX")).unwrap(), storage.mailbox(&name("Work")).unwrap());
+    commit(&work, Batch::new().copy(Arc::clone(&inbox), uids(&[1, 2])));
+    commit(&inbox, Batch::new().expunge(uids(&[2])));
+    drop((inbox, work, storage));
+    let before = shown_by_us(&real.store());
+    let folder = real.root().join("mailboxes/Work");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0)).unwrap();
+    if fs::read_dir(&folder).is_err() {
+        assert!(!real.check(true).is_clean());
+        real.store().recover().unwrap();
+        real.remove_map();
+        assert!(MdboxStorage::open(&real.env(), &real.root(), options()).unwrap().recover().is_err());
+        assert!(!real.check(true).is_clean());
+    }
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(shown_by_us(&real.store()), before);
+    let (storage, inbox) = (real.store(), real.store().mailbox(&name("INBOX")).unwrap());
+    commit(&inbox, Batch::new().expunge(uids(&[1, 3])));
+    storage.recover().unwrap();
+    assert_eq!(storage.purge().unwrap().removed, 1);
+    assert_eq!(shown_by_us(&storage)["Work"], before["Work"]);
 }
 
 /// Gives the message in a file an attachment: the message's name for it, and that of its content.
