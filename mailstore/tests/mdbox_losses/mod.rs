@@ -281,7 +281,7 @@ fn what_cannot_be_looked_into_is_not_taken_for_empty() {
     drop((inbox, work, storage));
     let before = shown_by_us(&real.store());
     let folder = real.root().join("mailboxes/Work");
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read_dir(&folder).is_err() {
         assert!(!real.check(true).is_clean());
         real.store().recover().unwrap();
