@@ -38,8 +38,10 @@ const FLAGS: [&str; 5] = ["\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\D
 
 /// What Dovecot says of a file that left a mailbox and came back under its old name, as files do that are moved by `mv`:
 /// it says so with nobody but itself on the store.
-pub(super) const COMING_BACK: [&str; 2] =
-    ["Duplicate file entry at line", "Expunged message reappeared, giving a new UID"];
+pub(super) const COMING_BACK: [&str; 2] = ["Duplicate file entry at line", REAPPEARED];
+
+/// What it says then of a message that it gives another UID.
+pub(super) const REAPPEARED: &str = "Expunged message reappeared, giving a new UID";
 
 /// Makes `changes` random changes and compares after each; the first difference is an error that names the seed.
 pub fn run(program: &Path, format: StoreFormat, seed: u64, changes: u32) -> anyhow::Result<Report> {

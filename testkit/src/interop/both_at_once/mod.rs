@@ -69,7 +69,8 @@ pub struct Report {
     pub went_back: Vec<String>,
     /// COPY and MOVE of a worker's own message that Dovecot did not find at the time. If it is lost, that is `broken`.
     pub unseen: u64,
-    /// Messages that have another UID than whoever brought them was told; must be empty.
+    /// Messages that have another UID than whoever brought them was told: none but those of which Dovecot says that it gave
+    /// them one.
     pub renumbered: BTreeSet<String>,
     /// What was lost, doubled or wrong; must be empty.
     pub broken: Vec<String>,

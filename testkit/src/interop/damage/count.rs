@@ -21,7 +21,8 @@ pub struct Count {
 
 impl Count {
     /// What of `before` is in `after`: a message is the one with its body in its mailbox, with its UID if there are
-    /// several; or that of its UID, if no body is its own.
+    /// several; or that of its UID, if no body is its own. Where two bodies changed places, flags and UID may be those of the
+    /// message with its UID.
     pub(super) fn of(before: &Seen, after: &Seen) -> Self {
         let mut count = Self::default();
         for (name, old) in &before.mailboxes {
@@ -51,9 +52,13 @@ impl Count {
             for (uid, message, at, has_body) in pairs {
                 let Some(there) = new.messages.get(&at) else { continue };
                 count.bodies += u64::from(has_body);
-                count.flags += u64::from(there.flags == message.flags);
-                count.keywords += u64::from(there.keywords == message.keywords);
-                count.uids += u64::from(same_validity && at == uid);
+                let in_place = new.messages.get(&uid).filter(|_| same_validity);
+                let any = |is_same: fn(&Message, &Message) -> bool| {
+                    is_same(there, message) || in_place.is_some_and(|in_place| is_same(in_place, message))
+                };
+                count.flags += u64::from(any(|one, other| one.flags == other.flags));
+                count.keywords += u64::from(any(|one, other| one.keywords == other.keywords));
+                count.uids += u64::from(in_place.is_some());
             }
             count.more += free.len() as u64;
         }
@@ -105,6 +110,11 @@ mod tests {
         assert_eq!(Count::of(&before, &before), Count { bodies: 3, flags: 3, keywords: 3, uids: 3, more: 0 });
         let moved = seen(1, &[(7, message(Some("a"), "S")), (2, message(None, "S")), (9, message(Some("x"), ""))]);
         assert_eq!(Count::of(&before, &moved), Count { bodies: 1, flags: 2, keywords: 2, uids: 1, more: 1 });
+        let swapped = [(1, message(Some("b"), "S")), (2, message(Some("a"), "S")), (3, message(Some("b"), ""))];
+        assert_eq!(
+            Count::of(&before, &seen(1, &swapped)),
+            Count { bodies: 3, flags: 3, keywords: 3, uids: 3, more: 0 }
+        );
         let anew = seen(5, &[(1, message(Some("a"), "")), (2, message(None, "S"))]);
         assert_eq!(Count::of(&before, &anew), Count { bodies: 1, flags: 0, keywords: 1, uids: 0, more: 1 });
         assert!(Count::of(&before, &anew).is_less_than(&Count::of(&before, &moved)));
