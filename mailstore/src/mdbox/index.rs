@@ -6,9 +6,9 @@ use mailfs::FileSystemExt;
 use mailindex::{
     engine::{IndexError, MailboxIndex, restore_lost},
     log::{Origin, Transaction},
-    state::{ExtensionSpec, MdboxHeader, RawIndexHeader, State},
+    state::{ExtensionSpec, MdboxHeader, State},
 };
-use mailtypes::{Guid, MailboxName, UidValidity};
+use mailtypes::MailboxName;
 
 use super::{
     Shared,
@@ -18,8 +18,9 @@ use super::{
     rebuild::{has_fsck_mark, was_lost},
 };
 use crate::{
-    indexed::{Indexed, IndexedMailbox, PREFIX, Private, change, from_index, new_guid},
-    mailbox_list::{MailboxDirs, Rights, next_uid_validity},
+    dbox::{Known, give_identity, new_identity, write_uid_validity},
+    indexed::{Indexed, IndexedMailbox, PREFIX, Private, from_index},
+    mailbox_list::{MailboxDirs, Rights},
     traits::{MailboxIdentity, Result, StorageError},
 };
 
@@ -39,16 +40,24 @@ pub(super) fn open(
     let index = open_index(name, &mails)?;
     // Set once, here.
     let _ = mails.opened.set(Arc::downgrade(&index));
-    let (guid, uid_validity) = match identity(&index.state()) {
-        (Some(guid), Some(uid_validity)) => (guid, uid_validity),
-        _ => give_identity(shared, name, &index)?,
+    let MailboxIdentity { guid, uid_validity } = match known(&index.state()) {
+        (Some(guid), Some(uid_validity)) => MailboxIdentity { guid, uid_validity },
+        _ => {
+            let new = new_identity(fs, &shared.control)?;
+            let map_uid_validity = shared.map.refresh(&shared.files).of_map()?.uid_validity();
+            give_identity(name, &index, new, known, move |at, guid| {
+                let header = at.state().mdbox_header();
+                let header = header.unwrap_or(MdboxHeader { map_uid_validity, ..MdboxHeader::default() });
+                write_header(at.transaction(), MdboxHeader { guid, ..header });
+            })?
+        }
     };
     let limits = shared.options.limits.clone();
     let private = Private::of(&shared.env, name, dirs, &index)?;
     Ok(IndexedMailbox::new(Indexed { name: name.clone(), index, files: mails, guid, uid_validity, limits, private }))
 }
 
-fn identity(state: &State) -> (Option<Guid>, Option<UidValidity>) {
+fn known(state: &State) -> Known {
     let guid = state.mdbox_header().map(|header| header.guid).filter(|guid| !guid.is_zero());
     (guid, state.uid_validity())
 }
@@ -78,7 +87,7 @@ fn open_index(name: &MailboxName, mails: &Arc<Mails>) -> Result<Arc<MailboxIndex
                 }
                 shared.doubts.raise(&mails.index);
             }
-            let initial = first_transaction(shared, new_identity(shared)?)?;
+            let initial = first_transaction(shared, new_identity(shared.fs(), &shared.control)?)?;
             let made = MailboxIndex::create(&shared.env, &mails.index, PREFIX, Arc::clone(mails) as _, &initial);
             made.map_err(|e| from_index(name, &e))
         }
@@ -121,49 +130,15 @@ fn first_transaction(shared: &Shared, identity: MailboxIdentity) -> Result<Trans
     Ok(transaction)
 }
 
-fn new_identity(shared: &Shared) -> Result<MailboxIdentity> {
-    let uid_validity = next_uid_validity(shared.fs(), &shared.control)?;
-    Ok(MailboxIdentity { guid: new_guid(shared.fs()), uid_validity })
-}
-
 fn write_header(transaction: &mut Transaction, header: MdboxHeader) {
     transaction.ext_header(&ExtensionSpec::MDBOX_HDR, 0, &header.encode(), Origin::External);
-}
-
-fn write_uid_validity(transaction: &mut Transaction, uid_validity: UidValidity) {
-    transaction.header_update_before(RawIndexHeader::UID_VALIDITY, &uid_validity.value().to_le_bytes());
 }
 
 /// Makes the index of an empty mailbox in folders that are there, durably.
 pub(super) fn make(shared: &Arc<Shared>, dirs: &MailboxDirs, identity: Option<&MailboxIdentity>) -> Result<()> {
     let store = Arc::new(Mails::new(shared, dirs, None));
-    let identity = identity.copied().map_or_else(|| new_identity(shared), Ok)?;
+    let identity = identity.copied().map_or_else(|| new_identity(shared.fs(), &shared.control), Ok)?;
     let initial = first_transaction(shared, identity)?;
     let made = MailboxIndex::create(&shared.env, &dirs.index, PREFIX, store, &initial);
     made.map(|_| ()).map_err(|e| from_index(&MailboxName::inbox(), &e))
-}
-
-/// A mailbox that some program made without GUID or UIDVALIDITY gets them.
-fn give_identity(shared: &Shared, name: &MailboxName, index: &Arc<MailboxIndex>) -> Result<(Guid, UidValidity)> {
-    let new_guid = new_guid(shared.fs());
-    let new_uid_validity = next_uid_validity(shared.fs(), &shared.control)?;
-    let map_uid_validity = shared.map.refresh(&shared.files).of_map()?.uid_validity();
-    let (_, state) = change(name, index, move |at| {
-        let (guid, uid_validity) = identity(at.state());
-        if guid.is_none() {
-            let there = at.state().mdbox_header();
-            let header = there.unwrap_or(MdboxHeader { map_uid_validity, ..MdboxHeader::default() });
-            write_header(at.transaction(), MdboxHeader { guid: new_guid, ..header });
-        }
-        if uid_validity.is_none() {
-            write_uid_validity(at.transaction(), new_uid_validity);
-        }
-        if guid.is_none() || uid_validity.is_none() {
-            at.require_sync();
-        }
-    })?;
-    match identity(&state) {
-        (Some(guid), Some(uid_validity)) => Ok((guid, uid_validity)),
-        _ => Err(StorageError::Unavailable(format!("mailbox {name} has no identity"))),
-    }
 }

@@ -8,12 +8,13 @@ use mailindex::{
     log::{Origin, Transaction},
     state::{DboxHeader, ExtensionSpec, RawIndexHeader, State},
 };
-use mailtypes::{Guid, MailboxName, Uid, UidValidity};
+use mailtypes::{Guid, MailboxName, Uid};
 
 use super::{Shared, files::Mails, rebuild};
 use crate::{
-    indexed::{Indexed, IndexedMailbox, PREFIX, Private, change, from_index, new_guid},
-    mailbox_list::{MailboxDirs, Rights, next_uid_validity},
+    dbox::{Known, give_identity, new_identity, write_uid_validity},
+    indexed::{Indexed, IndexedMailbox, PREFIX, Private, from_index},
+    mailbox_list::{MailboxDirs, Rights},
     traits::{MailboxIdentity, Result, StorageError},
 };
 
@@ -28,16 +29,19 @@ pub(super) fn open(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs)
     }
     let mails = Arc::new(Mails::new(shared, dirs));
     let index = open_index(name, &mails)?;
-    let (guid, uid_validity) = match identity(&index.state()) {
-        (Some(guid), Some(uid_validity)) => (guid, uid_validity),
-        _ => give_identity(shared, name, &index)?,
+    let MailboxIdentity { guid, uid_validity } = match known(&index.state()) {
+        (Some(guid), Some(uid_validity)) => MailboxIdentity { guid, uid_validity },
+        _ => {
+            let new = new_identity(fs, &shared.control)?;
+            give_identity(name, &index, new, known, |at, guid| write_guid(at.transaction(), guid))?
+        }
     };
     let limits = shared.options.limits.clone();
     let private = Private::of(&shared.env, name, dirs, &index)?;
     Ok(IndexedMailbox::new(Indexed { name: name.clone(), index, files: mails, guid, uid_validity, limits, private }))
 }
 
-fn identity(state: &State) -> (Option<Guid>, Option<UidValidity>) {
+fn known(state: &State) -> Known {
     let guid = state.dbox_header().map(|header| header.guid).filter(|guid| !guid.is_zero());
     (guid, state.uid_validity())
 }
@@ -54,7 +58,7 @@ fn open_index(name: &MailboxName, mails: &Arc<Mails>) -> Result<Arc<MailboxIndex
             Err(IndexError::NotFound { .. }) if !mails.exists()? => return Err(StorageError::NotFound(name.clone())),
             Err(IndexError::NotFound { .. }) if restore(name, mails)? => {}
             Err(IndexError::NotFound { .. }) if mails.uids()?.is_empty() => {
-                let initial = first_transaction(new_identity(shared)?);
+                let initial = first_transaction(new_identity(shared.fs(), &shared.control)?);
                 let made = MailboxIndex::create(&shared.env, &mails.index, PREFIX, Arc::clone(mails) as _, &initial);
                 return made.map_err(|e| from_index(name, &e));
             }
@@ -111,23 +115,14 @@ fn first_transaction(identity: MailboxIdentity) -> Transaction {
     transaction
 }
 
-fn new_identity(shared: &Shared) -> Result<MailboxIdentity> {
-    let uid_validity = next_uid_validity(shared.fs(), &shared.control)?;
-    Ok(MailboxIdentity { guid: new_guid(shared.fs()), uid_validity })
-}
-
 pub(super) fn write_guid(transaction: &mut Transaction, guid: Guid) {
     let header = DboxHeader { guid, ..DboxHeader::default() };
     transaction.ext_header(&ExtensionSpec::DBOX_HDR, 0, &header.encode(), Origin::External);
 }
 
-pub(super) fn write_uid_validity(transaction: &mut Transaction, uid_validity: UidValidity) {
-    transaction.header_update_before(RawIndexHeader::UID_VALIDITY, &uid_validity.value().to_le_bytes());
-}
-
 /// Makes the index of an empty mailbox in folders that are there, durably.
 pub(super) fn make(shared: &Arc<Shared>, dirs: &MailboxDirs, identity: Option<&MailboxIdentity>) -> Result<()> {
-    let identity = identity.map_or_else(|| new_identity(shared), |identity| Ok(*identity))?;
+    let identity = identity.copied().map_or_else(|| new_identity(shared.fs(), &shared.control), Ok)?;
     let made = MailboxIndex::create(
         &shared.env,
         &dirs.index,
@@ -136,26 +131,4 @@ pub(super) fn make(shared: &Arc<Shared>, dirs: &MailboxDirs, identity: Option<&M
         &first_transaction(identity),
     );
     made.map(|_| ()).map_err(|e| from_index(&MailboxName::inbox(), &e))
-}
-
-/// A mailbox that some program made without GUID or UIDVALIDITY gets them.
-fn give_identity(shared: &Shared, name: &MailboxName, index: &Arc<MailboxIndex>) -> Result<(Guid, UidValidity)> {
-    let new_guid = new_guid(shared.fs());
-    let new_uid_validity = next_uid_validity(shared.fs(), &shared.control)?;
-    let (_, state) = change(name, index, move |at| {
-        let (guid, uid_validity) = identity(at.state());
-        if guid.is_none() {
-            write_guid(at.transaction(), new_guid);
-        }
-        if uid_validity.is_none() {
-            write_uid_validity(at.transaction(), new_uid_validity);
-        }
-        if guid.is_none() || uid_validity.is_none() {
-            at.require_sync();
-        }
-    })?;
-    match identity(&state) {
-        (Some(guid), Some(uid_validity)) => Ok((guid, uid_validity)),
-        _ => Err(StorageError::Unavailable(format!("mailbox {name} has no identity"))),
-    }
 }

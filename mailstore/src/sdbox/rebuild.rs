@@ -9,11 +9,9 @@ use mailindex::{
 };
 use mailtypes::{MailboxName, Uid, UidSet};
 
-use super::{
-    files::Mails,
-    index::{write_guid, write_uid_validity},
-};
+use super::{files::Mails, index::write_guid};
 use crate::{
+    dbox::write_uid_validity,
     indexed::{PREFIX, from_index, new_guid},
     mailbox_list::next_uid_validity,
     traits::{Result, StorageError},
