@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used, reason = "in a test's helper as in the test")]
 
 mod beside_dovecot;
+mod doveadm;
 mod dovecot;
 mod dovecot_shown;
 mod sample_mail;
@@ -11,11 +12,11 @@ mod sample_mail;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
 };
 
 use beside_dovecot::{Kind, append, compare};
+use doveadm::{doveadm, is_installed};
 use dovecot::Shared;
 use mailfs::RealDisk;
 use mailindex::engine::{Env, EnvOptions};
@@ -26,8 +27,6 @@ use mailstore::{
 };
 use mailtypes::{Flags, Uid, UidSet};
 use sample_mail::{messages, name};
-
-const DOVEADM: &str = "/usr/bin/doveadm";
 
 fn alt(root: &Path) -> PathBuf {
     root.with_file_name("alt")
@@ -45,20 +44,6 @@ const KIND: Kind = Kind {
 
 fn open(shared: &Shared) -> SdboxStorage {
     sdbox(&Env::new(Arc::new(RealDisk::new()), EnvOptions::default()), &shared.root())
-}
-
-fn is_installed() -> bool {
-    dovecot::is_installed() && Path::new(DOVEADM).exists()
-}
-
-fn doveadm(shared: &Shared, arguments: &[&str]) {
-    shared.own();
-    let mut command = Command::new(DOVEADM);
-    command.arg("-c").arg(shared.dir.path().join("dovecot.conf")).args(arguments);
-    command.env_clear().env("HOME", shared.dir.path()).env("USER", "nobody").env("TZ", "UTC");
-    shared.as_dovecot(&mut command);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn uids(of: &[u32]) -> UidSet {

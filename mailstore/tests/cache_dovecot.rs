@@ -2,17 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod doveadm;
 mod dovecot;
 mod dovecot_shown;
 
 use std::{
     fs,
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
 };
 
+use doveadm::{doveadm, is_installed};
 use dovecot::Shared;
 use dovecot_shown::{assert_same, contains, one, shown_by_dovecot, shown_by_us};
 use mailfs::RealDisk;
@@ -56,22 +56,10 @@ fn deliver(store: &Store, count: u32) {
     }
 }
 
-fn doveadm(shared: &Shared, arguments: &[&str]) {
-    shared.own();
-    let mut command = Command::new("doveadm");
-    command.arg("-c").arg(shared.dir.path().join("dovecot.conf")).args(arguments);
-    command.env_clear().env("HOME", shared.dir.path()).env("USER", "nobody").env("PATH", "/usr/bin:/bin:/usr/sbin");
-    if fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0) {
-        command.uid(65534).gid(65534);
-    }
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
 /// What both show, after either has purged, and what each left in the file is still there.
 #[test]
 fn each_reads_what_the_other_purged() {
-    if !dovecot::is_installed() {
+    if !is_installed() {
         return;
     }
     let shared = Shared::new();
@@ -113,7 +101,7 @@ fn each_reads_what_the_other_purged() {
 /// A Dovecot that is told to keep envelopes gets them from us too, and serves ours.
 #[test]
 fn envelopes_are_kept_where_dovecot_wants_them() {
-    if !dovecot::is_installed() {
+    if !is_installed() {
         return;
     }
     let shared = Shared::new();

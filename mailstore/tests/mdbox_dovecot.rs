@@ -3,19 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod beside_dovecot;
+mod doveadm;
 mod dovecot;
 mod dovecot_shown;
 mod sample_mail;
 
-use std::{
-    os::unix::{fs::MetadataExt, process::CommandExt},
-    process::Command,
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use beside_dovecot::{Kind, append, compare};
-use dovecot::Shared;
+use doveadm::{doveadm, is_installed};
 use dovecot_shown::{assert_same, shown_by_us};
 use mailfs::RealDisk;
 use mailindex::engine::{Background, Env, EnvOptions};
@@ -25,9 +21,6 @@ use mailstore::{
 };
 use mailtypes::Flags;
 use sample_mail::{messages, name};
-
-/// As which Dovecot runs where the tests run as root: `nobody`.
-const NOBODY: u32 = 65534;
 
 const TOGETHER: Kind = Kind {
     location: |root| format!("mdbox:{}", root.display()),
@@ -57,28 +50,28 @@ const APART: Kind = Kind {
 
 #[test]
 fn dovecot_reads_what_we_write() {
-    if dovecot::is_installed() {
+    if is_installed() {
         beside_dovecot::dovecot_reads_what_we_write(&TOGETHER);
     }
 }
 
 #[test]
 fn we_read_what_dovecot_writes() {
-    if dovecot::is_installed() {
+    if is_installed() {
         beside_dovecot::we_read_what_dovecot_writes(&TOGETHER);
     }
 }
 
 #[test]
 fn turn_about() {
-    if dovecot::is_installed() {
+    if is_installed() {
         beside_dovecot::turn_about(&TOGETHER, 150, 20_261_101, None);
     }
 }
 
 #[test]
 fn with_small_files() {
-    if dovecot::is_installed() {
+    if is_installed() {
         beside_dovecot::turn_about(&SMALL, 60, 20_261_102, None);
     }
 }
@@ -86,27 +79,17 @@ fn with_small_files() {
 /// What a rebuild that was asked for says, whatever it finds.
 const OF_A_REBUILD: [&str; 2] = ["Warning: fscking index file", "rebuilding indexes"];
 
-/// `doveadm` as the user; it must have nothing to complain of but that.
-fn doveadm(shared: &Shared, args: &[&str]) {
-    shared.own();
-    let mut command = Command::new("/usr/bin/doveadm");
-    command.arg("-c").arg(shared.dir.path().join("dovecot.conf")).args(args);
-    command.env_clear().env("HOME", shared.dir.path()).env("USER", "nobody").env("TZ", "UTC");
-    if std::fs::metadata("/proc/self").is_ok_and(|there| there.uid() == 0) {
-        command.uid(NOBODY).gid(NOBODY);
-    }
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "doveadm {args:?}: {said}");
+/// It must have nothing to complain of but that.
+fn complains_of_nothing(said: &str) {
     let found = said.lines().find(|line| !OF_A_REBUILD.iter().any(|words| line.contains(words)));
-    assert_eq!(found, None, "doveadm {args:?}: {said}");
+    assert_eq!(found, None, "{said}");
 }
 
 /// Our logs are rotated and our snapshots written, the map's among them, and Dovecot goes on from there; then its purge
 /// finds each file as the map has it, and a rebuild finds what was there before.
 #[test]
 fn snapshots_rotation_and_purge() {
-    if !dovecot::is_installed() {
+    if !is_installed() {
         return;
     }
     let shared = TOGETHER.shared();
@@ -142,10 +125,10 @@ fn snapshots_rotation_and_purge() {
     }
     let rotated = shared.root().join("storage/dovecot.map.index.log.2");
     assert!(rotated.exists(), "the map's log was rotated");
-    doveadm(&shared, &["purge"]);
+    complains_of_nothing(&doveadm(&shared, &["purge"]));
     compare(&shared, &store, &mut imap, "after a purge", true);
     let before = shown_by_us(&store);
-    doveadm(&shared, &["force-resync", "*"]);
+    complains_of_nothing(&doveadm(&shared, &["force-resync", "*"]));
     assert_eq!(shared.complaints(), [""; 0]);
     let anew = TOGETHER.open(&shared);
     assert_same(&shown_by_us(&*anew), &before, "after a rebuild");
@@ -153,7 +136,7 @@ fn snapshots_rotation_and_purge() {
 
 #[test]
 fn with_its_indexes_apart() {
-    if dovecot::is_installed() {
+    if is_installed() {
         beside_dovecot::dovecot_reads_what_we_write(&APART);
         beside_dovecot::we_read_what_dovecot_writes(&APART);
         beside_dovecot::turn_about(&APART, 60, 20_261_103, None);

@@ -20,6 +20,9 @@ const FILES_TRIED_MAX: usize = 10;
 /// Records gone over for that, from the newest on.
 const RECORDS_SEEN_MAX: u32 = 10_000;
 
+/// Seconds of a day, an hour, a minute, and one.
+const UNITS: [u64; 4] = [86_400, 3600, 60, 1];
+
 /// A file that messages are added to, locked.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -92,7 +95,37 @@ fn open(shared: &Shared, map: &MapState, id: FileId, end: u64, len: u64) -> Resu
 }
 
 fn is_young(shared: &Shared, header: FileHeader) -> bool {
-    let interval = shared.options.rotate_interval.as_secs();
     let now = u64::from(unix_now(shared.fs()));
-    interval == 0 || u64::from(header.created) >= now - now % interval
+    u64::from(header.created) >= oldest_added_to(now, shared.options.rotate_interval.as_secs())
+}
+
+/// Files made before that time (Unix seconds) get no more messages. It is `interval` seconds before the end of the day, hour
+/// or minute that is under way, of those the longest that the interval holds (`docs/formats/dbox.md`, "Saving, in order"). Days
+/// are those of UTC. An interval of zero has no such time.
+fn oldest_added_to(now: u64, interval: u64) -> u64 {
+    let Some(unit) = UNITS.into_iter().find(|unit| *unit <= interval) else { return 0 };
+    (now - now % unit + unit).saturating_sub(interval)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Dovecot 2.3.19 with `TZ=UTC`: of a second more and a second less one is added to, the other not.
+    #[test]
+    fn intervals_end_with_the_unit_that_they_hold() {
+        const DAY: u64 = 1_795_305_600;
+        let now = DAY + 23 * 3600 + 37 * 60 + 55;
+        for (interval, before) in [
+            (30, now - 29),
+            (600, now - 55 - 9 * 60),
+            (5400, DAY + 23 * 3600 - 1800),
+            (2 * 3600, DAY + 22 * 3600),
+            (3 * 3600, DAY + 21 * 3600),
+            (2 * 86_400, DAY - 86_400),
+            (0, 0),
+        ] {
+            assert_eq!(oldest_added_to(now, interval), before, "{interval}");
+        }
+    }
 }

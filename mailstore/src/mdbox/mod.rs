@@ -85,8 +85,8 @@ pub struct MdboxOptions {
     pub list: ListOptions,
     /// No file is made larger than that in bytes, unless by a single message. Dovecot's `mdbox_rotate_size`.
     pub rotate_size: u64,
-    /// Files that were made before the present interval of this length began get no more messages; zero: however old they
-    /// are. Dovecot's `mdbox_rotate_interval`.
+    /// Files made longer ago than that get no more messages, counted from the end of the day that is under way, of shorter
+    /// intervals from that of the hour or minute; zero: however old they are. Dovecot's `mdbox_rotate_interval`.
     pub rotate_interval: Duration,
 }
 

@@ -52,7 +52,7 @@ impl fmt::Display for Format {
 }
 
 /// How stores are to be opened and made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct StoreOptions {
     /// What it must be. If not given: what is found, and sdbox where a store is made.
     pub format: Option<Format>,
@@ -73,8 +73,9 @@ pub struct StoreOptions {
     /// No file of an mdbox is made larger than that in bytes, unless by a single message; 10 MiB if not given. Dovecot's
     /// `mdbox_rotate_size`.
     pub mdbox_rotate_size: Option<u64>,
-    /// Files of an mdbox that were made before the present interval of this length began get no more messages; zero: however
-    /// old they are. Dovecot's `mdbox_rotate_interval`.
+    /// Files of an mdbox made longer ago than that get no more messages, counted from the end of the day that is under way,
+    /// of shorter intervals from that of the hour or minute; zero: however old they are. Dovecot's
+    /// `mdbox_rotate_interval`.
     pub mdbox_rotate_interval: Duration,
     /// Where attachments lie that Dovecot has detached from the messages of a dbox (its `mail_attachment_dir`).
     pub attachments: Option<PathBuf>,

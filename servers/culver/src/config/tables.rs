@@ -347,8 +347,9 @@ section! {
         compression_level: usize = 3, Restart;
         /// No file of an mdbox is made larger than that, unless by a single message.
         mdbox_rotate_size: ByteSize = "10 MiB", Restart;
-        /// Files of an mdbox that were made before the present interval of this length began get no more messages, as with
-        /// `1 day` those made yesterday. Empty: however old they are.
+        /// Files of an mdbox made longer ago than that get no more messages, counted from the end of the day (UTC) that is
+        /// under way, of shorter intervals from that of the hour or minute: with `1 day` those made yesterday. Empty: however
+        /// old they are.
         mdbox_rotate_interval: Option<Time> = "", Restart;
         /// Whether mail is only read: no byte and no time of a file changes, no lock is taken, no store is made, and clients
         /// are told that their mailboxes are read-only. For disks mounted so, and for looking at stores of others.
