@@ -58,10 +58,17 @@ impl Look<'_> {
     }
 
     fn read_whole(&mut self, message: &dyn StoredMessage) -> crate::traits::Result<u64> {
+        let mut buf = std::mem::take(&mut self.buf);
+        buf.resize(READ_LEN, 0);
+        let size = self.read_into(message, &mut buf);
+        self.buf = buf;
+        size
+    }
+
+    fn read_into(&mut self, message: &dyn StoredMessage, buf: &mut [u8]) -> crate::traits::Result<u64> {
         let (mut at, mut size, mut last) = (0, 0, 0);
-        let mut buf = vec![0; READ_LEN];
         loop {
-            let read = message.read(at, &mut buf)?;
+            let read = message.read(at, buf)?;
             let Some(bytes) = buf.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(size) };
             let lone = memchr::memchr_iter(b'\n', bytes).filter(|&i| {
                 let before = i.checked_sub(1).and_then(|i| bytes.get(i)).copied();

@@ -29,6 +29,8 @@ pub(crate) struct Look<'a> {
     pub(super) body_bytes: u64,
     /// The mailbox's.
     pub(super) uid_validity: Option<UidValidity>,
+    /// What bodies are read into.
+    pub(super) buf: Vec<u8>,
     pub(super) progress: &'a mut CheckProgress,
     pub(super) tell: &'a mut dyn FnMut(&CheckProgress),
 }

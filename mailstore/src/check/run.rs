@@ -145,6 +145,7 @@ impl Run<'_> {
             messages: 0,
             body_bytes: 0,
             uid_validity: None,
+            buf: Vec::new(),
             progress: &mut self.progress,
             tell: &mut *self.tell,
         };

@@ -14,7 +14,7 @@ use mailtypes::{Keyword, MailboxName, Uid};
 
 use super::{
     Shared,
-    files::{Listed, MaildirFiles},
+    files::{Known, Listed, MaildirFiles},
     index,
     keywords::{self, Keywords},
     misspelt::misspelt,
@@ -138,15 +138,13 @@ fn look_at_messages(
     look: &mut Look<'_>,
 ) -> Result<()> {
     let uids: HashMap<&[u8], Uid> = list.records.iter().map(|r| (&*r.base, r.uid)).collect();
-    let mut gone = state.uids();
+    let mut there_are = Vec::with_capacity(listed.len());
     for file in listed {
         look.step();
         let (base, _) = name::split(&file.name);
         let path = files.path_of(file);
         let uid = uids.get(base).copied();
-        if let Some(uid) = uid {
-            gone = gone.difference(&std::iter::once(uid).collect());
-        }
+        there_are.extend(uid);
         let Some(there) = files.fs().metadata(&path)? else { continue };
         let told = name::size_in(base, b'S');
         if let Some(told) = told.filter(|told| *told != there.len) {
@@ -162,6 +160,8 @@ fn look_at_messages(
             }
         }
     }
+    there_are.sort_unstable();
+    let gone = state.uids().difference(&there_are.into_iter().collect());
     if !gone.is_empty() {
         let what = format!("the files of UIDs {gone} are gone; the index learns of it when the mailbox is opened");
         look.found(Finding::new(FindingKind::BodyMissing, &files.dirs.mail, what).noted());
@@ -240,8 +240,9 @@ fn write_anew(
         aside::link(&**files.fs(), &files.keywords_path())?;
         files.save_keywords(&mut known)?;
     }
-    for path in wrong {
-        files.take_sizes_away(&mut known, path)?;
+    let written = files.take_sizes_away(&mut known, state, wrong);
+    if written.is_err() {
+        *known = Known::default();
     }
-    Ok(files.rewrite_uidlist(&mut known, state)?)
+    Ok(written?)
 }

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// A second name of one file is left alone for so long: somebody may be moving it by link and unlink.
-const LINK_AGE_MIN: Duration = Duration::from_secs(30);
+pub(super) const LINK_AGE_MIN: Duration = Duration::from_secs(30);
 
 /// Decides which of two places of a base is the message's; the other is moved or removed where it can be. `None`: the
 /// one that was known stays.
@@ -38,7 +38,8 @@ pub(super) fn resolve(
     Ok(None)
 }
 
-fn ignore_missing(result: mailfs::Result<()>) -> mailfs::Result<()> {
+/// What is gone already need not go.
+pub(super) fn ignore_missing(result: mailfs::Result<()>) -> mailfs::Result<()> {
     match result {
         Err(e) if e.is_not_found() => Ok(()),
         other => other,

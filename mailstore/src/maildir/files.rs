@@ -10,8 +10,7 @@
 //! 3. A name that is taken is never overwritten.
 
 use std::{
-    ffi::OsStr,
-    os::unix::ffi::{OsStrExt, OsStringExt},
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -338,28 +337,6 @@ impl MaildirFiles {
     /// Where a file was listed.
     pub(super) fn path_of(&self, file: &Listed) -> PathBuf {
         name::path_in(self.folder(file.folder), &file.name, b"")
-    }
-
-    /// Takes wrong sizes out of the name of a file, and out of its line, with the UID list's lock held; the list is then
-    /// to be written. UID, flags and identity stay.
-    pub(super) fn take_sizes_away(&self, known: &mut Known, path: &Path) -> mailfs::Result<()> {
-        let Some(name) = path.file_name().map(OsStr::as_bytes) else { return Ok(()) };
-        let (base, info) = name::split(name);
-        let Some(there) = self.fs().metadata(path)? else { return Ok(()) };
-        if name::size_in(base, b'S') == Some(there.len) {
-            return Ok(());
-        }
-        let new_base = name::without_sizes(base);
-        let Some(dir) = path.parent().filter(|_| name::is_message(&new_base)) else { return Ok(()) };
-        match self.fs().rename_new(path, &name::path_in(dir, &new_base, info)) {
-            Err(e) if e.is_already_exists() || e.is_not_found() => return Ok(()),
-            other => other?,
-        }
-        if self.shared.syncs() {
-            self.fs().sync_dir(dir)?;
-        }
-        known.table().rename(base, &new_base);
-        Ok(())
     }
 
     /// Removes files from `tmp` that belong to nobody any more.

@@ -20,6 +20,7 @@ mod misspelt;
 mod name;
 mod place;
 mod recover;
+mod resized;
 mod save;
 mod seen;
 mod storage;

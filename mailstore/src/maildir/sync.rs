@@ -129,6 +129,7 @@ impl MaildirFiles {
         let mut sync = Sync::new(self, &mut known, at.state(), stale.cur);
         sync.read_folders()?;
         sync.find_missing()?;
+        sync.drop_second_names()?;
         let changes = sync.finish(takes_recent)?;
         self.record(&mut known, at, changes, now)
     }
@@ -410,6 +411,16 @@ impl<'a> Sync<'a> {
                 if let Some(entry) = self.known.table().get_mut(uid) {
                     entry.place = None;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Files that are messages which are known are no new ones.
+    fn drop_second_names(&mut self) -> mailfs::Result<()> {
+        for file in std::mem::take(&mut self.fresh) {
+            if !self.files.is_second_name(self.known, &file.base, &file.place)? {
+                self.fresh.push(file);
             }
         }
         Ok(())
