@@ -2,28 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod host;
+
 use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
+use host::Host;
 use serde_json::{Value, json};
-use testkit::{
-    culver::Culver,
-    place::{MailUser, Place},
-};
-
-/// A data folder with the users ann and bob, whose mail is an sdbox.
-struct Host {
-    place: Place,
-}
 
 impl Host {
+    /// A data folder with the users ann and bob, whose mail is an sdbox.
     fn new() -> Self {
-        let host = Self { place: Place::new("check").unwrap() };
-        Culver::prepare(&host.path("data"), &MailUser::for_tests().unwrap(), &["ann", "bob"]).unwrap();
+        let host = Self::of(&["ann", "bob"]);
         let messages: String = (1..=5)
             .map(|n| {
                 format!("From a@b Thu Nov 29 22:33:5{n} 2001\nSubject: message {n}\nStatus: RO\n\nbody of {n}\n\n")
@@ -31,29 +25,14 @@ impl Host {
             .collect();
         fs::write(host.path("mbox"), messages).unwrap();
         for user in ["ann", "bob"] {
-            host.succeed(&["import", user, host.path("mbox").to_str().unwrap()]);
+            host.run(&["import", user, host.path("mbox").to_str().unwrap()]);
         }
-        host.succeed(&["mailbox", "create", "ann", "Work"]);
+        host.run(&["mailbox", "create", "ann", "Work"]);
         host
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.place.path().join(name)
     }
 
     fn mails(&self) -> PathBuf {
         self.path("data/mail/ann/mailboxes/INBOX/dbox-Mails")
-    }
-
-    fn output(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_culver"));
-        command.arg("--data").arg(self.path("data")).args(arguments).output().unwrap()
-    }
-
-    fn succeed(&self, arguments: &[&str]) -> String {
-        let output = self.output(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
     }
 
     /// The code, and what was printed.
@@ -68,7 +47,7 @@ impl Host {
     }
 
     fn fields(&self) -> String {
-        self.succeed(&["fetch", "ann", "INBOX", "--fields", "uid,flags,subject"])
+        self.run(&["fetch", "ann", "INBOX", "--fields", "uid,flags,subject"])
     }
 }
 
@@ -167,6 +146,45 @@ fn what_could_not_be_looked_at() {
     assert!(lines[0]["error"].is_string() && lines[0]["store"] == "ann", "{lines:?}");
 }
 
+/// What users share is looked at with the first of them, by whatever path it is reached, unless each has an index of his own.
+#[test]
+fn a_namespace_of_all_is_looked_at_once() {
+    let host = Host::new();
+    let public = host.path("public");
+    fs::rename(host.path("data/mail/ann"), &public).unwrap();
+    fs::create_dir(host.path("by-users")).unwrap();
+    for user in ["ann", "bob"] {
+        symlink(&public, host.path("by-users").join(user)).unwrap();
+    }
+    let data = host.path("data");
+    let config = |location: &str| {
+        let spaces =
+            "[[namespace]]\nprefix = \"\"\ninbox = true\n[[namespace]]\nprefix = \"Public/\"\nkind = \"public\"\n";
+        format!("data = \"{}\"\n{spaces}location = \"{location}\"\n", data.display())
+    };
+    let file = host.path("culver.toml");
+    let check = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_culver"));
+        let output = command.arg("check").args(arguments).arg("--config").arg(&file).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let above = host.path("").display().to_string();
+    for (location, looks) in [
+        (format!("sdbox:{}", public.display()), 1),
+        (format!("sdbox:{above}by-users/%u"), 1),
+        (format!("sdbox:{}:INDEX={above}indexes/%u", public.display()), 2),
+    ] {
+        fs::write(&file, config(&location)).unwrap();
+        let text = check(&[]);
+        let summaries = text.lines().filter(|line| line.contains(" Public/: ") && line.contains(" mailboxes, "));
+        assert_eq!(summaries.count(), looks, "{location}: {text}");
+        assert!(text.contains("bob: nothing wrong"), "{text}");
+        // Who has no such mailbox is told, though it was looked for in what all share before.
+        let text = check(&["--mailbox", "Nowhere"]);
+        assert_eq!(text.matches("bob: cannot be looked over").count(), 1, "{text}");
+    }
+}
+
 /// Nothing but findings and the summary goes to standard output, and nothing to standard error that is no terminal.
 #[test]
 fn no_progress_where_nobody_watches() {
@@ -204,7 +222,7 @@ fn an_index_that_is_lost_is_brought_back() {
     view.expunge(&std::iter::once(uid(4)).collect()).unwrap();
     store.flush().unwrap();
     drop((view, inbox, store));
-    let status = || host.succeed(&["mailbox", "status", "ann", "--json"]);
+    let status = || host.run(&["mailbox", "status", "ann", "--json"]);
     let before = (host.fields(), status());
     assert!(before.0.contains("$Work"), "{before:?}");
     lose_index(&host.mails());
@@ -239,7 +257,7 @@ fn a_store_at_a_place() {
     assert!(text.starts_with(&format!("{}: nothing wrong; 2 mailboxes", root.display())), "{text}");
     // Messages in alternate storage: where the store has noted it, or where the location says.
     let alt = host.path("data/mail/ann.alt");
-    host.succeed(&["--set", "storage.alt=mail/{user}.alt", "altmove", "ann", "INBOX", "UID 2,4"]);
+    host.run(&["--set", "storage.alt=mail/{user}.alt", "altmove", "ann", "INBOX", "UID 2,4"]);
     assert!(alt.join("mailboxes/INBOX/dbox-Mails/u.2").exists());
     assert_eq!(host.check(&["--store", root.to_str().unwrap(), "--deep"]).0, 0);
     let location = format!("sdbox:{}:ALT={}", root.display(), alt.display());
@@ -264,14 +282,14 @@ fn a_converted_mbox_has_the_mailboxes_that_were_converted() {
     let host = Host::new();
     let to = host.path("converted");
     let location = format!("mbox:{}", to.display());
-    host.succeed(&["convert", "bob", &location]);
+    host.run(&["convert", "bob", &location]);
     assert!(!to.join(".culver.convert").exists());
     for place in [to.to_str().unwrap(), &location] {
         let (code, text) = host.check(&["--store", place]);
         assert_eq!(code, 0, "{text}");
         assert!(text.contains("; 1 mailboxes, 5 messages"), "{text}");
     }
-    let again = host.succeed(&["convert", "bob", &location]);
+    let again = host.run(&["convert", "bob", &location]);
     assert!(again.contains('0'), "nothing is new: {again}");
     assert!(to.join(".imap/.culver.convert").exists());
 }

@@ -2,46 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod host;
+
 use std::{
     fs,
     path::Path,
     process::{Command, Output},
 };
 
+use host::Host;
 use serde_json::{Value, json};
-use testkit::{
-    culver::Culver,
-    place::{MailUser, Place},
-};
-
-/// A data folder with the user ann.
-struct Host {
-    place: Place,
-}
+use testkit::place::{MailUser, Place};
 
 impl Host {
+    /// A data folder with the user ann.
     fn new() -> Self {
-        let place = Place::new("commands").unwrap();
-        let host = Self { place };
-        Culver::prepare(&host.path("data"), &MailUser::for_tests().unwrap(), &["ann"]).unwrap();
-        host
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.place.path().join(name)
-    }
-
-    fn output(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_culver"));
-        command.arg("--data").arg(self.path("data")).args(arguments).output().unwrap()
-    }
-
-    /// What a command that must succeed prints.
-    fn run(&self, arguments: &[&str]) -> String {
-        let output = self.output(arguments);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
+        Self::of(&["ann"])
     }
 
     /// What a command that must fail says.

@@ -1,13 +1,13 @@
 //! `culver check`.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{collections::HashMap, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, bail};
 use culver_runtime::UserName;
 use mailfs::RealDisk;
 use mailindex::engine::Env;
 use mailstore::{
-    StorageError,
+    StorageError, StoreOptions,
     check::{CheckOptions, CheckProgress, CheckReport, Outcome, check_storage},
 };
 use serde_json::json;
@@ -118,6 +118,7 @@ fn of_users(
         asked.push(name);
     }
     let stores = Stores::open(config, env.clone(), users)?;
+    let mut looked_at = LookedAt::default();
     for user in if asked.is_empty() { known.into_iter().collect() } else { asked } {
         let places = match stores.places_there(&user) {
             Ok(places) => places,
@@ -126,21 +127,50 @@ fn of_users(
                 continue;
             }
         };
-        let mut nowhere = None;
+        let mut nowhere = 0;
         let count = places.len();
-        for (name, Place { path, options: how }) in places {
-            match with_bar(|tell| check_storage(env, &path, &how, options, tell)) {
-                Ok(report) => told.report(&name, &report)?,
-                // It may be in another namespace.
-                Err(error @ StorageError::NotFound(_)) => nowhere = Some((nowhere.map_or(1, |(n, _)| n + 1), error)),
-                Err(error) => told.failed(&name, &error.into())?,
-            }
+        for (name, place) in places {
+            nowhere += usize::from(!looked_at.look_once(env, place, |place| {
+                match with_bar(|tell| check_storage(env, &place.path, &place.options, options, tell)) {
+                    Ok(report) => told.report(&name, &report).map(|()| true),
+                    // It may be in another namespace.
+                    Err(StorageError::NotFound(_)) => Ok(false),
+                    Err(error) => told.failed(&name, &error.into()).map(|()| true),
+                }
+            })?);
         }
-        if let Some((_, error)) = nowhere.filter(|(places, _)| *places == count) {
-            told.failed(user.as_str(), &error.into())?;
+        if let Some(mailbox) = options.mailbox.as_ref().filter(|_| count > 0 && nowhere == count) {
+            told.failed(user.as_str(), &StorageError::NotFound(mailbox.clone()).into())?;
         }
     }
     Ok(())
+}
+
+/// What was looked at: namespaces that users share are looked at with the first of them, but where each has an index of his
+/// own.
+#[derive(Default)]
+struct LookedAt {
+    /// By device and inode of the store's folder: how it is opened, and whether what was asked for is there.
+    places: HashMap<(u64, u64), Vec<(StoreOptions, bool)>>,
+}
+
+impl LookedAt {
+    /// Looks at a place, or tells what came of it before: whether what was asked for is there.
+    fn look_once(
+        &mut self,
+        env: &Env,
+        place: Place,
+        look: impl FnOnce(&Place) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<bool> {
+        let Some(there) = env.fs().metadata(&place.path)? else { return look(&place) };
+        let places = self.places.entry((there.device, there.inode)).or_default();
+        if let Some((_, found)) = places.iter().find(|(options, _)| *options == place.options) {
+            return Ok(*found);
+        }
+        let found = look(&place)?;
+        places.push((place.options, found));
+        Ok(found)
+    }
 }
 
 fn with_bar<T>(work: impl FnOnce(&mut dyn FnMut(&CheckProgress)) -> T) -> T {
