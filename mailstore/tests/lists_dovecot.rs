@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod dovecot;
+mod located;
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
-use dovecot::{Imap, Shared};
+use dovecot::Imap;
+use located::located;
 use mailfs::RealDisk;
 use mailindex::engine::{Env, EnvOptions};
 use mailstore::{
@@ -25,19 +27,6 @@ fn name(name: &str) -> MailboxName {
 
 fn env() -> Env {
     Env::new(Arc::new(RealDisk::new()), EnvOptions::default())
-}
-
-/// A place of Dovecot's with another location and further lines.
-fn shared(location: &str, more: &str) -> Shared {
-    let shared = Shared::new();
-    let config = shared.dir.path().join("dovecot.conf");
-    let text = fs::read_to_string(&config).unwrap();
-    let root = shared.dir.path().join("mail");
-    let ours = location.replace("ROOT", &root.display().to_string());
-    let text = text.replace(&format!("mail_location = sdbox:{}", root.display()), &format!("mail_location = {ours}"));
-    let more = more.replace("ROOT", &root.display().to_string());
-    fs::write(&config, text + &more).unwrap();
-    shared
 }
 
 /// Names that LIST tells, with their flags, in UTF-8.
@@ -107,8 +96,7 @@ fn names_are_written_as_dovecot_writes_them() {
             ["a/b", "Ärger/x", "日本語", "x & y", "dbox-Mails2", "c/d"]
         };
         let theirs = ours.map(|name| format!("2{name}/three"));
-        let shared = shared(location, more);
-        let root = shared.dir.path().join("mail");
+        let (shared, root) = located(location, more);
         let storage = create_storage(&env(), &root, &options).unwrap();
         for mailbox in ours {
             storage.create(&name(mailbox)).unwrap();
@@ -150,8 +138,7 @@ fn names_in_another_spelling() {
     if !dovecot::is_installed() {
         return;
     }
-    let shared = shared("sdbox:ROOT:BROKENCHAR=^", "");
-    let root = shared.dir.path().join("mail");
+    let (shared, root) = located("sdbox:ROOT:BROKENCHAR=^", "");
     let list = ListOptions { broken: Some('^'), ..ListOptions::default() };
     let storage = create_storage(&env(), &root, &StoreOptions { list, ..StoreOptions::default() }).unwrap();
     for level in ["&AGE-", "ä", "&x", "plain"] {
@@ -219,8 +206,7 @@ fn namespaces_are_dovecots() {
     if !dovecot::is_installed() {
         return;
     }
-    let shared = shared("sdbox:ROOT", SPACES);
-    let root = shared.dir.path().join("mail");
+    let (shared, root) = located("sdbox:ROOT", SPACES);
     let ours = spaces(&root);
     let mut imap = shared.imap();
     let compare = |imap: &mut Imap, when: &str| {
@@ -255,6 +241,18 @@ fn namespaces_are_dovecots() {
         imap.run(command);
     }
     compare(&mut imap, "after theirs");
+    // The prefixes themselves, of which one keeps no subscriptions of its own.
+    ours.subscribe(&name("Archive")).unwrap();
+    imap.run("SUBSCRIBE Public");
+    imap.run("SUBSCRIBE hidden");
+    compare(&mut imap, "with prefixes");
+    let lines = |place: &str| fs::read_to_string(root.with_file_name(place).join("subscriptions")).unwrap();
+    assert!(lines("mail-archive").ends_with("\n\n") && lines("mail-hidden").ends_with("\n\n"));
+    imap.run("UNSUBSCRIBE Archive");
+    ours.unsubscribe(&name("Public")).unwrap();
+    ours.unsubscribe(&name("hidden")).unwrap();
+    assert!(!lines("mail-archive").ends_with("\n\n") && !lines("mail-hidden").ends_with("\n\n"));
+    compare(&mut imap, "without prefixes");
     ours.rename(&name("Archive/c"), &name("Archive/f/g")).unwrap();
     ours.unsubscribe(&name("Public/p")).unwrap();
     ours.delete(&name("Public/p")).unwrap();
@@ -270,7 +268,7 @@ fn a_prefix_is_a_mailbox_as_with_dovecot() {
     if !dovecot::is_installed() {
         return;
     }
-    let shared = shared("sdbox:ROOT", SPACES);
+    let (shared, _) = located("sdbox:ROOT", SPACES);
     let ours = Arc::new(spaces(&shared.dir.path().join("mail")));
     let mut imap = shared.imap();
     let message = b"Subject: x\r\n\r\nx\r\n";
@@ -307,7 +305,7 @@ fn replication_is_told_what_dovecot_tells() {
         return;
     }
     for location in ["sdbox:ROOT", "maildir:ROOT", "sdbox:ROOT:LAYOUT=index"] {
-        let theirs = shared(location, "");
+        let (theirs, _) = located(location, "");
         let mut imap = theirs.imap();
         let dir = tempfile::tempdir().unwrap();
         let layout = if location.ends_with("index") { ListLayout::Index } else { ListLayout::Folders };
@@ -361,8 +359,7 @@ fn status_values_are_kept_in_the_list_index() {
     for (location, format) in
         [("sdbox:ROOT", Format::Sdbox), ("maildir:ROOT", Format::Maildir(MaildirLayout::PlusPlus))]
     {
-        let shared = shared(location, "");
-        let root = shared.dir.path().join("mail");
+        let (shared, root) = located(location, "");
         let options =
             StoreOptions { format: Some(format), separator: MaildirSeparator::Slash, ..StoreOptions::default() };
         let open = || Store::create_in(&env(), &root, &options).unwrap();
@@ -377,10 +374,11 @@ fn status_values_are_kept_in_the_list_index() {
         drop(store);
         shared.own();
         let status = |store: &Store| -> Vec<_> {
-            boxes.iter().map(|mailbox| store.storage().status(&name(mailbox)).unwrap()).collect()
+            boxes.iter().map(|mailbox| store.storage().status_and_size(&name(mailbox)).unwrap()).collect()
         };
         let log = root.join("dovecot.list.index.log");
-        let is_written = || fs::read(&log).is_ok_and(|bytes| bytes.windows(13).any(|w| w == b"culver-status"));
+        let has = |bytes: &[u8], name: &[u8]| bytes.windows(name.len()).any(|window| window == name);
+        let is_written = || fs::read(&log).is_ok_and(|bytes| has(&bytes, b"culver-status") && has(&bytes, b"vsize"));
         // Indexes note the folders' times first, whoever looks; then everything is to be at rest.
         let env = env();
         let mut looked = status(&open());
@@ -411,12 +409,12 @@ fn status_values_are_kept_in_the_list_index() {
         assert_eq!(status(&open()), looked, "{location}");
         shared.own();
         let mut imap = shared.imap();
-        for (mailbox, expect) in boxes.iter().zip(&looked) {
-            let items = "(MESSAGES UNSEEN UIDNEXT UIDVALIDITY HIGHESTMODSEQ)";
+        for (mailbox, (expect, size)) in boxes.iter().zip(&looked) {
+            let items = "(MESSAGES UNSEEN UIDNEXT UIDVALIDITY HIGHESTMODSEQ SIZE)";
             let told = imap.run(format!("STATUS \"{}\" {items}", mutf7::encode(mailbox)));
             let told = String::from_utf8(told.concat()).unwrap();
             let wanted = format!(
-                "(MESSAGES {} UIDNEXT {} UIDVALIDITY {} UNSEEN {} HIGHESTMODSEQ {})",
+                "(MESSAGES {} UIDNEXT {} UIDVALIDITY {} UNSEEN {} HIGHESTMODSEQ {} SIZE {size})",
                 expect.messages,
                 expect.uid_next,
                 expect.uid_validity.value(),

@@ -4,32 +4,18 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod dovecot;
+mod located;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, path::Path, sync::Arc};
 
 use dovecot::{Imap, Shared};
+use located::located;
 use mailfs::RealDisk;
 use mailindex::engine::{Env, EnvOptions};
 use mailstore::{
     Append, Format, ListLayout, ListOptions, Store, StoreOptions, detect,
     maildir::{MaildirLayout, MaildirSeparator},
 };
-
-/// A place of Dovecot's, `ROOT` in its location being the store's folder.
-fn shared(location: &str) -> (Shared, PathBuf) {
-    let shared = Shared::new();
-    let config = shared.dir.path().join("dovecot.conf");
-    let text = fs::read_to_string(&config).unwrap();
-    let root = shared.dir.path().join("mail");
-    let ours = location.replace("ROOT", &root.display().to_string());
-    let text = text.replace(&format!("mail_location = sdbox:{}", root.display()), &format!("mail_location = {ours}"));
-    fs::write(&config, text).unwrap();
-    (shared, root)
-}
 
 fn store(root: &Path, options: &StoreOptions) -> Store {
     let env = Env::new(Arc::new(RealDisk::new()), EnvOptions::default());
@@ -98,7 +84,7 @@ fn inbox_lies_elsewhere() {
     for (kind, format) in FORMATS {
         let layout = if format == Format::Maildir(MaildirLayout::Fs) { ":LAYOUT=fs" } else { "" };
         let location = format!("{kind}:ROOT{layout}:INBOX=ROOT-inbox");
-        let (shared, root) = shared(&location);
+        let (shared, root) = located(&location, "");
         let inbox = root.with_file_name("mail-inbox");
         let list = ListOptions { inbox: Some(inbox.clone()), ..ListOptions::default() };
         let options = StoreOptions { list, ..options(format) };
@@ -116,7 +102,7 @@ fn the_lists_lock_lies_elsewhere() {
     for (kind, format) in FORMATS {
         let layout = if format == Format::Maildir(MaildirLayout::Fs) { ":LAYOUT=fs" } else { "" };
         let location = format!("{kind}:ROOT{layout}:VOLATILEDIR=ROOT-volatile");
-        let (shared, root) = shared(&location);
+        let (shared, root) = located(&location, "");
         fs::create_dir_all(root.join("mailboxes.lock")).unwrap();
         let list = ListOptions { volatile: Some(root.with_file_name("mail-volatile")), ..ListOptions::default() };
         let options = StoreOptions { list, ..options(format) };
@@ -133,7 +119,7 @@ fn indexes_and_control_files_lie_elsewhere() {
     for (kind, format) in FORMATS {
         let layout = if format == Format::Maildir(MaildirLayout::Fs) { ":LAYOUT=fs" } else { "" };
         let location = format!("{kind}:ROOT{layout}:INDEX=ROOT-index:CONTROL=ROOT-control");
-        let (shared, root) = shared(&location);
+        let (shared, root) = located(&location, "");
         let beside = |name: &str| Some(root.with_file_name(name));
         let options = StoreOptions { index: beside("mail-index"), control: beside("mail-control"), ..options(format) };
         by_turns(&shared, &|| store(&root, &options), &location);
@@ -148,7 +134,7 @@ fn layout_index_is_found_on_every_format() {
     }
     for (kind, format) in [FORMATS[0], FORMATS[1], FORMATS[3]] {
         let location = format!("{kind}:ROOT:LAYOUT=index");
-        let (shared, root) = shared(&location);
+        let (shared, root) = located(&location, "");
         let mut imap = shared.imap();
         imap.run("SELECT INBOX");
         imap.run("CREATE before");

@@ -132,7 +132,11 @@ fn old_path(log: &Path) -> PathBuf {
 /// The name as clients see it.
 fn seen_name(format: &dyn Format, name: &MailboxName) -> String {
     let separator = format.separator();
-    let name = format!("{}{name}", format.layout().prefix());
+    let prefix = format.layout().prefix();
+    let name = match name.is_storage_root() {
+        true => prefix.trim_end_matches('/').to_owned(),
+        false => format!("{prefix}{name}"),
+    };
     if separator == MailboxName::SEPARATOR { name } else { name.replace('/', separator.encode_utf8(&mut [0; 4])) }
 }
 

@@ -64,7 +64,7 @@ pub use recover::{RecoveredMailbox, RecoveryReport};
 pub(crate) use recover::{clean_leftovers, recover};
 pub(crate) use rights::Rights;
 pub(crate) use seen::{Placed, held, seen};
-use status::status;
+use status::{status, status_and_size};
 pub(crate) use storage::Listed;
 pub(crate) use subscriptions::Subscriptions;
 pub(crate) use trash::leftovers;

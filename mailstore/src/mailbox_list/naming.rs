@@ -2,6 +2,10 @@
 
 use mailtypes::{MailboxName, mutf7};
 
+/// Behind the escape character: a `/` in a level, which Dovecot writes so where clients see another separator. No name here
+/// holds it; it is shown as it is written, and can be used so.
+const SLASH: &str = "2f";
+
 /// How a store writes names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Naming {
@@ -43,10 +47,12 @@ impl Naming {
 
     fn escaped(&self, level: &str, escape: char, is_reserved: bool) -> String {
         let mut out = String::with_capacity(level.len());
-        for (at, c) in level.chars().enumerate() {
+        for (at, c) in level.char_indices() {
             let begins = at == 0 && (is_reserved || c == '~');
+            let is_slash =
+                c == escape && level.get(at + escape.len_utf8()..).is_some_and(|next| next.starts_with(SLASH));
             // What has more than one byte is never in the way.
-            if c.is_ascii() && (begins || c == escape || c == self.separator) {
+            if c.is_ascii() && !is_slash && (begins || c == escape || c == self.separator) {
                 out.push_str(&format!("{escape}{:02x}", c as u32));
             } else {
                 out.push(c);
@@ -173,7 +179,8 @@ mod tests {
         let name = |written: &str| naming.name_of(written, none).map(|name| name.to_string());
         assert_eq!(name("a/b").as_deref(), Some("a/b"));
         assert_eq!(name("\\61").as_deref(), None, "an a is written as it is");
-        assert_eq!(name("a\\2fb").as_deref(), None, "no level holds the separator");
+        assert_eq!(name("a\\2fb").as_deref(), Some("a\\2fb"), "no level holds the separator");
+        assert_eq!(name("a\\5c2fb").as_deref(), None, "it would be taken for the other");
         assert_eq!(name("inbox"), None);
         assert_eq!(
             Naming::new(true, None, None, '/').name_of("ü/日", none).map(|n| n.to_string()).as_deref(),

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     indexed::{PREFIX, indexed_of},
-    traits::{MailStorage, Result, Status},
+    traits::{MailStorage, Mailbox, Result, Status},
 };
 
 /// What tells that a mailbox is as it was.
@@ -59,15 +59,43 @@ impl Stamp {
     }
 }
 
+/// Counts, and RFC822.SIZE of all messages together if anybody asked for it.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    status: Status,
+    size: Option<u64>,
+}
+
+impl Counts {
+    fn of(mailbox: &dyn Mailbox, with_size: bool) -> Result<Self> {
+        let status = mailbox.status()?;
+        Ok(Self { status, size: with_size.then(|| mailbox.size()).transpose()? })
+    }
+}
+
 /// What was found last, by the folder of the index.
-type Statuses = Noted<Stamp, Status>;
+type Statuses = Noted<Stamp, Counts>;
 
 /// See [`MailStorage::status`].
 pub(crate) fn status(storage: &dyn MailStorage, format: &dyn Format, name: &MailboxName) -> Result<Status> {
+    Ok(counts(storage, format, name, false)?.status)
+}
+
+/// See [`MailStorage::status_and_size`].
+pub(crate) fn status_and_size(
+    storage: &dyn MailStorage,
+    format: &dyn Format,
+    name: &MailboxName,
+) -> Result<(Status, u64)> {
+    let Counts { status, size } = counts(storage, format, name, true)?;
+    Ok((status, size.unwrap_or_default()))
+}
+
+fn counts(storage: &dyn MailStorage, format: &dyn Format, name: &MailboxName, with_size: bool) -> Result<Counts> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
     if layout.private_root().is_some() {
         // What others have read, the list index tells; what this user has, it does not.
-        return storage.mailbox(name)?.status();
+        return Counts::of(&*storage.mailbox(name)?, with_size);
     }
     let noted = format.env().companion::<Statuses>();
     let dirs = match layout.is_by_guid() {
@@ -76,37 +104,40 @@ pub(crate) fn status(storage: &dyn MailStorage, format: &dyn Format, name: &Mail
     };
     let checked = fs.now();
     let before = Stamp::look(fs, layout.shape(), &dirs)?;
+    let is_enough = |counts: &Counts| counts.size.is_some() || !with_size;
     if let Some(stamp) = &before
-        && let Some(status) = noted.find(&dirs.index, stamp)
+        && let Some(counts) = noted.find(&dirs.index, stamp).filter(is_enough)
     {
-        return Ok(status);
+        return Ok(counts);
     }
     // What another process found, or this one before it forgot. Values of INBOX, and of the root, stand nowhere.
     let files = format.env().companion::<StatusFiles>();
     let levels =
         if layout.is_inbox(name) || name.is_storage_root() { None } else { Some(layout.written_levels(name)?) };
     if let (Some(stamp), Some(levels)) = (before.as_ref().filter(|stamp| stamp.is_at_rest(checked)), &levels)
-        && let Some(status) = files.find(format.env(), layout.index(), levels, stamp)
+        && let Some((status, size)) = files.find(format.env(), layout.index(), levels, stamp)
+        && is_enough(&Counts { status, size })
     {
-        noted.note(&dirs.index, *stamp, status);
-        return Ok(status);
+        noted.note(&dirs.index, *stamp, Counts { status, size });
+        return Ok(Counts { status, size });
     }
     let mailbox = storage.mailbox(name)?;
     let end = indexed_of(&*mailbox).and_then(|indexed| indexed.index.log_position());
-    let status = mailbox.status()?;
+    let counts = Counts::of(&*mailbox, with_size)?;
     if let (Some(stamp), Some(end)) = (before.filter(|stamp| stamp.is_at_rest(checked)), end)
         && u64::from(end.offset) == stamp.log.len
         && indexed_of(&*mailbox).and_then(|indexed| indexed.index.log_position()) == Some(end)
         && Stamp::look(fs, layout.shape(), &dirs)? == Some(stamp)
     {
-        noted.note(&dirs.index, stamp, status);
+        noted.note(&dirs.index, stamp, counts);
         // Dovecot counts in whole seconds: what may change again in this one is for another time.
         if let Some(levels) = levels.filter(|_| is_at_rest(stamp.log.modified, checked)) {
-            let noticed = Noticed { guid: mailbox.guid(), stamp, status };
+            let Counts { status, size } = counts;
+            let noticed = Noticed { guid: mailbox.guid(), stamp, status, size };
             files.note(format.env(), layout.index(), levels, noticed);
         }
     }
-    Ok(status)
+    Ok(counts)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use mailtypes::MailboxName;
 use super::{
     Format, create, delete, find, follow, list,
     mailbox_log::{MailboxLogKind, note},
-    rename, replace, status,
+    rename, replace, status, status_and_size,
 };
 use crate::traits::{
     Keeps, ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, Result, Status, StorageError,
@@ -69,6 +69,10 @@ impl<S: Listed> MailStorage for S {
 
     fn status(&self, name: &MailboxName) -> Result<Status> {
         status(self, self.format(), name)
+    }
+
+    fn status_and_size(&self, name: &MailboxName) -> Result<(Status, u64)> {
+        status_and_size(self, self.format(), name)
     }
 
     fn create(&self, name: &MailboxName) -> Result<()> {

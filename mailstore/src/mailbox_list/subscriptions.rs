@@ -113,7 +113,8 @@ impl Subscriptions {
         if Content::parse(&bytes).is_ok() {
             return Ok(());
         }
-        let lines = split_lines(&bytes).filter(|line| self.name_in(Version::Two, line).is_some());
+        let is_name = |line: &&[u8]| !line.is_empty() && self.name_in(Version::Two, line).is_some();
+        let lines = split_lines(&bytes).filter(is_name);
         let mut content = Content { version: Version::Two, lines: lines.map(<[u8]>::to_vec).collect() };
         // What remains of the first line.
         content.lines.retain(|line| !line.starts_with(b"V\t"));
@@ -123,6 +124,10 @@ impl Subscriptions {
     }
 
     fn name_in(&self, version: Version, line: &[u8]) -> Option<MailboxName> {
+        if line.is_empty() {
+            // The prefix that clients see before all other names.
+            return (!self.layout.has_inbox()).then(MailboxName::storage_root);
+        }
         let separator = self.separator();
         if separator != '/' && line.contains(&b'/') {
             return None;
@@ -131,6 +136,8 @@ impl Subscriptions {
             Version::One => String::from_utf8(line.to_vec()).ok()?.replace(separator, "/"),
             Version::Two => String::from_utf8(unescape(line)).ok()?,
         };
+        // The prefix of a namespace that keeps its subscriptions here has its last separator.
+        let levels = levels.strip_suffix('/').map(str::to_owned).unwrap_or(levels);
         // No level may look as if it were two to those who see this separator.
         let escapes = self.layout.naming().escapes();
         let is_split = |name: &MailboxName| separator == '/' || escapes || !name.as_str().contains(separator);
@@ -138,6 +145,9 @@ impl Subscriptions {
     }
 
     fn line_of(&self, version: Version, name: &MailboxName) -> Vec<u8> {
+        if name.is_storage_root() {
+            return Vec::new();
+        }
         let levels = self.layout.storage_name(name);
         match version {
             Version::One => levels.replace('/', self.separator().encode_utf8(&mut [0; 4])).into_bytes(),
@@ -189,7 +199,7 @@ impl Content {
 }
 
 fn split_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty())
+    bytes.split_inclusive(|&b| b == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
 }
 
 /// Bytes that stand for themselves nowhere in a line, and the letters that stand for them.
@@ -229,7 +239,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::mailbox_list::Shape;
+    use crate::mailbox_list::{ListOptions, Shape};
 
     fn subscriptions(dir: &std::path::Path) -> Subscriptions {
         let fs: Arc<dyn FileSystem> = Arc::new(RealDisk::new());
@@ -259,6 +269,24 @@ mod tests {
         subscriptions.change(&name("Work/Projects/2024"), false).unwrap();
         assert_eq!(subscriptions.read().unwrap(), [name("Überblick & Co")]);
         assert!(!dir.path().join("subscriptions.lock").exists());
+    }
+
+    /// As Dovecot 2.3.19 writes it: the prefix of a namespace is an empty line in that namespace's list.
+    #[test]
+    fn the_storage_itself_is_an_empty_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs: Arc<dyn FileSystem> = Arc::new(RealDisk::new());
+        let list = |without_inbox| ListOptions { without_inbox, ..ListOptions::default() };
+        let of = |list| Subscriptions::new(&fs, &Layout::new(Shape::Dbox, dir.path(), None, None, list));
+        let (subscriptions, root) = (of(list(true)), MailboxName::storage_root());
+        for n in [&root, &name("x"), &root] {
+            subscriptions.change(n, true).unwrap();
+        }
+        assert_eq!(std::fs::read(dir.path().join("subscriptions")).unwrap(), b"V\t2\n\n\nx\n");
+        assert_eq!(subscriptions.read().unwrap(), [root.clone(), name("x")]);
+        assert_eq!(of(list(false)).read().unwrap(), [name("x")], "where it has INBOX it has no other name");
+        subscriptions.change(&root, false).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("subscriptions")).unwrap(), b"V\t2\n\nx\n");
     }
 
     #[test]

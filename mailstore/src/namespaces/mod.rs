@@ -283,6 +283,11 @@ impl MailStorage for Namespaces {
         space.storage.status(&inner).map_err(|e| self.tell(at, e))
     }
 
+    fn status_and_size(&self, name: &MailboxName) -> Result<(Status, u64)> {
+        let (at, space, inner) = self.mailbox_route(name)?;
+        space.storage.status_and_size(&inner).map_err(|e| self.tell(at, e))
+    }
+
     fn create(&self, name: &MailboxName) -> Result<()> {
         let (at, space, inner) = match self.mailbox_route(name) {
             Err(StorageError::NotSelectable(name)) => return Err(StorageError::AlreadyExists(name)),
@@ -316,6 +321,10 @@ impl MailStorage for Namespaces {
 
     fn subscribe(&self, name: &MailboxName) -> Result<()> {
         let (keeper, inner) = self.subscription(name)?;
+        if matches!(self.route(name), Route::Prefix(_)) && !inner.is_storage_root() {
+            // Dovecot has a separator at its end there, which no name has, and would not find it again without.
+            return Err(StorageError::NotPossible("A prefix can be subscribed to in its own namespace only"));
+        }
         keeper.storage.subscribe(&inner)
     }
 
@@ -388,13 +397,14 @@ impl Namespaces {
 
     /// Who keeps the subscription of a name, and what the name is there.
     fn subscription(&self, name: &MailboxName) -> Result<(&Namespace, MailboxName)> {
-        let (at, _, inner) = self.mailbox_route(name)?;
+        let nowhere = || StorageError::NotFound(name.clone());
+        let (at, inner) = match self.route(name) {
+            Route::Mailbox(at, inner) => (at, inner),
+            Route::Prefix(at) => (at, MailboxName::storage_root()),
+            Route::Nowhere => return Err(nowhere()),
+        };
         let keeper_at = self.subscribed_in(at).unwrap_or(at);
-        if keeper_at == at && inner.is_storage_root() {
-            // No line of a list could say it.
-            return Err(StorageError::NotPossible("Storage root can't be subscribed to"));
-        }
-        let keeper = self.spaces.get(keeper_at).ok_or_else(|| StorageError::NotFound(name.clone()))?;
+        let keeper = self.spaces.get(keeper_at).ok_or_else(nowhere)?;
         if keeper_at == at {
             return Ok((keeper, inner));
         }

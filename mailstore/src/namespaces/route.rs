@@ -62,8 +62,8 @@ impl Namespaces {
             MailboxName::new(&format!("{}{inner}", space.prefix)).ok()?
         };
         match self.route(&name) {
-            Route::Mailbox(owner, _) => Some((owner, name)),
-            Route::Prefix(_) | Route::Nowhere => None,
+            Route::Mailbox(owner, _) | Route::Prefix(owner) => Some((owner, name)),
+            Route::Nowhere => None,
         }
     }
 }

@@ -17,6 +17,11 @@ pub trait MailStorage: Send + Sync + fmt::Debug {
     fn status(&self, name: &MailboxName) -> Result<Status> {
         self.mailbox(name)?.status()
     }
+    /// The same, with RFC822.SIZE of all messages together (RFC 8438).
+    fn status_and_size(&self, name: &MailboxName) -> Result<(Status, u64)> {
+        let mailbox = self.mailbox(name)?;
+        Ok((mailbox.status()?, mailbox.size()?))
+    }
     /// Whether the storage's own folder is a mailbox, [`MailboxName::storage_root`], which no list has; `None` where it can
     /// be none.
     fn has_root(&self) -> Result<Option<bool>> {

@@ -87,6 +87,7 @@ impl Session {
         let change = move |storage: &dyn MailStorage| match storage.mailbox(&name) {
             // A level without a mailbox is there too.
             Ok(_) | Err(StorageError::NotSelectable(_)) => storage.subscribe(&name),
+            Err(StorageError::NotFound(_)) if is_prefix(storage, &name) => storage.subscribe(&name),
             Err(error) => Err(error),
         };
         self.change_list(tag, "SUBSCRIBE", "Subscribe completed.", change).await
@@ -124,13 +125,11 @@ pub(crate) fn status_line(
     items: &[StatusItem],
     recent: Option<u32>,
 ) -> StorageResult<Vec<u8>> {
-    let status = storage.status(name)?;
-    let needs_mailbox = items.contains(&StatusItem::Size) || items.contains(&StatusItem::MailboxId);
-    let mailbox = if needs_mailbox { Some(storage.mailbox(name)?) } else { None };
-    let size = match &mailbox {
-        Some(mailbox) if items.contains(&StatusItem::Size) => mailbox.size()?,
-        _ => 0,
+    let (status, size) = match items.contains(&StatusItem::Size) {
+        true => storage.status_and_size(name)?,
+        false => (storage.status(name)?, 0),
     };
+    let mailbox = items.contains(&StatusItem::MailboxId).then(|| storage.mailbox(name)).transpose()?;
     let wanted = StatusItem::ALL.into_iter().filter(|item| items.contains(item));
     let values = wanted.filter_map(|item| {
         let number = match item {
@@ -150,6 +149,11 @@ pub(crate) fn status_line(
     let mut line = Vec::new();
     write::status(&mut line, name, storage.separator(), values);
     Ok(line)
+}
+
+/// Whether it is the prefix of a namespace, which can be subscribed to whether or not it is a mailbox.
+fn is_prefix(storage: &dyn MailStorage, name: &MailboxName) -> bool {
+    storage.namespaces().iter().any(|space| space.prefix.strip_suffix('/') == Some(name.as_str()))
 }
 
 /// The name of a mailbox after a rename that takes it along. INBOX stays (RFC 3501 §6.3.5).

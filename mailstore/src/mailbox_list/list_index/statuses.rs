@@ -33,16 +33,20 @@ use super::{
 use crate::{indexed::unix_now, traits::Status};
 
 const MSGS: ExtensionSpec = ExtensionSpec::record("msgs", 16, 4);
+const VSIZE: ExtensionSpec = ExtensionSpec::record("vsize", 16, 8);
 const HMODSEQ: ExtensionSpec = ExtensionSpec::record("hmodseq", 8, 8);
 const INDEX_SYNC: ExtensionSpec = ExtensionSpec::record("index sync", 8, 4);
 const MAILDIR: ExtensionSpec = ExtensionSpec::record("maildir", 8, 4);
 const MBOX: ExtensionSpec = ExtensionSpec::record("mbox", 8, 4);
 
-/// Ours: see [`stamp_bytes`].
+/// Ours: see [`ours_bytes`].
 const OURS: ExtensionSpec = ExtensionSpec::record("culver-status", 48, 8);
 
 /// How much of it tells how everything looked.
 const STAMP_LEN: usize = 40;
+
+/// Stands last in it where [`VSIZE`] is of the same look.
+const HAS_SIZE: u32 = 1;
 
 /// Values waiting to be written at most; more are dropped.
 const WAITING_MAX: usize = 10_000;
@@ -56,6 +60,8 @@ pub(in super::super) struct Noticed {
     pub(in super::super) guid: Guid,
     pub(in super::super) stamp: Stamp,
     pub(in super::super) status: Status,
+    /// RFC822.SIZE of all messages together, if anybody asked for it.
+    pub(in super::super) size: Option<u64>,
 }
 
 /// What is known of list indexes, kept with the `Env`.
@@ -92,8 +98,14 @@ impl StatusFiles {
         Arc::clone(all.entry(dir.to_owned()).or_default())
     }
 
-    /// The values of a mailbox that looks so; `None` where they are not known.
-    pub(in super::super) fn find(&self, env: &Env, dir: &Path, levels: &[Vec<u8>], stamp: &Stamp) -> Option<Status> {
+    /// The values of a mailbox that looks so, with the size of all its messages if that is known; `None` where they are not.
+    pub(in super::super) fn find(
+        &self,
+        env: &Env,
+        dir: &Path,
+        levels: &[Vec<u8>],
+        stamp: &Stamp,
+    ) -> Option<(Status, Option<u64>)> {
         let index = open_list(env, dir).ok()?;
         let state = index.refresh().ok()?;
         let uid = *self.of(dir).names(&state).get(&key(levels))?;
@@ -101,13 +113,13 @@ impl StatusFiles {
         let field = |name: &str| state.extension_index(name).map(|at| record.field(at));
         let ours = field(OURS.name)?;
         let word = |bytes: &[u8], at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
-        let deleted = word(ours, STAMP_LEN)?;
-        if ours.get(..STAMP_LEN) != stamp_bytes(stamp, 0)?.get(..STAMP_LEN) {
+        let (deleted, has_size) = (word(ours, STAMP_LEN)?, word(ours, STAMP_LEN + 4)? == HAS_SIZE);
+        if ours.get(..STAMP_LEN) != ours_bytes(stamp, 0, 0)?.get(..STAMP_LEN) {
             return None;
         }
         let (msgs, list) = (field(MSGS.name)?, field("list")?);
         let modseq = u64::from_le_bytes(field(HMODSEQ.name)?.get(..8)?.try_into().ok()?);
-        Some(Status {
+        let status = Status {
             messages: word(msgs, 0)?,
             unseen: word(msgs, 4)?,
             recent: word(msgs, 8)?,
@@ -115,7 +127,12 @@ impl StatusFiles {
             uid_next: Uid::new(word(msgs, 12)?)?,
             uid_validity: UidValidity::new(word(list, 24)?)?,
             highest_modseq: ModSeq::new(modseq)?,
-        })
+        };
+        let size = field(VSIZE.name).filter(|_| has_size).and_then(|vsize| {
+            let sum = u64::from_le_bytes(vsize.get(..8)?.try_into().ok()?);
+            (vsize.get(8..)? == of_all(&status)).then_some(sum)
+        });
+        Some((status, size))
     }
 
     /// Has values written.
@@ -179,9 +196,15 @@ impl StatusFile {
     }
 }
 
+/// What [`VSIZE`] has behind the sum, if it is that of all messages: the UID before the next one, and how many they are.
+fn of_all(status: &Status) -> [u8; 8] {
+    let (last, count) = (status.uid_next.value().saturating_sub(1), status.messages);
+    (u64::from(count) << 32 | u64::from(last)).to_le_bytes()
+}
+
 /// Inode of the log, when it was written last, when `new` and `cur` changed last, length of the log, how many messages are
-/// `\Deleted`, 4 bytes of zero: little-endian, times in nanoseconds. `None` for what has no such time.
-fn stamp_bytes(stamp: &Stamp, deleted: u32) -> Option<[u8; 48]> {
+/// `\Deleted`, whether there is a size ([`HAS_SIZE`]): little-endian, times in nanoseconds. `None` for what has no such time.
+fn ours_bytes(stamp: &Stamp, deleted: u32, has_size: u32) -> Option<[u8; 48]> {
     let nanos = |time: SystemTime| u64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok();
     let folders = match &stamp.folders {
         Some([new, cur]) => [nanos(new.changed)?, nanos(cur.changed)?],
@@ -189,7 +212,7 @@ fn stamp_bytes(stamp: &Stamp, deleted: u32) -> Option<[u8; 48]> {
     };
     let log = [stamp.log.inode, nanos(stamp.log.modified)?];
     let words: Vec<u8> = log.into_iter().chain(folders).flat_map(u64::to_le_bytes).collect();
-    let parts: [&[u8]; 3] = [&words, &stamp.log.len.to_le_bytes(), &deleted.to_le_bytes()];
+    let parts: [&[u8]; 4] = [&words, &stamp.log.len.to_le_bytes(), &deleted.to_le_bytes(), &has_size.to_le_bytes()];
     let mut bytes = [0; 48];
     bytes.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
     Some(bytes)
@@ -232,8 +255,9 @@ impl CommitOp for Write {
 }
 
 fn write_values(to: &mut Transaction, uid: Uid, noticed: &Noticed) {
-    let Noticed { stamp, status, .. } = noticed;
-    let Some(ours) = stamp_bytes(stamp, status.deleted) else { return };
+    let Noticed { stamp, status, size, .. } = noticed;
+    let has_size = if size.is_some() { HAS_SIZE } else { 0 };
+    let Some(ours) = ours_bytes(stamp, status.deleted, has_size) else { return };
     let seconds = |mark: &Mark| {
         let since = mark.modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         u32::try_from(since).unwrap_or_default()
@@ -251,6 +275,10 @@ fn write_values(to: &mut Transaction, uid: Uid, noticed: &Noticed) {
         }
         Some([new, cur]) => put(&MAILDIR, &[seconds(new), seconds(cur)]),
         None => {}
+    }
+    if let Some(size) = size {
+        let bytes = [size.to_le_bytes(), of_all(status)].concat();
+        to.ext_record(&VSIZE, Generation::Current, uid, &bytes, Origin::External);
     }
     let modseq = status.highest_modseq.value().to_le_bytes();
     to.ext_record(&HMODSEQ, Generation::Current, uid, &modseq, Origin::External);
