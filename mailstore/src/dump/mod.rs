@@ -1,5 +1,5 @@
 //! The files beside index and dbox files as text or JSON, whatever state they are in: UID lists, keywords, subscriptions,
-//! the journal of mailboxes, UIDVALIDITY, mbox files, names of Maildir files. One thing a line, with its offset; what makes
+//! the journal of mailboxes, UIDVALIDITY, thread indexes, mbox files and what undoes a change of one, names of Maildir files. One thing a line, with its offset; what makes
 //! no sense is a `problem` with its place, and is passed over.
 //!
 //! Index files are [`mailindex::dump`]'s, dbox files [`dbox::dump`](crate::dbox::dump())'s.
@@ -7,6 +7,8 @@
 mod lines;
 mod mailbox_log;
 mod mbox;
+mod mbox_undo;
+mod thread;
 
 use std::{fmt, path::Path};
 
@@ -43,6 +45,10 @@ pub enum FileKind {
     MaildirName,
     /// The journal of a conversion.
     Conversion,
+    /// `dovecot.index.thread`.
+    Thread,
+    /// `culver.mbox.undo`.
+    MboxUndo,
 }
 
 /// The name of a file that was given another by a repair (`culver.damaged.<name>.<n>`) or as a second one
@@ -65,6 +71,8 @@ pub fn detect(path: &Path, start: &[u8]) -> Option<FileKind> {
         "subscriptions" | ".subscriptions" => Some(FileKind::Subscriptions),
         "dovecot.mailbox.log" | "dovecot.mailbox.log.2" => Some(FileKind::MailboxLog),
         crate::convert::Journal::FILE_NAME => Some(FileKind::Conversion),
+        "dovecot.index.thread" => Some(FileKind::Thread),
+        crate::mbox::undo::UNDO_FILE => Some(FileKind::MboxUndo),
         _ if name.starts_with("dovecot-uidvalidity") => Some(FileKind::UidValidity),
         _ if ["cur", "new", "tmp"].contains(&folder) || name.contains(":2,") => Some(FileKind::MaildirName),
         _ if start.starts_with(b"From ") => Some(FileKind::Mbox),
@@ -89,7 +97,9 @@ pub fn dump(
         FileKind::UidValidity => lines::uid_validity(path, &read()?, &mut sink),
         FileKind::Conversion => lines::conversion(&read()?, &mut sink),
         FileKind::MailboxLog => mailbox_log::dump(&read()?, &mut sink),
+        FileKind::Thread => thread::dump(&read()?, &mut sink),
         FileKind::Mbox => mbox::dump(fs, path, &mut sink)?,
+        FileKind::MboxUndo => mbox_undo::dump(fs, path, &mut sink)?,
         FileKind::MaildirName => name(path, fs.metadata(path)?.map(|there| there.len), &mut sink),
     })
 }
@@ -244,12 +254,39 @@ mod tests {
         assert!(lines[1].starts_with("      61  message"), "{text}");
     }
 
+    /// What a change of 5 bytes at 7 left that was to append message 3.
+    #[test]
+    fn an_unfinished_change_of_an_mbox() {
+        let mut undo = b"CulvMbU1".to_vec();
+        undo.extend([3u32, 1].map(u32::to_le_bytes).concat());
+        undo.extend([77u64, 100, 130, 7, 5].map(u64::to_le_bytes).concat());
+        undo.extend(b"saved");
+        undo.extend(&<sha2::Sha256 as sha2::Digest>::digest(&undo)[..16]);
+        let path = "/m/.imap/inbox/culver.mbox.undo";
+        let text = dumped(path, &undo, Format::Text);
+        assert!(text.contains("in_force_with_uid=3 ranges=1 inode=77 old_len=100 new_len=130"), "{text}");
+        assert!(text.contains("      40  saved mbox_offset=7 len=5") && text.contains("      61  sum"), "{text}");
+        for cut in 1..undo.len() {
+            assert!(dumped(path, &undo[..cut], Format::Text).contains("problem"), "cut at {cut}");
+        }
+        assert!(!dumped(path, b"", Format::Text).contains("problem"));
+        undo[60] ^= 1;
+        assert!(dumped(path, &undo, Format::Text).contains("problem"));
+    }
+
     proptest! {
+        #[test]
+        fn any_thread_index_is_dumped(blocks in prop::collection::vec(any::<u8>(), 0..120)) {
+            let out = dumped("/m/dovecot.index.thread", &[&[2, 1, 0, 0][..], &[7; 12], &blocks].concat(), Format::Json);
+            prop_assert!(out.ends_with("\n"));
+        }
+
         #[test]
         fn any_bytes_are_dumped(
             name in prop::sample::select(vec![
                 "/m/dovecot-uidlist", "/m/dovecot-keywords", "/m/subscriptions", "/m/dovecot.mailbox.log",
-                "/m/dovecot-uidvalidity", "/m/dovecot-uidvalidity.1", "/m/cur/a:2,S",
+                "/m/dovecot-uidvalidity", "/m/dovecot-uidvalidity.1", "/m/cur/a:2,S", "/m/dovecot.index.thread",
+                "/m/culver.mbox.undo",
             ]),
             bytes in prop::collection::vec(prop::sample::select(b"13 VNG:ab\n\t,\x00\x01\xff\x1b".to_vec()), 0..120),
             json in any::<bool>(),

@@ -29,7 +29,7 @@ mod status;
 mod storage;
 mod store;
 mod sync;
-mod undo;
+pub(crate) mod undo;
 mod watch;
 mod write;
 

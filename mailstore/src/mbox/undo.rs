@@ -29,12 +29,12 @@ use sha2::{Digest, Sha256};
 use crate::mailbox_list::Rights;
 
 /// The file's name, in the folder of the index.
-pub(super) const UNDO_FILE: &str = "culver.mbox.undo";
+pub(crate) const UNDO_FILE: &str = "culver.mbox.undo";
 
-const MAGIC: &[u8; 8] = b"CulvMbU1";
-const HEAD_LEN: usize = 40;
-const RANGE_HEAD_LEN: usize = 16;
-const SUM_LEN: usize = 16;
+pub(crate) const MAGIC: &[u8; 8] = b"CulvMbU1";
+pub(crate) const HEAD_LEN: usize = 40;
+pub(crate) const RANGE_HEAD_LEN: usize = 16;
+pub(crate) const SUM_LEN: usize = 16;
 
 /// Bytes copied at once.
 const COPY_LEN: usize = 256 << 10;
@@ -275,7 +275,8 @@ impl Saved {
     }
 }
 
-fn sum_of(file: &FileHandle, len: u64) -> mailfs::Result<Box<[u8; SUM_LEN]>> {
+/// The sum of so many bytes from the beginning.
+pub(crate) fn sum_of(file: &FileHandle, len: u64) -> mailfs::Result<Box<[u8; SUM_LEN]>> {
     let (mut sum, mut at, mut buffer) = (Sha256::new(), 0, vec![0; COPY_LEN]);
     while at < len {
         let want = usize::try_from(len - at).unwrap_or(COPY_LEN).min(COPY_LEN);
