@@ -10,12 +10,13 @@ mod sample_mail;
 
 use std::{fs, io::Write, path::Path, sync::Arc};
 
-use beside_dovecot::Kind;
+use beside_dovecot::{Kind, append, compare};
 use mailstore::{
     ListOptions,
     mbox::{MboxOptions, MboxPlaces, MboxStorage},
 };
-use sample_mail::{Numbers, messages};
+use mailtypes::Flags;
+use sample_mail::{Numbers, messages, name};
 
 const MBOX: Kind = Kind {
     location: |root| format!("mbox:{}:INBOX={}/inbox", root.display(), root.display()),
@@ -73,6 +74,52 @@ fn turn_about() {
 fn turn_about_with_a_third_party() {
     if dovecot::is_installed() {
         beside_dovecot::turn_about(&MBOX, 120, 20_240_202, Some(by_others));
+    }
+}
+
+/// What UW-IMAP puts before all messages: `X-IMAP` says that it is none, and nothing else does.
+const PSEUDO: &str = "From MAILER-DAEMON Sun Nov 22 10:00:00 2026\nDate: 22 Nov 2026 10:00:00 +0000\n\
+    From: Mail System Internal Data <MAILER-DAEMON@host>\nSubject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\n\
+    Message-ID: <1165000000@host>\nX-IMAP: 1165000000 0000000003 $Forwarded\nStatus: RO\n\n\
+    This text is part of the internal format of your mail folder, and is not\na real message.\n\n";
+
+#[test]
+fn the_message_that_is_none_is_hidden_where_dovecot_hides_it() {
+    if !dovecot::is_installed() {
+        return;
+    }
+    let message = |n: u32| {
+        format!(
+            "From a@b Sun Nov 22 10:0{n}:00 2026\nSubject: message {n}\nX-UID: {n}\nStatus: RO\nX-Status: \n\
+             X-Keywords:\n\nbody {n}\n\n"
+        )
+    };
+    let messages = [message(1), message(2)].concat();
+    let without = |what: &str, with: &str| PSEUDO.replace(what, with) + &messages;
+    for dovecot_first in [true, false] {
+        let shared = MBOX.shared();
+        fs::create_dir_all(shared.root()).unwrap();
+        for (mailbox, text) in [
+            ("inbox", PSEUDO.to_owned() + &messages),
+            ("only", PSEUDO.to_owned()),
+            ("another-subject", without("DON'T DELETE THIS MESSAGE", "something")),
+            ("base", without("X-IMAP:", "X-IMAPbase:")),
+            ("neither", without("X-IMAP: 1165000000 0000000003 $Forwarded\n", "")),
+            ("second", message(1) + &PSEUDO.replace("10:00", "10:01") + &message(2)),
+        ] {
+            fs::write(shared.root().join(mailbox), text).unwrap();
+        }
+        let store = MBOX.open(&shared);
+        let mut imap = shared.imap();
+        compare(&shared, &*store, &mut imap, "as found", dovecot_first);
+        imap.run("SELECT INBOX");
+        imap.run("STORE 1:* +FLAGS (\\Deleted kept)");
+        imap.run("EXPUNGE");
+        imap.run("UNSELECT");
+        append(&*store.mailbox(&name("INBOX")).unwrap(), b"Subject: x\r\n\r\nx\r\n", Flags::NONE, &[], 1_600_000_000);
+        append(&*store.mailbox(&name("only")).unwrap(), b"Subject: x\r\n\r\nx\r\n", Flags::NONE, &[], 1_600_000_000);
+        compare(&shared, &*store, &mut imap, "with nothing but it, and a message more", dovecot_first);
+        assert_eq!(shared.complaints(), [""; 0]);
     }
 }
 
