@@ -56,6 +56,8 @@ pub struct Metadata {
     pub kind: FileKind,
     /// Permission bits (`0o7777`).
     pub mode: u32,
+    /// Owning user.
+    pub uid: u32,
     /// Owning group.
     pub gid: u32,
     /// Hard links.
@@ -140,6 +142,11 @@ pub trait Watch: Send + Sync + fmt::Debug {}
 pub trait FileSystem: Send + Sync + fmt::Debug {
     /// Opens or creates a file.
     fn open(&self, path: &Path, mode: OpenMode) -> Result<FileHandle>;
+    /// Opens an existing file for reading if the last level of its path is no symbolic link, and fails if it is (`O_NOFOLLOW`).
+    /// A file system without links opens it.
+    fn open_no_link(&self, path: &Path) -> Result<FileHandle> {
+        self.open(path, OpenMode::Read)
+    }
     /// `stat`, links followed; `None` when there is nothing, be it that a directory on the way is missing or is a file.
     fn metadata(&self, path: &Path) -> Result<Option<Metadata>>;
     /// All names in a directory but `.` and `..`, in no order.

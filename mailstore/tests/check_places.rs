@@ -16,6 +16,7 @@ use mailstore::{
     Append, Format, ListLayout, ListOptions, Store, StoreOptions,
     check::{CheckOptions, CheckReport, Finding, FindingKind, Outcome, check_storage},
     dbox::MoveTo,
+    maildir::MaildirLayout,
     open_dbox,
 };
 use mailtypes::{Flag, Keyword, MailboxName, Uid, UidSet};
@@ -72,6 +73,39 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         }
     }
     all
+}
+
+/// Neither a store that Dovecot made, whose files have no second names, nor one whose second names are another index's.
+#[test]
+fn a_look_at_a_store_that_others_made_changes_nothing() {
+    for format in [Format::Sdbox, Format::Mdbox, Format::Maildir(MaildirLayout::PlusPlus), Format::Mbox] {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("mail");
+        fill(&Store::create_as(&root, format).unwrap(), "INBOX");
+        let is_kept =
+            |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("culver.kept."));
+        for path in tree(&root).keys().filter(|path| is_kept(path)) {
+            fs::remove_file(path).unwrap();
+        }
+        let options = StoreOptions::default();
+        let before = tree(&root);
+        assert!(check(&root, &options, false).is_clean(), "{format}");
+        assert_eq!(tree(&root), before, "{format}");
+        if format == Format::Mdbox {
+            let log = root.join("storage/dovecot.map.index.log");
+            let other = Store::create_as(dir.path().join("other"), format).unwrap();
+            fill(&other, "INBOX");
+            drop(other);
+            fs::copy(
+                dir.path().join("other/storage/dovecot.map.index.log"),
+                log.with_file_name("culver.kept.dovecot.map.index.log"),
+            )
+            .unwrap();
+            let before = tree(&root);
+            check(&root, &options, false);
+            assert_eq!(tree(&root), before);
+        }
+    }
 }
 
 /// A store of which some messages were moved to alternate storage.

@@ -198,6 +198,57 @@ fn copies_and_new_names_keep_what_a_user_has_read() {
     assert!(!dir.path().join("ann/mailboxes/box").exists());
 }
 
+/// The one who has the only record of what she has read loses what stood in the damage, and nothing else.
+#[test]
+fn damage_costs_what_stood_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("mail");
+    {
+        let [ann, ..] = users(&root);
+        ann.create(&name("box")).unwrap();
+        let mailbox = ann.mailbox(&name("box")).unwrap();
+        (1..=6).for_each(|n| append(&*mailbox, b"Subject: a\n\na\n", NONE, &[], n));
+    }
+    let log = dir.path().join("ann/mailboxes/box/dovecot.index.pvt.log");
+    let mut begins = Vec::new();
+    for uid in [1, 2, 3, 5] {
+        let [ann, ..] = users(&root);
+        drop(flags(&*ann, "box"));
+        begins.push(std::fs::metadata(&log).unwrap().len());
+        store_flags(&*ann, "box", uid, FlagAction::Add, SEEN);
+    }
+    assert!(begins.is_sorted_by(|a, b| a < b), "{begins:?}");
+    let seen = [SEEN, SEEN, SEEN, NONE, SEEN, NONE];
+    let [ann, _, shared] = users(&root);
+    assert_eq!(flags(&*ann, "box"), seen);
+    let mut bytes = std::fs::read(&log).unwrap();
+    // What kind of a record it is.
+    bytes[begins[1] as usize + 4..][..4].fill(0xee);
+    std::fs::write(&log, &bytes).unwrap();
+    // One that came since, which nobody has told her index of.
+    append(&*shared.mailbox(&name("box")).unwrap(), b"Subject: b\n\nb\n", SEEN, &[], 7);
+    let [ann, bob, _] = users(&root);
+    assert_eq!(flags(&*ann, "box"), [SEEN, NONE, SEEN, NONE, SEEN, NONE, NONE]);
+    assert_eq!(flags(&*bob, "box"), [NONE, NONE, NONE, NONE, NONE, NONE, SEEN]);
+    store_flags(&*ann, "box", 2, FlagAction::Add, SEEN);
+    let [ann, ..] = users(&root);
+    assert_eq!(flags(&*ann, "box"), [SEEN, SEEN, SEEN, NONE, SEEN, NONE, NONE]);
+}
+
+#[test]
+fn an_mbox_with_a_new_name_keeps_what_a_user_has_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = Env::new(Arc::new(mailfs::RealDisk::new()), EnvOptions::default());
+    let ann = (MBOX.open)(&env, &dir.path().join("mail"));
+    ann.create(&name("box")).unwrap();
+    append(&*ann.mailbox(&name("box")).unwrap(), b"Subject: a\n\na\n", NONE, &[], 1);
+    store_flags(&*ann, "box", 1, FlagAction::Add, SEEN);
+    ann.rename(&name("box"), &name("new/name")).unwrap();
+    assert_eq!(flags(&*ann, "new/name"), [SEEN]);
+    ann.rename(&name("new"), &name("last")).unwrap();
+    assert_eq!(flags(&*ann, "last/name"), [SEEN]);
+}
+
 fn shown_uids(last: u32) -> UidSet {
     (1..=last).filter_map(Uid::new).collect()
 }

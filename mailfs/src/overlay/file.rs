@@ -28,6 +28,8 @@ pub(super) struct OverlayFile {
     number: u64,
     writable: bool,
     locked: AtomicBool,
+    /// Locks are taken on the file below too.
+    locked_below: bool,
 }
 
 enum Base {
@@ -61,6 +63,20 @@ impl OverlayFile {
             number,
             writable,
             locked: AtomicBool::new(false),
+            locked_below: false,
+        }
+    }
+
+    /// With locks that are taken on the file below too, or not.
+    pub(super) fn locked_below(mut self, locked_below: bool) -> Self {
+        self.locked_below = locked_below;
+        self
+    }
+
+    fn below(&self) -> Option<&FileHandle> {
+        match &self.base {
+            Base::Lower(handle) if self.locked_below => Some(handle),
+            _ => None,
         }
     }
 
@@ -193,23 +209,35 @@ impl File for OverlayFile {
         }
         let taken = self.shared.upper().locks.try_lock(self.identity, self.number, kind);
         self.locked.fetch_or(taken, Ordering::AcqRel);
-        Ok(taken)
+        match self.below().filter(|_| taken).map_or(Ok(true), |below| below.try_lock(kind)) {
+            Ok(true) => Ok(taken),
+            other => {
+                self.shared.upper().locks.unlock(self.identity, self.number);
+                other
+            }
+        }
     }
 
     fn unlock(&self) -> Result<()> {
         self.shared.upper().locks.unlock(self.identity, self.number);
-        Ok(())
+        self.below().map_or(Ok(()), |below| below.unlock())
     }
 
     fn try_flock(&self) -> Result<bool> {
         let taken = self.shared.upper().flocks.try_lock(self.identity, self.number, LockKind::Exclusive);
         self.locked.fetch_or(taken, Ordering::AcqRel);
-        Ok(taken)
+        match self.below().filter(|_| taken).map_or(Ok(true), |below| below.try_flock()) {
+            Ok(true) => Ok(taken),
+            other => {
+                self.shared.upper().flocks.unlock(self.identity, self.number);
+                other
+            }
+        }
     }
 
     fn unflock(&self) -> Result<()> {
         self.shared.upper().flocks.unlock(self.identity, self.number);
-        Ok(())
+        self.below().map_or(Ok(()), |below| below.unflock())
     }
 
     fn set_permissions(&self, mode: u32, gid: Option<u32>) -> Result<()> {

@@ -7,8 +7,9 @@
 //! # Invariants
 //!
 //! 1. Of the file system below only `open` for reading, `metadata`, `read_dir`, the clocks, random bytes and watches are
-//!    called. It takes no lock there. Where it can keep times of access as they are ([`FileSystem::keeping_atime`]), it
-//!    does.
+//!    called. It takes no lock there, unless it was made for that ([`Overlay::taking_locks`]): then files that are opened
+//!    for writing are opened so below too, as locks want it, and not written. Where it can keep times of access as they are
+//!    ([`FileSystem::keeping_atime`]), it does.
 //! 2. What lies over a file or a free name holds as long as that stays as it was below; when somebody else changes it,
 //!    all that was written is forgotten, since it was made of what is no more.
 //! 3. What is held in memory is bounded; more is answered as a full disk.
@@ -19,6 +20,7 @@ mod upper;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
@@ -49,6 +51,8 @@ struct Shared {
     lower: Arc<dyn FileSystem>,
     upper: Mutex<Upper>,
     len_max: u64,
+    /// Whether locks are taken below too.
+    takes_locks: bool,
 }
 
 impl Shared {
@@ -81,8 +85,30 @@ impl Overlay {
 
     /// The same with another limit.
     pub fn with_len_max(lower: Arc<dyn FileSystem>, len_max: u64) -> Self {
+        Self::made(lower, len_max, false)
+    }
+
+    /// The same with locks that others respect, for looking at what they are at work on. Files that may not be written are
+    /// not locked; nor does a file that is made for a lock keep anybody out.
+    pub fn taking_locks(lower: Arc<dyn FileSystem>) -> Self {
+        Self::made(lower, OVERLAY_LEN_MAX, true)
+    }
+
+    fn made(lower: Arc<dyn FileSystem>, len_max: u64, takes_locks: bool) -> Self {
         let lower = lower.keeping_atime().unwrap_or(lower);
-        Self { shared: Arc::new(Shared { lower, upper: Mutex::default(), len_max }) }
+        Self { shared: Arc::new(Shared { lower, upper: Mutex::default(), len_max, takes_locks }) }
+    }
+
+    /// Opens a file below; tells whether its locks are to be taken there.
+    fn open_lower(&self, path: &Path, writable: bool) -> Result<(FileHandle, bool)> {
+        if self.shared.takes_locks && writable {
+            match self.lower().open(path, OpenMode::ReadWrite) {
+                Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {}
+                other => return other.map(|handle| (handle, true)),
+            }
+        }
+        // The other family of locks asks for no right to write.
+        Ok((self.lower().open(path, OpenMode::Read)?, self.shared.takes_locks && !writable))
     }
 
     /// Whether anything was written to names in this directory and is held.
@@ -267,8 +293,9 @@ impl FileSystem for Overlay {
                 Ok(Arc::new(OverlayFile::made(&self.shared, path, memory, writable)))
             }
             Found::Lower(lower, there) => {
-                let handle = self.lower().open(&lower, OpenMode::Read)?;
-                Ok(Arc::new(OverlayFile::lower(&self.shared, &lower, handle, &there, writable)))
+                let (handle, is_locked_below) = self.open_lower(&lower, writable)?;
+                let file = OverlayFile::lower(&self.shared, &lower, handle, &there, writable);
+                Ok(Arc::new(file.locked_below(is_locked_below)))
             }
         }
     }

@@ -169,6 +169,7 @@ impl Upper {
             len: 0,
             kind,
             mode: mode & MODE_BITS,
+            uid: 0,
             gid: 0,
             links: 1,
             modified: now,

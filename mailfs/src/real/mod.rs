@@ -115,6 +115,14 @@ impl FileSystem for RealDisk {
         Ok(Arc::new(RealFile::new(file, path)))
     }
 
+    fn open_no_link(&self, path: &Path) -> Result<FileHandle> {
+        let mut options = fs::OpenOptions::new();
+        let flags = OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        options.read(true).custom_flags(flags.bits().cast_signed());
+        let file = retry(|| options.open(path)).map_err(|e| FsError::new("open", path, e))?;
+        Ok(Arc::new(RealFile::new(file, path)))
+    }
+
     fn metadata(&self, path: &Path) -> Result<Option<Metadata>> {
         match retry(|| fs::metadata(path)) {
             Ok(metadata) => Ok(Some(metadata_of(&metadata))),
@@ -345,6 +353,7 @@ fn metadata_of(metadata: &fs::Metadata) -> Metadata {
         len: metadata.size(),
         kind: kind_of(metadata.file_type()),
         mode: metadata.mode() & MODE_BITS,
+        uid: metadata.uid(),
         gid: metadata.gid(),
         links: metadata.nlink(),
         modified: time_of(metadata.mtime(), metadata.mtime_nsec()),

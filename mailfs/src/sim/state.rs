@@ -190,6 +190,7 @@ impl State {
             len: inode.len(),
             kind: inode.kind(),
             mode: inode.mode,
+            uid: 0,
             gid: inode.gid,
             links: inode.links,
             modified: inode.modified,

@@ -57,6 +57,41 @@ fn what_others_change_below_ends_what_was_made_of_it() {
 }
 
 #[test]
+fn locks_are_taken_below_where_that_is_asked_for() {
+    let disk = SimDisk::new();
+    drop(create(&disk, Path::new("/log"), b"one"));
+    disk.sync_all();
+    let below = disk.open(Path::new("/log"), OpenMode::ReadWrite).unwrap();
+    for takes_locks in [false, true] {
+        let above = if takes_locks { Overlay::taking_locks(disk.as_file_system()) } else { over(&disk) };
+        let held = above.open(Path::new("/log"), OpenMode::ReadWrite).unwrap();
+        let free = |kind| {
+            let is_free = below.try_lock(kind).unwrap();
+            below.unlock().unwrap();
+            is_free
+        };
+        assert!(held.try_lock(LockKind::Exclusive).unwrap());
+        assert_eq!(free(LockKind::Shared), !takes_locks);
+        held.unlock().unwrap();
+        assert!(free(LockKind::Exclusive));
+        assert!(below.try_lock(LockKind::Shared).unwrap());
+        assert_eq!(held.try_lock(LockKind::Exclusive).unwrap(), !takes_locks);
+        held.unlock().unwrap();
+        below.unlock().unwrap();
+        // The other family, of a file that is open for reading.
+        let reader = above.open(Path::new("/log"), OpenMode::Read).unwrap();
+        assert!(reader.try_flock().unwrap());
+        assert_eq!(below.try_flock().unwrap(), !takes_locks);
+        drop(reader);
+        assert!(below.try_flock().unwrap());
+        below.unflock().unwrap();
+        // Nothing is written, whatever it was opened for.
+        held.write_at(b"two", 0).unwrap();
+        assert_eq!(disk.read_all(Path::new("/log"), 9).unwrap(), b"one");
+    }
+}
+
+#[test]
 fn memory_is_bounded() {
     let disk = SimDisk::new();
     drop(create(&disk, Path::new("/large"), &[b'x'; 100]));

@@ -1,15 +1,19 @@
 //! An index made anew from what the store knows of its messages, with what is left of the old one.
 //!
 //! The new log is a reset (`prev_file_seq` 0): whatever was before it is void, for Dovecot too.
+//!
+//! Going over the messages takes its time, in which others may change the mailbox, if its log was fit for that. So what is
+//! left of the old index is read once more under the log's lock: where it goes on from what the caller has read, what was
+//! written since is in the new one too.
 
-use std::{path::Path, time::Duration};
+use std::{borrow::Cow, path::Path, sync::Arc, time::Duration};
 
 use mailtypes::{Uid, UidSet};
 use zerocopy::IntoBytes;
 
 use super::{
-    Env, IndexError, Result, create,
-    log_file::{LogFile, Opened},
+    Env, IndexError, Result, create, load,
+    log_file::{LogFile, LogLock, Opened},
     paths::Paths,
     recover, rotate, snapshot_writer,
 };
@@ -31,6 +35,9 @@ const KEPT_HEADERS: [ExtensionSpec; 4] = [
 /// Fields of messages that are kept: which number of an mdbox's map a message has, and its GUID.
 const KEPT_FIELDS: [ExtensionSpec; 2] = [ExtensionSpec::MDBOX, ExtensionSpec::GUID];
 
+/// How often a log is opened anew that somebody rotates.
+const ROTATIONS_MAX: usize = 4;
+
 /// A message that the store has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RebuildMessage {
@@ -43,6 +50,9 @@ pub struct RebuildMessage {
 /// Makes a mailbox's index anew: exactly these messages, in ascending order of UID; flags, keywords, UID validity and
 /// kept extension headers from `keep` where it knows them; then `more` (a UID validity where there is none, extension
 /// headers). Old files are kept as `culver.damaged.*`. All mod-sequences jump.
+///
+/// Where the present log goes on from `keep`, what others have written since counts: flags, messages that came, messages
+/// that went.
 pub fn rebuild(
     env: &Env,
     dir: &Path,
@@ -51,33 +61,114 @@ pub fn rebuild(
     keep: Option<&State>,
     more: Transaction,
 ) -> Result<()> {
-    replace(env, dir, prefix, keep, &content(messages, keep, more))
+    let content = |now: Option<&State>| match keep.zip(now) {
+        Some((read, now)) => content(&with_changes(messages, read, now), Some(now), more.clone()),
+        None => content(messages, keep, more.clone()),
+    };
+    replace_with(env, dir, prefix, keep, |now| Cow::Owned(content(now)))
 }
 
 /// Makes an index anew of this content, in the place of whatever is there, by one rename; where another makes one at the
 /// same time, that one stays. Its number, and those of its log
 /// and its mod-sequences, go on from what is there and from `keep`. Old files are kept as `culver.damaged.*`.
 pub fn replace(env: &Env, dir: &Path, prefix: &str, keep: Option<&State>, content: &Transaction) -> Result<()> {
+    replace_with(env, dir, prefix, keep, |_| Cow::Borrowed(content))
+}
+
+/// What a rebuild finds as the log, with its lock.
+enum Old {
+    /// There is none.
+    Missing,
+    Log(Arc<LogFile>, LogLock),
+    /// Somebody else has made the index anew.
+    Replaced,
+}
+
+fn lock_old(env: &Env, paths: &Paths) -> Result<Old> {
+    let fs = &**env.fs();
+    let mut before: Option<Arc<LogFile>> = None;
+    for _ in 0..ROTATIONS_MAX {
+        let (Opened::Usable(log) | Opened::Damaged(log, _)) = LogFile::open(fs, &paths.log)? else {
+            return Ok(Old::Missing);
+        };
+        let is_next = |before: &Arc<LogFile>| {
+            log.header.indexid == before.header.indexid && log.header.prev_file_seq == before.header.file_seq
+        };
+        if !before.as_ref().is_none_or(is_next) {
+            return Ok(Old::Replaced);
+        }
+        let lock = log.lock(fs, env.options().lock_timeout, true)?;
+        let there = fs.metadata(&paths.log)?;
+        if there.is_some_and(|there| (there.device, there.inode) == (log.device, log.inode)) {
+            return Ok(Old::Log(log, lock));
+        }
+        before = Some(log);
+    }
+    Ok(Old::Replaced)
+}
+
+/// The mailbox as it is, for one who holds the log's lock, if it has gone on from a state that was read before.
+fn gone_on(env: &Env, paths: &Paths, log: &LogFile, read: &State) -> Result<Option<State>> {
+    let Some(at) = read.position().filter(|_| read.index_id() == log.header.indexid.get()) else { return Ok(None) };
+    if at.file_seq == log.seq() && u64::from(at.offset) == log.handle.len()? {
+        return Ok(None);
+    }
+    match load::load(&**env.fs(), paths) {
+        Ok(loaded) => {
+            let now = loaded.live.state;
+            Ok((now.index_id() == read.index_id() && now.position() > Some(at)).then_some(now))
+        }
+        // No more can be read of it than there was.
+        Err(IndexError::Corrupt(_) | IndexError::NotFound { .. }) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The messages of a mailbox that was in the state `read` before they were looked for, and is in the state `now`: without
+/// those that went since, with those that came.
+fn with_changes(messages: &[RebuildMessage], read: &State, now: &State) -> Vec<RebuildMessage> {
+    let (had, has) = (read.uids(), now.uids());
+    let came = |uid: Uid| (read.next_uid()..now.next_uid()).contains(&uid);
+    let went = |uid: Uid| !has.contains(uid) && (had.contains(uid) || came(uid));
+    let mut all: Vec<_> = messages.iter().filter(|message| !went(message.uid)).copied().collect();
+    let known: UidSet = all.iter().map(|message| message.uid).collect();
+    let new = has.difference(&known).iter().filter(|uid| came(*uid)).collect::<Vec<_>>();
+    all.extend(new.into_iter().map(|uid| RebuildMessage { uid, flags: RecordFlags::NONE }));
+    all.sort_unstable_by_key(|message| message.uid);
+    all
+}
+
+fn replace_with<'c>(
+    env: &Env,
+    dir: &Path,
+    prefix: &str,
+    keep: Option<&State>,
+    content: impl FnOnce(Option<&State>) -> Cow<'c, Transaction>,
+) -> Result<()> {
     let paths = Paths::new(dir, prefix);
     let fs = &**env.fs();
-    let opened = LogFile::open(fs, &paths.log)?;
-    let old = match &opened {
-        Opened::Usable(log) | Opened::Damaged(log, _) => Some(log),
-        Opened::Missing => None,
+    let held = match lock_old(env, &paths)? {
+        Old::Missing => None,
+        Old::Log(log, lock) => Some((log, lock)),
+        // What he made is not replaced.
+        Old::Replaced => return Ok(()),
     };
-    let _lock = old.map(|log| log.lock(fs, env.options().lock_timeout, true)).transpose()?;
-    if let Some(old) = old
-        && fs.metadata(&paths.log)?.is_none_or(|there| (there.device, there.inode) != (old.device, old.inode))
-    {
-        // Somebody else was faster, and what he made is not replaced.
-        return Ok(());
+    let old = held.as_ref().map(|(log, _)| log);
+    let now = match old.zip(keep) {
+        Some((old, read)) => gone_on(env, &paths, old, read)?,
+        None => None,
+    };
+    if now.is_some() {
+        tracing::info!(dir = %dir.display(), "the mailbox was changed while its messages were gone over");
     }
+    let content = content(now.as_ref());
+    let keep = now.as_ref().or(keep);
     let old_seq = old.map_or(0, |log| log.seq()).max(keep.and_then(State::position).map_or(0, |at| at.file_seq));
     let index_id = keep.map(State::index_id).filter(|id| *id != 0).unwrap_or_else(|| env.unix_time().max(1));
     let modseq = keep.map_or(1, |state| state.highest_modseq().value());
     let seq = old_seq.saturating_add(1).max(RawLogHeader::FIRST_SEQ);
     let header = RawLogHeader::first(index_id, seq, env.unix_time(), modseq);
-    let (bytes, state) = create::first_log(&paths, &header, content)?;
+    let (bytes, state) = create::first_log(&paths, &header, &content)?;
     debug_assert!(bytes.starts_with(header.as_bytes()), "a log begins with its header");
 
     for path in [&paths.log, &paths.log2, &paths.index, &paths.backup] {

@@ -124,6 +124,38 @@ fn a_bad_snapshot_is_made_up_for_by_the_backup() {
     }
 }
 
+/// Whoever makes an index anew has read the old one before he goes over the messages.
+#[test]
+fn what_is_written_while_the_messages_are_gone_over_is_kept() {
+    for rotates in [false, true] {
+        let fs = mailbox();
+        let keep = recovered(&fs).state.unwrap();
+        let there: Vec<_> = (1..=MESSAGES).map(|n| RebuildMessage { uid: uid(n), flags: RecordFlags::NONE }).collect();
+        let other = env(&fs);
+        let index = open(&other, dir()).unwrap();
+        flag(&index, &set(&[3, 7]), Flag::Answered).unwrap();
+        expunge(&index, &set(&[5])).unwrap();
+        assert_eq!(save(&index, "came").unwrap(), MESSAGES + 1);
+        if rotates {
+            for n in (1..=MESSAGES).filter(|n| *n != 5) {
+                flag(&index, &set(&[n]), Flag::Draft).unwrap();
+                other.drain();
+            }
+        }
+        let log_seq = index.state().position().unwrap().file_seq;
+        assert_eq!(log_seq > keep.position().unwrap().file_seq, rotates);
+        rebuild(&env(&fs), dir(), PREFIX, &there, Some(&keep), Transaction::new()).unwrap();
+        for index in [open(&env(&fs), dir()).unwrap(), index] {
+            let state = index.refresh().unwrap();
+            let answered = state.records_from(0).filter(|record| record.flags().contains(Flag::Answered));
+            assert_eq!(answered.map(|record| record.uid()).collect::<Vec<_>>(), [uid(3), uid(7)]);
+            assert!(!state.contains(uid(5)) && state.contains(uid(MESSAGES + 1)));
+            assert_eq!((state.message_count(), state.next_uid()), (MESSAGES, uid(MESSAGES + 2)));
+            assert!(state.record_of(uid(1)).unwrap().flags().contains(Flag::Flagged));
+        }
+    }
+}
+
 #[test]
 fn a_log_marked_as_corrupted_is_taken_back() {
     let fs = mailbox();

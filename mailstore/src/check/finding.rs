@@ -1,6 +1,9 @@
 //! What a check finds, in words and for programs.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use mailtypes::{Guid, MailboxName, Uid};
 use serde_json::{Value, json};
@@ -163,9 +166,9 @@ impl Finding {
         Self { outcome: Outcome::Noted, ..self }
     }
 
-    /// Whether both are about one thing, whatever became of it.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        (self.kind, &self.path, self.uid, &self.mailbox) == (other.kind, &other.path, other.uid, &other.mailbox)
+    /// What it is about, whatever became of it.
+    pub(super) fn about(&self) -> (FindingKind, &Path, Option<Uid>, Option<&MailboxName>) {
+        (self.kind, &self.path, self.uid, self.mailbox.as_ref())
     }
 
     /// Whether it is something that should not be.

@@ -3,7 +3,8 @@
 //!
 //! # Invariants
 //!
-//! 1. Without [`CheckOptions::repair`] nothing is changed: no byte, no name.
+//! 1. Without [`CheckOptions::repair`] nothing is changed: no byte, no name. The disk lies below an [`Overlay`]; locks are
+//!    taken all the same.
 //! 2. It works beside live servers, and takes no locks but those of commits and of changes of the list. What two looks
 //!    do not agree on, for somebody was at work between them, is looked at with the locks held.
 //! 3. A repair removes no message that is anywhere, and keeps every file that it replaces or moves under a name of its own,
@@ -21,8 +22,9 @@ mod look;
 mod rights;
 mod run;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
+use mailfs::Overlay;
 use mailindex::engine::Env;
 use mailtypes::MailboxName;
 
@@ -69,5 +71,14 @@ pub fn check_storage(
     what: &CheckOptions,
     tell: &mut dyn FnMut(&CheckProgress),
 ) -> Result<CheckReport> {
-    with_format(env, path, options, |format| run::run(format, what, tell))
+    let env = if what.repair || options.read_only { env.clone() } else { looking(env) };
+    with_format(&env, path, options, |format| run::run(format, what, tell))
+}
+
+/// For looking alone: whatever is written on the way, such as second names of files, reaches no disk.
+fn looking(env: &Env) -> Env {
+    if env.fs().is_overlay() {
+        return env.clone();
+    }
+    Env::new(Arc::new(Overlay::taking_locks(Arc::clone(env.fs()))), env.options().clone())
 }

@@ -1,5 +1,7 @@
 //! Going through a store: each mailbox is looked at, mended where that is asked for and due, and looked at again.
 
+use std::collections::HashSet;
+
 use mailfs::FileSystemExt;
 use mailtypes::{MailboxName, UidValidity};
 
@@ -99,10 +101,11 @@ impl Run<'_> {
                 format.look(name, dirs, look)
             },
             &mut |found| {
-                rights::mend(&**format.env().fs(), found)?;
+                // What is refused is told, and keeps nothing else from being repaired.
+                let allowed = rights::mend(&**format.env().fs(), format.layout().root(), found);
                 match found.iter().any(|finding| finding.is_problem() && finding.kind != FindingKind::Rights) {
-                    true => format.mend(name, dirs, found),
-                    false => Ok(()),
+                    true => format.mend(name, dirs, found).and(allowed),
+                    false => allowed,
                 }
             },
         );
@@ -163,23 +166,22 @@ impl Run<'_> {
 
 /// What was found before a repair, with what became of it, and what is found since.
 fn compared(before: Vec<Finding>, after: Vec<Finding>) -> Vec<Finding> {
+    let still: HashSet<_> = after.iter().filter(|finding| finding.is_problem()).map(Finding::about).collect();
     let mut all: Vec<Finding> = before
         .into_iter()
-        .map(|finding| {
-            let is_there = after.iter().any(|other| other.is_problem() && other.is_same(&finding));
-            match finding.is_problem() {
-                false => finding,
-                true if is_there => Finding { outcome: Outcome::Left, ..finding },
-                true => Finding { outcome: Outcome::Repaired, ..finding },
-            }
+        .map(|finding| match finding.is_problem() {
+            false => finding,
+            true if still.contains(&finding.about()) => Finding { outcome: Outcome::Left, ..finding },
+            true => Finding { outcome: Outcome::Repaired, ..finding },
         })
         .collect();
-    for finding in after {
-        if !all.iter().any(|known| known.is_same(&finding)) {
-            let outcome = if finding.is_problem() { Outcome::Left } else { Outcome::Noted };
-            all.push(Finding { outcome, ..finding });
-        }
-    }
+    let mut known: HashSet<_> = all.iter().map(Finding::about).collect();
+    let new: Vec<Finding> = after.iter().filter(|finding| known.insert(finding.about())).cloned().collect();
+    drop(known);
+    all.extend(new.into_iter().map(|finding| {
+        let outcome = if finding.is_problem() { Outcome::Left } else { Outcome::Noted };
+        Finding { outcome, ..finding }
+    }));
     all
 }
 

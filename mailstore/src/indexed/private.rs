@@ -7,7 +7,9 @@
 //!    one begins with. Whoever has one neither sets nor removes it there.
 //! 2. A message whose private flags change gets a new mod-sequence in the shared log. That comes first: a crash between
 //!    leaves a message told as changed that is not.
-//! 3. UIDs ascend in it as in the shared one; it may lack the last ones, which are unseen, and have such as are gone.
+//! 3. What is damaged costs what stood in the damage: the rest is taken over into a new one. Only one that is lost begins
+//!    anew with what the shared log has.
+//! 4. UIDs ascend in it as in the shared one; it may lack the last ones, which are unseen, and have such as are gone.
 //!    Both are put right when it is written.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -75,13 +77,12 @@ impl Private {
                 }
                 // Of another mailbox that had this name, or damaged.
                 Ok(_) | Err(IndexError::NeedsRebuild { .. } | IndexError::Corrupt(_) | IndexError::Deleted { .. }) => {
-                    let made = engine::rebuild(env, dir, PRIVATE_PREFIX, &messages(&state), None, identity(&state));
-                    made.map_err(|e| from_index(name, &e))?;
+                    make_anew(env, dir, &state).map_err(|e| from_index(name, &e))?;
                 }
                 Err(IndexError::NotFound { .. }) => {
                     make_dir(env, dir)?;
                     let mut first = identity(&state);
-                    messages(&state).iter().for_each(|message| first.append(message.uid, message.flags));
+                    messages(&state, None).iter().for_each(|message| first.append(message.uid, message.flags));
                     match MailboxIndex::create(env, dir, PRIVATE_PREFIX, Arc::new(NoBodies), &first) {
                         Ok(_) => {}
                         Err(IndexError::Fs(e)) if e.is_already_exists() => {}
@@ -138,11 +139,26 @@ fn identity(shared: &State) -> Transaction {
     first
 }
 
-/// Messages as a new one has them.
-fn messages(shared: &State) -> Vec<RebuildMessage> {
-    let own = |flags: Flags| if flags.contains(OWN) { own_flags() } else { Flags::NONE };
-    let message = |record: RecordRef<'_>| RebuildMessage { uid: record.uid(), flags: own(record.flags()).into() };
+/// Messages as a new one has them that knows nothing of them. `own`: what is left of the one before, which has not lost the
+/// messages that it never had: nobody has read those.
+fn messages(shared: &State, own: Option<&State>) -> Vec<RebuildMessage> {
+    let is_read =
+        |record: &RecordRef<'_>| record.flags().contains(OWN) && own.is_none_or(|own| record.uid() < own.next_uid());
+    let message = |record: RecordRef<'_>| {
+        let flags = if is_read(&record) { own_flags() } else { Flags::NONE };
+        RebuildMessage { uid: record.uid(), flags: flags.into() }
+    };
     shared.records_from(0).map(message).collect()
+}
+
+/// Makes one anew in the place of what is damaged or another mailbox's, with what can be read of it if it is this one's.
+fn make_anew(env: &Env, dir: &std::path::Path, shared: &State) -> engine::Result<()> {
+    let left = engine::inspect(env, dir, PRIVATE_PREFIX)?.state;
+    let own = left.filter(|own| own.uid_validity() == shared.uid_validity());
+    if own.is_some() {
+        tracing::warn!(dir = %dir.display(), "a user's own index is made anew from what is left of it");
+    }
+    engine::rebuild(env, dir, PRIVATE_PREFIX, &messages(shared, own.as_ref()), own.as_ref(), identity(shared))
 }
 
 fn make_dir(env: &Env, dir: &std::path::Path) -> Result<()> {

@@ -440,8 +440,7 @@ fn rename_tree(format: &dyn Format, from: &MailboxName, to: &MailboxName) -> Res
         for root in beside_root(layout) {
             move_beside(fs, layout, root, from, to, rights)?;
         }
-        private::rename(fs, layout, from, to);
-        move_dir(fs, &old, &new, rights)
+        private::rename(fs, layout, (from, to), || move_dir(fs, &old, &new, rights))
     })?;
     remove_empty_above(fs, layout, from)
 }
@@ -469,8 +468,8 @@ fn rename_flat(format: &dyn Format, from: &MailboxName, to: &MailboxName) -> Res
         for root in beside_root(layout) {
             move_beside(fs, layout, root, old, &new, rights)?;
         }
-        private::rename(fs, layout, old, &new);
-        move_dir(fs, &layout.level_dir(old)?, &layout.level_dir(&new)?, rights)?;
+        let (old_dir, new_dir) = (layout.level_dir(old)?, layout.level_dir(&new)?);
+        private::rename(fs, layout, (old, &new), || move_dir(fs, &old_dir, &new_dir, rights))?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use mailtypes::MailboxName;
 use super::{
     Format, Layout, MailboxDirs, Rights,
     layout::MBOX_INDEX_DIR,
+    private,
     trash::{clear_leftover, move_to_trash},
     walk::{Found, LEVEL_COUNT_MAX, linked_dir, read_dir, too_many},
 };
@@ -199,11 +200,11 @@ pub(super) fn rename(format: &dyn Format, from: &MailboxName, to: &MailboxName) 
         if let Some((old, new)) = layout.mbox_index_tree(from).zip(layout.mbox_index_tree(to)) {
             move_index(fs, layout, &old, &new, rights)?;
         }
-        return move_name(fs, &old.mail, &new.mail);
+        return private::rename(fs, layout, (from, to), || move_name(fs, &old.mail, &new.mail));
     }
     // What only the index knows is written first: should a crash come between the two renames, the file tells it all.
     format.settle(from, &old)?;
-    move_name(fs, &old.mail, &new.mail)?;
+    private::rename(fs, layout, (from, to), || move_name(fs, &old.mail, &new.mail))?;
     move_index(fs, layout, &old.index, &new.index, rights)
 }
 

@@ -10,21 +10,40 @@ use super::{Layout, MailboxDirs, Rights, change::move_dir};
 use crate::indexed::PRIVATE_PREFIX;
 use crate::traits::Result;
 
-/// Moves the folder of a level, with those below it where the layout is a tree.
-pub(super) fn rename(fs: &dyn FileSystem, layout: &Layout, from: &MailboxName, to: &MailboxName) {
-    let Some(root) = layout.private_root() else { return };
+/// Moves the folder of a level, with those below it where the layout is a tree, and then, by `rest`, the mailbox; back where
+/// that fails and has left the mailbox where it was.
+pub(super) fn rename(
+    fs: &dyn FileSystem,
+    layout: &Layout,
+    (from, to): (&MailboxName, &MailboxName),
+    rest: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let Some(root) = layout.private_root() else { return rest() };
     let (old, new) = (layout.level_in(root, from), layout.level_in(root, to));
-    let moved = || -> Result<()> {
+    let moved = || -> Result<bool> {
         if !fs.is_dir(&old)? {
-            return Ok(());
+            return Ok(false);
         }
         // Of a mailbox that had this name once.
         remove_files(fs, &new)?;
-        move_dir(fs, &old, &new, Rights::of(fs, root)?)
+        move_dir(fs, &old, &new, Rights::of(fs, root)?)?;
+        Ok(true)
     };
-    if let Err(e) = moved() {
+    let is_moved = moved().unwrap_or_else(|e| {
         tracing::warn!(mailbox = %from, "what the user has read of it is not known under its new name: {e}");
-    }
+        false
+    });
+    rest().inspect_err(|_| {
+        let back = || -> Result<()> {
+            if is_moved && fs.exists(&layout.level_dir(from)?)? {
+                move_dir(fs, &new, &old, Rights::of(fs, root)?)?;
+            }
+            Ok(())
+        };
+        if let Err(e) = back() {
+            tracing::warn!(mailbox = %from, "it was not renamed, and what the user has read of it is not known: {e}");
+        }
+    })
 }
 
 /// Removes the user's own index of a mailbox that is deleted.
@@ -49,4 +68,36 @@ fn remove_files(fs: &dyn FileSystem, dir: &Path) -> Result<()> {
     // Levels below may have theirs in it.
     let _ = fs.remove_dir(dir);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, sync::Arc};
+
+    use mailfs::sim::SimDisk;
+
+    use super::{
+        super::{ListOptions, Shape},
+        *,
+    };
+    use crate::traits::StorageError;
+
+    #[test]
+    fn it_goes_back_with_a_mailbox_that_was_not_renamed() {
+        let fs: Arc<dyn FileSystem> = SimDisk::new().as_file_system();
+        let private = Some(PathBuf::from("/own"));
+        let options = ListOptions { private, ..ListOptions::default() };
+        let layout = Layout::new(Shape::Dbox, Path::new("/mail"), None, None, options);
+        let (from, to) = (MailboxName::new("a").unwrap(), MailboxName::new("b/c").unwrap());
+        let file = |name: &MailboxName| layout.level_in(Path::new("/own"), name).join(PRIVATE_PREFIX);
+        for dir in [&layout.level_dir(&from).unwrap(), file(&from).parent().unwrap()] {
+            fs.create_dir_all(dir, 0o700).unwrap();
+        }
+        fs.write_atomic(&file(&from), b"x", 0o600, false).unwrap();
+        let there = |name: &MailboxName| fs.exists(&file(name)).unwrap();
+        let failed = rename(&*fs, &layout, (&from, &to), || Err(StorageError::NotPossible("test")));
+        assert!(failed.is_err() && there(&from) && !there(&to));
+        rename(&*fs, &layout, (&from, &to), || Ok(())).unwrap();
+        assert!(!there(&from) && there(&to));
+    }
 }

@@ -135,6 +135,7 @@ impl File for Spool {
             len: content.bytes.len() as u64,
             kind: FileKind::File,
             mode: 0o600,
+            uid: 0,
             gid: 0,
             links: 0,
             modified: SystemTime::UNIX_EPOCH,
