@@ -224,12 +224,12 @@ impl Mdboxes {
     fn rebuild_and_tell(&self) -> Result<()> {
         let Rebuilt { lost, lost_went, .. } = self.rebuild()?;
         if lost > 0 {
-            let what = format!("{lost} messages are in no file of messages any more");
-            let finding = Finding::new(FindingKind::BodyMissing, self.shared.files.dir(), what)
-                .plan("take them out of their mailboxes, so that clients learn of it");
-            // They stay until all storage can be looked at.
-            let outcome = if lost_went { Outcome::Repaired } else { Outcome::Left };
-            let finding = Finding { outcome, ..finding };
+            let became =
+                if lost_went { "were taken out of their mailboxes" } else { "stay until all storage can be looked at" };
+            let what = format!("{lost} messages are in no file of messages any more, and {became}");
+            let finding = Finding::new(FindingKind::BodyMissing, self.shared.files.dir(), what);
+            // They are gone: nobody is to be told that all is well again.
+            let finding = Finding { outcome: Outcome::Left, ..finding };
             self.told.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
         }
         Ok(())
