@@ -5,12 +5,18 @@
 use std::{path::Path, sync::Arc};
 
 use mailfs::{FileSystem, FileSystemExt, OpenMode, sim::SimDisk};
-use mailindex::engine::{Background, Env, EnvOptions};
+use mailindex::{
+    engine::{
+        Background, CommitError, CommitOp, CommitOutcome, CommitPoint, Env, EnvOptions, MailboxIndex, MessageStore,
+        OpError, StoreError,
+    },
+    state::State,
+};
 use mailstore::{
-    Append, ListPattern, MailStorage, StorageError, Store,
+    Append, Batch, FlagAction, FlagChange, ListPattern, MailStorage, StorageError, Store,
     mbox::{MboxOptions, MboxPlaces, MboxStorage},
 };
-use mailtypes::{Flag, Flags, InternalDate, Keyword, MailboxName};
+use mailtypes::{Flag, Flags, InternalDate, Keyword, MailboxName, UidSet};
 
 const FROM: &str = "From a@b Thu Nov 29 22:33:52 2001\n";
 
@@ -163,4 +169,127 @@ fn a_name_is_a_folder_or_a_file() {
     store.delete_mailbox("d/e/b").unwrap();
     store.delete_mailbox("d/e").unwrap();
     assert!(store.storage().mailbox(&MailboxName::new("d/e/b").unwrap()).is_err());
+}
+
+#[test]
+fn flags_that_are_asked_for_along_with_a_look_at_the_file_stay() {
+    let place = Place::new(format!("{FROM}A: 1\n\nx\n\n{FROM}A: 2\n\nx\n\n").as_bytes());
+    let (_env, store) = place.open();
+    let inbox = store.mailbox("INBOX").unwrap();
+    assert_eq!(shown(&store).len(), 2);
+    place.deliver(&format!("{FROM}A: 3\n\nx\n\n"));
+    let keyword = Keyword::new("kw").unwrap();
+    let change = FlagChange {
+        uids: inbox.view().unwrap().view().uids(),
+        action: FlagAction::Add,
+        flags: Flag::Flagged.into(),
+        keywords: vec![keyword],
+        unchanged_since: None,
+    };
+    place.deliver(&format!("{FROM}A: 4\n\nx\n\n"));
+    // Nobody carries it before the next look, which finds flags in the file that are not so in the index.
+    let ticket = inbox.mailbox().submit(Batch::new().flags(change)).unwrap();
+    let messages = shown(&store);
+    ticket.wait().unwrap();
+    let is_flagged = |message: &&Shown| message.1 == Flag::Flagged.into() && message.2 == ["kw"];
+    assert_eq!((messages.len(), messages.iter().take_while(is_flagged).count()), (4, 3), "{messages:?}");
+    assert_eq!(shown(&store), messages);
+}
+
+/// An expunge that a Dovecot has written into the log and not carried out.
+struct Asked(UidSet);
+
+impl CommitOp for Asked {
+    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> Result<(), OpError> {
+        at.transaction().request_expunge(&self.0);
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, outcome: Result<&CommitOutcome, Arc<CommitError>>) {
+        outcome.unwrap();
+    }
+}
+
+struct NoStore;
+
+impl MessageStore for NoStore {
+    fn remove(&self, _: &State, _: &UidSet) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_others_ask_for_is_carried_out_by_whoever_comes_next() {
+    let one = |uid: u32| -> UidSet { std::iter::once(mailtypes::Uid::new(uid).unwrap()).collect() };
+    let text = format!("{FROM}A: 1\n\nx\n\n{FROM}A: 2\n\nx\n\n{FROM}A: 3\n\nx\n\n");
+    let steps: [fn(&Store); 2] = [
+        // The first wants the log alone, the second the file to read it.
+        |store| {
+            let inbox = store.mailbox("INBOX").unwrap();
+            let uids = std::iter::once(mailtypes::Uid::new(2).unwrap()).collect();
+            let (flags, keywords) = (Flag::Flagged.into(), Vec::new());
+            let change = FlagChange { uids, action: FlagAction::Add, flags, keywords, unchanged_since: None };
+            inbox.mailbox().submit(Batch::new().flags(change)).unwrap().wait().unwrap();
+        },
+        |store| assert_eq!(shown(store).len(), 2),
+    ];
+    for step in steps {
+        let place = Place::new(text.as_bytes());
+        let (_env, store) = place.open();
+        let inbox = store.mailbox("INBOX").unwrap();
+        assert_eq!(shown(&store).len(), 3);
+        let options = EnvOptions { background: Background::Manual, ..EnvOptions::default() };
+        let other = Env::new(Arc::clone(&place.fs), options);
+        let dir = Path::new("/mail/.imap/INBOX");
+        let index = MailboxIndex::open(&other, dir, "dovecot.index", Arc::new(NoStore)).unwrap();
+        index.enqueue(Box::new(Asked(one(1))));
+        index.drive();
+        step(&store);
+        assert!(!place.text().contains("A: 1\n"), "{}", place.text());
+        assert!(!index.refresh().unwrap().has_pending());
+        drop(inbox);
+    }
+}
+
+#[test]
+fn flags_reach_the_file_at_check_and_when_the_last_handle_closes() {
+    let place = Place::new(format!("{FROM}A: 1\n\nx\n\n{FROM}A: 2\n\nx\n\n").as_bytes());
+    let (env, store) = place.open();
+    let (one, two) = (store.mailbox("INBOX").unwrap(), store.mailbox("INBOX").unwrap());
+    let flag = |uid: u32| {
+        let uids = std::iter::once(mailtypes::Uid::new(uid).unwrap()).collect();
+        let (flags, keywords) = (Flag::Flagged.into(), Vec::new());
+        let change = FlagChange { uids, action: FlagAction::Add, flags, keywords, unchanged_since: None };
+        two.mailbox().submit(Batch::new().flags(change)).unwrap().wait().unwrap();
+    };
+    let in_file = || place.text().matches("X-Status: F\n").count();
+    flag(1);
+    env.drain();
+    assert_eq!(in_file(), 0);
+    two.mailbox().checkpoint().unwrap();
+    assert_eq!(in_file(), 1);
+    flag(2);
+    drop(one);
+    env.drain();
+    assert_eq!(in_file(), 1);
+    drop(two);
+    env.drain();
+    assert_eq!(in_file(), 2);
+}
+
+#[test]
+fn flags_reach_the_file_when_it_is_looked_at_a_minute_later() {
+    let place = Place::new(format!("{FROM}A: 1\n\nx\n\n").as_bytes());
+    let (env, store) = place.open();
+    let inbox = store.mailbox("INBOX").unwrap();
+    let uids = inbox.view().unwrap().view().uids();
+    let (flags, keywords) = (Flag::Flagged.into(), Vec::new());
+    let change = FlagChange { uids, action: FlagAction::Add, flags, keywords, unchanged_since: None };
+    inbox.mailbox().submit(Batch::new().flags(change)).unwrap().wait().unwrap();
+    for (seconds, expect) in [(50, false), (20, true)] {
+        place.fs.sleep(std::time::Duration::from_secs(seconds));
+        shown(&store);
+        env.drain();
+        assert_eq!(place.text().contains("X-Status: F\n"), expect);
+    }
 }

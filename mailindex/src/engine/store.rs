@@ -85,6 +85,12 @@ pub trait MessageStore: Send + Sync {
         false
     }
 
+    /// Whether messages are removed under the lock for [`LockFor::Messages`] alone: then it is taken as well where requests to
+    /// expunge are found in the log.
+    fn removes_under_lock(&self) -> bool {
+        self.counts_references()
+    }
+
     /// Whether flags are kept in the store too, as in the names of Maildir. Then internal records of flags are carried
     /// out by [`MessageStore::write_flags`], and bodies are removed *before* the log says that messages are gone: a
     /// body that is found is a message.

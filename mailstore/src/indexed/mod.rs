@@ -30,6 +30,7 @@ mod source;
 mod stamp;
 mod view;
 mod vsize;
+mod watch;
 
 use std::time::SystemTime;
 
@@ -50,6 +51,7 @@ pub(crate) use self::{
     mailbox::{Indexed, lost},
     private::{PRIVATE_PREFIX, Private},
     saving::{TempFile, Unsynced, link_or_copy, new_guid, unix_now},
+    watch::{FolderWatch, Stir},
 };
 use crate::traits::{FileIdentity, Freshness, Result, Wake, Watch};
 

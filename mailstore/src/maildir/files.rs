@@ -33,10 +33,9 @@ use super::{
     store::Held,
     table::{Entry, Folder, Place, Table},
     uidlist::{self, Header, Uidlist},
-    watch::Stir,
 };
 use crate::{
-    indexed::new_guid,
+    indexed::{Stir, new_guid},
     mailbox_list::{MailboxDirs, Rights, next_uid_validity},
     traits::{Result, StorageError},
 };

@@ -16,11 +16,10 @@ use super::{
     index,
     measured::{BareLineEnds, Counted, Measured},
     table::Entry,
-    watch::FolderWatch,
 };
 use crate::{
     compressed::{CodecError, Compression, PlainText, StoredBytes, is_encrypted},
-    indexed::{Indexed, Known, MessageFiles, StoredMessage},
+    indexed::{FolderWatch, Indexed, Known, MessageFiles, StoredMessage},
     traits::{FileIdentity, Freshness, Result, StorageError, Wake, Watch},
 };
 
@@ -261,6 +260,6 @@ impl MessageFiles for MaildirFiles {
     }
 
     fn watch(&self, wake: Wake) -> Result<Option<Box<dyn Watch>>> {
-        Ok(Some(Box::new(FolderWatch::new(self, &wake)?)))
+        Ok(Some(Box::new(FolderWatch::new(&**self.fs(), &[&self.new, &self.cur], &self.stir, &wake)?)))
     }
 }

@@ -29,7 +29,6 @@ mod sync;
 mod table;
 mod taken;
 mod uidlist;
-mod watch;
 
 use std::{
     path::{Path, PathBuf},

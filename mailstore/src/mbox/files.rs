@@ -30,9 +30,8 @@ use super::{
     Shared,
     locks::LockedFile,
     undo::{Change, Undo},
-    watch::Stir,
 };
-use crate::mailbox_list::MailboxDirs;
+use crate::{indexed::Stir, mailbox_list::MailboxDirs};
 
 /// Where messages lie, and how the file looked when that was found.
 pub(super) const MBOX_EXT: ExtensionSpec =
@@ -184,6 +183,13 @@ impl MboxFiles {
                 true
             }
         }
+    }
+
+    /// The same under a lock. Its time may be set by somebody who has no lock (`docs/formats/mbox.md`, What Dovecot 2.3.19
+    /// does): what was found under this lock still holds then.
+    pub(super) fn is_current_under(&self, held: &LockedFile, state: &State, there: &Metadata) -> bool {
+        let has_len = SyncHeader::of(state).is_some_and(|header| header.size == there.len);
+        held.agrees() && has_len || self.is_current(state, there)
     }
 
     /// The lock that the commit on this thread holds.

@@ -7,7 +7,15 @@
 //!    Debian beside others, do not wait for us for ever.
 //! 3. What is locked is the file that bears the name when the last lock is taken.
 
-use std::{fmt, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use mailfs::{
     Dotlock, DotlockContent, DotlockOptions, FileHandle, FileSystem, FlockGuard, FsError, LockKind, OpenMode,
@@ -64,7 +72,21 @@ impl Default for MboxLocks {
 pub(super) struct LockedFile {
     pub(super) file: FileHandle,
     pub(super) kind: LockKind,
+    /// It was found to agree with the index since it was locked.
+    agrees: AtomicBool,
     _held: Held,
+}
+
+impl LockedFile {
+    /// It agrees with the index, and nobody else may change it before the lock is given back.
+    pub(super) fn note_agreement(&self) {
+        self.agrees.store(true, Ordering::Release);
+    }
+
+    /// Whether that was noted.
+    pub(super) fn agrees(&self) -> bool {
+        self.agrees.load(Ordering::Acquire)
+    }
 }
 
 /// Locks, the last taken first, and so the first to be dropped.
@@ -136,7 +158,11 @@ impl MboxLocks {
         };
         let (ours, there) = (file.metadata()?, fs.metadata(path)?);
         let is_same = there.is_some_and(|there| (there.device, there.inode) == (ours.device, ours.inode));
-        Ok(if is_same { Attempt::Locked(LockedFile { file, kind, _held: held }) } else { Attempt::Replaced })
+        Ok(if is_same {
+            Attempt::Locked(LockedFile { file, kind, agrees: AtomicBool::new(false), _held: held })
+        } else {
+            Attempt::Replaced
+        })
     }
 
     fn take_one(

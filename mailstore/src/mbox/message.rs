@@ -21,10 +21,9 @@ use super::{
     meta::{header_md5, visible},
     scan::{Rules, SMALL_WINDOW_LEN, Scanner},
     sync::{Extent, md5_of, offset_of, separator_at, work_of},
-    watch::MboxWatch,
 };
 use crate::{
-    indexed::{Indexed, Known, MessageFiles, StoredMessage, lost},
+    indexed::{FolderWatch, Indexed, Known, MessageFiles, StoredMessage, lost},
     traits::{Freshness, Result, StorageError, Wake, Watch},
 };
 
@@ -94,7 +93,7 @@ impl MboxFiles {
         Err(StorageError::Unavailable(format!("{} changes faster than it can be read", self.path().display())))
     }
 
-    /// `None` if there is no separator where the record says.
+    /// `None` if there is no separator where the record says, or that of another message.
     fn read(
         &self,
         locked: &LockedFile,
@@ -121,11 +120,16 @@ impl MboxFiles {
                 (message.from, message.header, message.body)
             }
         };
+        let hash = header_md5(&header, self.shared.options.md5);
+        if md5_of(state, record).is_some_and(|known| known != hash) {
+            // Another one: the state is old, and the file has come to look alike within a second.
+            return Ok(None);
+        }
         let len = body.end - body.start;
         let whole = if len <= WHOLE_LEN_MAX { Some(read_exactly(locked, &body)?) } else { None };
         Ok(Some(Found {
             there,
-            hash: header_md5(&header, self.shared.options.md5),
+            hash,
             header: visible(&header),
             body,
             received: from.date.resolve(self.shared.options.local_zone).unix,
@@ -263,6 +267,7 @@ impl MessageFiles for MboxFiles {
     }
 
     fn watch(&self, wake: Wake) -> Result<Option<Box<dyn Watch>>> {
-        Ok(Some(Box::new(MboxWatch::new(self, &wake)?)))
+        let dir = self.path().parent().unwrap_or(self.path());
+        Ok(Some(Box::new(FolderWatch::new(&**self.fs(), &[dir], &self.stir, &wake)?)))
     }
 }

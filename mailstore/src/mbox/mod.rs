@@ -30,7 +30,6 @@ mod storage;
 mod store;
 mod sync;
 pub(crate) mod undo;
-mod watch;
 mod write;
 
 pub(crate) use self::header_filter::{Filtered, HeaderFilter};

@@ -13,6 +13,7 @@ use crate::{
 /// A message that is being taken in.
 pub(super) struct MboxSave {
     writer: BodyWriter,
+    spool: Arc<Spool>,
     filter: HeaderFilter,
     received: Option<i64>,
     now: u32,
@@ -21,7 +22,7 @@ pub(super) struct MboxSave {
 impl MboxSave {
     pub(super) fn begin(files: &MboxFiles, meta: &SaveMeta, preview: bool) -> Self {
         let shared = &files.shared;
-        let spool = Spool::new(files.fs(), files.dirs.index.clone(), &shared.in_memory);
+        let spool = Arc::new(Spool::new(files.fs(), files.dirs.index.clone(), &shared.waiting));
         let options = WriterOptions {
             nuls: meta.nuls.unwrap_or(shared.options.nuls),
             limits: shared.options.limits.clone(),
@@ -29,7 +30,8 @@ impl MboxSave {
             ..WriterOptions::default()
         };
         Self {
-            writer: BodyWriter::new(Arc::new(spool), Vec::new(), options),
+            writer: BodyWriter::new(Arc::clone(&spool) as FileHandle, Vec::new(), options),
+            spool,
             filter: HeaderFilter::default(),
             received: meta.internal_date.map(|date| date.unix),
             now: unix_now(&**files.fs()),
@@ -48,9 +50,10 @@ impl Save for MboxSave {
     }
 
     fn finish(self: Box<Self>) -> Result<Saved> {
-        let Self { mut writer, filter, received, now } = *self;
+        let Self { mut writer, spool, filter, received, now } = *self;
         filter.finish(|piece| writer.write(piece))?;
         let written = writer.finish(|_| Closing::default())?;
+        spool.settle()?;
         let received = received.map_or(now, |unix| u32::try_from(unix.max(0)).unwrap_or(u32::MAX));
         Ok(Saved(Box::new(Staged {
             unsynced: None,

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use mailfs::FileSystemExt;
 use mailindex::engine::{Env, Fsync, MessageStore};
 use mailtypes::MailboxName;
 
-use super::{MboxLocks, MboxMd5, check, files::MboxFiles, index, recover};
+use super::{MboxLocks, MboxMd5, check, files::MboxFiles, index, recover, spool::WaitingRoom};
 use crate::{
     check::{Finding, Look},
     import::host_zone,
@@ -72,8 +72,8 @@ pub(super) struct Shared {
     pub(super) options: MboxOptions,
     /// Where `dovecot-uidvalidity` is.
     pub(super) uid_validity_dir: PathBuf,
-    /// Bytes of messages that wait in memory.
-    pub(super) in_memory: Arc<AtomicUsize>,
+    /// Messages on their way in.
+    pub(super) waiting: Arc<WaitingRoom>,
 }
 
 impl Shared {
@@ -138,7 +138,7 @@ impl MboxStorage {
             env: env.clone(),
             options,
             uid_validity_dir: layout.uid_validity_dir().to_owned(),
-            in_memory: Arc::default(),
+            waiting: Arc::default(),
         });
         let subscriptions = Subscriptions::new(env.fs(), &layout);
         Self { store: Arc::new(Mboxes { shared, layout, subscriptions }) }

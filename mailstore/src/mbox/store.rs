@@ -17,6 +17,10 @@ impl MessageStore for MboxFiles {
         Ok(self.lock_for_commit(what_for, timeout, ranked)?)
     }
 
+    fn removes_under_lock(&self) -> bool {
+        true
+    }
+
     fn keeps_flags(&self) -> bool {
         true
     }

@@ -5,7 +5,8 @@
 //! 1. Done under the mbox's read locks at least, and then the log's. The file is only read.
 //! 2. UIDs ascend along the file. A UID that stands in a header is believed if the file's UIDVALIDITY is the index's, and
 //!    it is larger than those before it; a message without keeps the UID of the record that has its hash.
-//! 3. Flags that the index has and the file has not yet been given (marked dirty) beat the file; else the file counts.
+//! 3. Flags that the index has and the file has not yet been given (marked dirty, or asked for) beat the file; else the file
+//!    counts.
 
 use std::{collections::BTreeMap, iter::Peekable, sync::Arc};
 
@@ -140,6 +141,7 @@ impl MboxFiles {
             Extent::Forced => false,
         };
         if is_enough && self.is_current(at.state(), &there) {
+            held.note_agreement();
             return Ok(Synced { outcome: Outcome::Synced, gone: UidSet::new(), end: None });
         }
         let mut scanner = Scanner::new(self.path(), Arc::clone(&held.file), Rules::Dovecot)?;
@@ -162,8 +164,14 @@ impl MboxFiles {
             sync.note(&message)?;
         }
         let end = sync.end;
+        let appended = sync.appended.clone();
         let gone = sync.finish();
+        tracing::debug!(
+            path = %self.path().display(), ?extent, from = tail.map_or(0, |tail| tail.start), len = there.len, %gone, %appended,
+            "the file was looked at"
+        );
         self.note_synced(at, &there, tail.is_some() && (tail.is_some_and(|tail| tail.record > 0) || is_partial));
+        held.note_agreement();
         Ok(Synced { outcome: Outcome::Synced, gone, end: Some(end) })
     }
 
@@ -225,6 +233,8 @@ struct Sync<'a, 'b, 'c> {
     end: u64,
     is_first: bool,
     gone: UidSet,
+    /// Messages whose flags somebody has asked for, and the mark that the file has not got them is yet to come.
+    asked: UidSet,
     flags: BTreeMap<(u8, u8), UidSet>,
     dirty: UidSet,
     appended: UidSet,
@@ -254,6 +264,7 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
             end: offset.filter(|_| tail.is_some()).unwrap_or(0),
             is_first: tail.is_none_or(|tail| tail.start == 0),
             gone: UidSet::new(),
+            asked: state.flag_requests(0).iter().fold(UidSet::new(), |all, (_, uids)| all.union(uids)),
             flags: BTreeMap::new(),
             dirty: UidSet::new(),
             appended: UidSet::new(),
@@ -337,6 +348,7 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
             self.at.raise_next_uid(uid);
         }
         let uid = self.at.next_uid()?;
+        tracing::debug!(%uid, claimed = ?meta.uid, offset, "a message that the index has not");
         let is_told = claimed == Some(uid) && meta.uid == claimed && has_right_length;
         let dirty = if is_told { RecordFlags::NONE } else { RecordFlags::DIRTY };
         self.at.transaction().append(uid, RecordFlags::from(meta.flags).union(dirty));
@@ -370,7 +382,7 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
         let moved = Some(offset).filter(|offset| offset_of(self.state, record) != Some(*offset));
         let hash = Some(hash).filter(|hash| md5_of(self.state, record) != Some(**hash));
         self.put_place(uid, moved, hash);
-        if record.record_flags().contains(RecordFlags::DIRTY) {
+        if record.record_flags().contains(RecordFlags::DIRTY) || self.asked.contains(uid) {
             return;
         }
         let (in_file, in_index) = (meta.flags, record.flags());

@@ -124,7 +124,7 @@ impl MboxFiles {
         let Some(first) = uids.iter().find(|uid| state.contains(*uid)) else { return Ok(()) };
         let held = self.held_for_writing()?;
         let there = held.file.metadata()?;
-        if !self.is_current(state, &there) {
+        if !self.is_current_under(&held, state, &there) {
             return Err("the mbox file was changed since it was looked at".into());
         }
         let mut layout = Layout::new(&held, &there, state)?;
@@ -211,7 +211,7 @@ impl MboxFiles {
     /// Writes flags that were put off; tells for which messages, and where messages lie now that have moved.
     fn write_dirty(&self, state: &State, held: &LockedFile) -> Result<Option<Written>, StoreError> {
         let there = held.file.metadata()?;
-        if !self.is_current(state, &there) {
+        if !self.is_current_under(held, state, &there) {
             return Ok(None);
         }
         let mut layout = Layout::new(held, &there, state)?;

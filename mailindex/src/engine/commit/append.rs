@@ -110,6 +110,11 @@ pub(in crate::engine) fn heal(index: &Arc<MailboxIndex>, log: &LogFile, ranked: 
         return Ok(());
     }
     let _lock = fresh.lock(fs, index.env().options().lock_timeout, ranked)?;
+    let there = fs.metadata(&log.path)?;
+    if there.is_none_or(|there| (there.device, there.inode) != (fresh.device, fresh.inode)) {
+        // It was rotated while the lock was waited for: these bytes are another file's.
+        return Ok(());
+    }
     if index.env().syncs() {
         let bytes = fs.read_all(&log.path, LOG_LEN_MAX)?;
         tracing::warn!(path = %log.path.display(), "writing {} bytes again after a failed write or sync", bytes.len());

@@ -149,7 +149,7 @@ pub(in crate::engine) fn with_lock<T>(
 fn lock_for(index: &Arc<MailboxIndex>, timeout: Duration, ranked: bool, what_for: LockFor) -> Result<Locked> {
     let locked = lock(index, timeout, ranked, what_for)?;
     let asked = what_for != LockFor::Messages && !locked.state.requested_expunges().is_empty();
-    if asked && index.store.counts_references() {
+    if asked && index.store.removes_under_lock() {
         drop(locked);
         return lock(index, timeout, ranked, LockFor::Messages);
     }
@@ -446,7 +446,9 @@ impl Batch {
             let carried = carry_out_requests(locked, Requests::Synced).and_then(|()| locked.write());
             if let Err(e) = carried {
                 tracing::warn!(dir = %locked.index.dir().display(), "flags were not written to the store: {e}");
-                locked.cut_back(before);
+                if locked.written() != before || locked.has_pieces() || locked.log.is_distrusted() {
+                    locked.cut_back(before);
+                }
             }
             self.owes_flush |= locked.written() != before && self.index.env().syncs();
         }

@@ -1,61 +1,69 @@
-//! Learning of changes in `new` and `cur` without looking.
+//! Learning without looking of changes that other programs make in a mailbox's folders.
+//!
+//! # Invariants
+//!
+//! 1. [`Stir::looks`] comes before a look and [`Stir::stir`] after one that failed: a change that is not seen by a look is
+//!    told by the next.
+//! 2. Nothing counts as unchanged but while a watch is in force.
 
 use std::{
     fmt,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
-use super::files::MaildirFiles;
+use mailfs::FileSystem;
+
 use crate::traits::{Freshness, Result, Wake, Watch};
 
 /// What the watches in force have seen.
 #[derive(Debug, Default)]
-pub(super) struct Stir {
+pub(crate) struct Stir {
     stirred: AtomicBool,
     watches: AtomicU32,
 }
 
 impl Stir {
     /// The folders are about to be looked at.
-    pub(super) fn looks(&self) {
+    pub(crate) fn looks(&self) {
         self.stirred.store(false, Ordering::Release);
     }
 
     /// They were not looked at after all.
-    pub(super) fn stir(&self) {
+    pub(crate) fn stir(&self) {
         self.stirred.store(true, Ordering::Release);
     }
 
-    pub(super) fn freshness(&self) -> Freshness {
+    pub(crate) fn freshness(&self) -> Freshness {
         let watched = self.watches.load(Ordering::Acquire) > 0;
         if watched && !self.stirred.load(Ordering::Acquire) { Freshness::Same } else { Freshness::Unknown }
     }
 }
 
-/// A watch of both folders.
-pub(super) struct FolderWatch {
+/// A watch of folders.
+pub(crate) struct FolderWatch {
     stir: Arc<Stir>,
     _watches: Vec<Box<dyn mailfs::Watch>>,
 }
 
 impl FolderWatch {
-    pub(super) fn new(files: &MaildirFiles, wake: &Wake) -> Result<Self> {
-        let mut watches = Vec::new();
-        for dir in [&files.new, &files.cur] {
-            let (stir, wake) = (Arc::clone(&files.stir), Arc::clone(wake));
+    pub(crate) fn new(fs: &dyn FileSystem, dirs: &[&Path], stir: &Arc<Stir>, wake: &Wake) -> Result<Self> {
+        let mut watches = Vec::with_capacity(dirs.len());
+        for dir in dirs {
+            let (stir, wake) = (Arc::clone(stir), Arc::clone(wake));
             let stirred = move || {
                 stir.stir();
                 wake();
             };
-            watches.push(files.fs().watch_dir(dir, Arc::new(stirred))?);
+            watches.push(fs.watch_dir(dir, Arc::new(stirred))?);
         }
         // What came before the watch is not known.
-        files.stir.stir();
-        files.stir.watches.fetch_add(1, Ordering::AcqRel);
-        Ok(Self { stir: Arc::clone(&files.stir), _watches: watches })
+        stir.stir();
+        stir.watches.fetch_add(1, Ordering::AcqRel);
+        Ok(Self { stir: Arc::clone(stir), _watches: watches })
     }
 }
 
