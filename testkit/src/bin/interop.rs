@@ -124,6 +124,10 @@ fn at_once(program: &Path, format: StoreFormat, seed: u64, time: Duration) -> an
     let compared = both_at_once::compare(program, format, seed, time)?;
     println!("{compared}");
     println!("lost, doubled or wrong beside nobody but Dovecot: {:#?}", compared.theirs.broken);
+    if format == StoreFormat::Mbox {
+        println!("of its own messages spoilt by Dovecot, beside Culver: {:#?}", compared.ours.dovecots_own);
+        println!("of its own messages spoilt by Dovecot, beside nobody: {:#?}", compared.theirs.dovecots_own);
+    }
     let faults = compared.faults();
     if format.is_maildir() {
         let alone = both_at_once::run(program, format, seed, time, both_at_once::Mix::AllCulver)?;

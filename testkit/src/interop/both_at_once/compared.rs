@@ -9,8 +9,14 @@ use crate::interop::turn_about::{COMING_BACK, REAPPEARED};
 /// the store, but not in every run.
 const DEATH: &str = "Fatal: master: service(";
 
-/// What it says on mbox of itself, likewise: its processes wait for each other's locks, or read what another one moves.
-const ON_MBOX: [&str; 3] = ["Resource deadlock avoided", "Panic: file istream-raw-mbox.c", "Error: Raw backtrace:"];
+/// What it says on mbox of itself, likewise: its processes wait for each other's locks, or read what another one moves, or
+/// look at a mailbox, for the list's index, while another one renames its file, which Dovecot does not lock for that.
+const ON_MBOX: [&str; 4] = [
+    "Resource deadlock avoided",
+    "Panic: file istream-raw-mbox.c",
+    "Error: Raw backtrace:",
+    "utime() failed with mbox: No such file or directory",
+];
 
 /// How unlikely a number of rare lines must be, if they were as frequent as with Dovecot alone, to count against Culver.
 const UNLIKELY: f64 = 0.001;

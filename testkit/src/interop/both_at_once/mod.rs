@@ -3,6 +3,7 @@
 
 mod compared;
 mod foreign;
+mod journal;
 mod ledger;
 mod upkeep;
 mod worker;
@@ -19,6 +20,7 @@ use anyhow::{Context, ensure};
 pub use self::compared::Compared;
 use self::{
     foreign::Foreign,
+    journal::Journal,
     ledger::{Ledger, check},
     upkeep::Upkeep,
     worker::Worker,
@@ -130,6 +132,7 @@ pub fn run(program: &Path, format: StoreFormat, seed: u64, time: Duration, mix: 
     for name in MAILBOXES[1..].iter().map(|name| (*name).to_owned()).chain(owned) {
         setup.ok(&format!("CREATE {name}"))?;
     }
+    let journal = Journal::create(&store.place.path().join("told.log"))?;
     let deadline = Instant::now() + time;
     let (ledgers, foreign, upkeep) = std::thread::scope(|scope| {
         let third = ThirdParty::on(&store).map(|third| {
@@ -140,8 +143,8 @@ pub fn run(program: &Path, format: StoreFormat, seed: u64, time: Duration, mix: 
         let upkeep = upkeep.map(|upkeep| scope.spawn(move || upkeep.run(seed, deadline)));
         let workers: Vec<_> = (0..WORKERS)
             .map(|number| {
-                let served = servers.of(number);
-                (number, scope.spawn(move || Worker::run(number, seed, served, deadline)))
+                let (served, journal) = (servers.of(number), &journal);
+                (number, scope.spawn(move || Worker::run(number, seed, served, deadline, journal)))
             })
             .collect();
         let joined = workers.into_iter().map(|(number, worker)| match worker.join() {

@@ -7,6 +7,7 @@ use fastrand::Rng;
 
 use super::{
     MAILBOXES, Served, USER,
+    journal::Journal,
     ledger::{DELIVERED, Ledger, Mine},
 };
 use crate::{
@@ -38,8 +39,9 @@ pub(super) fn own_mailbox(worker: u64, renames: u32) -> String {
     format!("Own{worker}-{renames}")
 }
 
-pub(super) struct Worker {
+pub(super) struct Worker<'j> {
     number: u64,
+    journal: &'j Journal,
     rng: Rng,
     imap: Imap,
     lmtp: Option<Lmtp>,
@@ -55,10 +57,17 @@ pub(super) struct Worker {
     in_hand: String,
 }
 
-impl Worker {
-    pub(super) fn run(number: u64, seed: u64, served: Served, deadline: Instant) -> anyhow::Result<Ledger> {
+impl<'j> Worker<'j> {
+    pub(super) fn run(
+        number: u64,
+        seed: u64,
+        served: Served,
+        deadline: Instant,
+        journal: &'j Journal,
+    ) -> anyhow::Result<Ledger> {
         let mut worker = Self {
             number,
+            journal,
             rng: Rng::with_seed(seed.wrapping_mul(1000).wrapping_add(number)),
             imap: Imap::login(served.imap, USER, PASSWORD)?,
             lmtp: None,
@@ -93,9 +102,22 @@ impl Worker {
         Ok(worker.ledger)
     }
 
+    /// For finding out what became of a message: what was asked, and what the server told.
+    fn note(&self, began: Instant, what: &str, told: &dyn fmt::Display) {
+        let server = if self.served.is_dovecot { "Dovecot" } else { "Culver" };
+        let mailbox = self.selected.as_deref().unwrap_or("-");
+        self.journal.note(began, &format!("worker {} ({server}) in {mailbox}: {what} -> {told}", self.number));
+    }
+
     fn ok(&mut self, command: &str) -> anyhow::Result<Answer> {
         self.ledger.commands += 1;
-        let answer = self.imap.command(command)?;
+        let began = Instant::now();
+        let answer = self.imap.command(command);
+        match &answer {
+            Ok(answer) => self.note(began, command, &format_args!("{} {}", answer.status, answer.text)),
+            Err(error) => self.note(began, command, error),
+        }
+        let answer = answer?;
         if !answer.is_ok() {
             return Err(Refused(format!("{command}: {} {}", answer.status, answer.text)).into());
         }
@@ -180,7 +202,10 @@ impl Worker {
         }
         self.in_hand = sha256(&body);
         self.ledger.ever.insert(self.in_hand.clone());
+        let began = Instant::now();
         let answer = self.imap.append(&mailbox, "", None, &body)?;
+        let what = format!("APPEND {} of {} bytes to {mailbox}", self.count, body.len());
+        self.note(began, &what, &format_args!("{} {}", answer.status, answer.text));
         if !answer.is_ok() {
             let text = format!("APPEND {} to {mailbox}: {} {}", self.count, answer.status, answer.text);
             return Err(Refused(text).into());
@@ -203,7 +228,9 @@ impl Worker {
             Some(lmtp) => lmtp,
             None => Lmtp::connect(self.served.lmtp)?,
         };
+        let began = Instant::now();
         let replies = lmtp.deliver(&[USER], text.as_bytes())?;
+        self.note(began, &format!("delivery of {id}"), &format_args!("{replies:?}"));
         if !replies.iter().all(|(code, _)| *code == 250) {
             return Err(Refused(format!("LMTP: {replies:?}")).into());
         }
@@ -278,6 +305,8 @@ impl Worker {
             self.ledger.unseen += 1;
             return Ok(());
         };
+        let began = Instant::now();
+        self.note(began, &format!("UID {uid} to {to}"), &format_args!("COPYUID {copy}"));
         let key = (mailbox, uid);
         let Some(mine) = self.ledger.messages.get(&key).cloned() else { return Ok(()) };
         if moving {

@@ -271,7 +271,11 @@ fn bounds(kind: &str, bytes: &[u8], rng: &mut Rng) -> Vec<usize> {
 /// The bodies in an mbox, as they lie there.
 fn mbox_bodies(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
     let bytes = fs::read(path)?;
-    let mut reader = MboxReader::open(&RealDisk::new(), path)?;
+    let mut reader = match MboxReader::open(&RealDisk::new(), path) {
+        // Without its first separator it is no mbox: nobody can do more than leave it as it is.
+        Err(e) if e.kind() == std::io::ErrorKind::InvalidData => return Ok(vec![bytes]),
+        other => other?,
+    };
     let mut bodies = Vec::new();
     while let Some(message) = reader.next_message()? {
         let (start, end) = (message.body.start as usize, message.body.end as usize);
