@@ -204,20 +204,51 @@ pub(super) fn rename(format: &dyn Format, from: &MailboxName, to: &MailboxName) 
     }
     // What only the index knows is written first: should a crash come between the two renames, the file tells it all.
     format.settle(from, &old)?;
-    private::rename(fs, layout, (from, to), || move_name(fs, &old.mail, &new.mail))?;
-    move_index(fs, layout, &old.index, &new.index, rights)
+    private::rename(fs, layout, (from, to), || move_file(fs, layout, &old, &new, rights))
 }
 
-fn move_index(fs: &dyn FileSystem, layout: &Layout, old: &Path, new: &Path, rights: Rights) -> Result<()> {
-    if !fs.is_dir(old)? {
-        return Ok(());
+/// Moves a mailbox's index and then its file, with nothing in between: a Dovecot that finds a file without an index makes one,
+/// and under the new name that would be in the way. What it has made meanwhile under the old one goes.
+fn move_file(fs: &dyn FileSystem, layout: &Layout, old: &MailboxDirs, new: &MailboxDirs, rights: Rights) -> Result<()> {
+    let has_index = fs.is_dir(&old.index)?;
+    if has_index {
+        make_way(fs, layout, &new.index, rights)?;
+        fs.rename_new(&old.index, &new.index)?;
     }
+    if let Err(e) = fs.rename_new(&old.mail, &new.mail) {
+        if has_index {
+            // What matters is the first failure; the file tells all but mod-sequences.
+            let _ = fs.rename_new(&new.index, &old.index);
+        }
+        return Err(e.into());
+    }
+    // First durable where they are now: after a crash in between they may have two names, but not none.
+    let indexes = has_index.then_some([new.index.parent(), old.index.parent()]).into_iter().flatten();
+    for parent in [new.mail.parent(), old.mail.parent()].into_iter().chain(indexes).flatten() {
+        fs.sync_dir(parent)?;
+    }
+    if has_index && fs.is_dir(&old.index)? && !fs.exists(&old.mail)? {
+        move_to_trash(fs, layout, layout.index(), &old.index)?;
+    }
+    Ok(())
+}
+
+/// Takes what is left of an index out of the place where another is to be.
+fn make_way(fs: &dyn FileSystem, layout: &Layout, new: &Path, rights: Rights) -> Result<()> {
     if fs.is_dir(new)? {
         move_to_trash(fs, layout, layout.index(), new)?;
     }
     if let Some(parent) = new.parent() {
         rights.create_dirs(fs, parent)?;
     }
+    Ok(())
+}
+
+fn move_index(fs: &dyn FileSystem, layout: &Layout, old: &Path, new: &Path, rights: Rights) -> Result<()> {
+    if !fs.is_dir(old)? {
+        return Ok(());
+    }
+    make_way(fs, layout, new, rights)?;
     move_name(fs, old, new)
 }
 
