@@ -129,6 +129,11 @@ pub(super) fn without_sizes(base: &[u8]) -> Vec<u8> {
     base
 }
 
+/// What stands before the first field of a base name.
+pub(super) fn before_fields(base: &[u8]) -> &[u8] {
+    base.split(|&byte| byte == b',').next().unwrap_or(base)
+}
+
 /// Files of this name hold a message, or might.
 pub(super) fn is_message(name: &[u8]) -> bool {
     let (base, _) = split(name);

@@ -6,6 +6,7 @@
 //! the other name a UID of its own, and the message is there twice.
 
 use std::{
+    collections::{HashMap, HashSet},
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -21,6 +22,9 @@ use super::{
     save::unique_base,
     table::{Entry, Place},
 };
+
+/// Files of messages by their names without sizes.
+pub(super) type SizedFiles = HashMap<Vec<u8>, Vec<PathBuf>>;
 
 impl MaildirFiles {
     /// Gives files names without sizes, where those that they tell are wrong, and writes the UID list, with its lock held.
@@ -78,28 +82,45 @@ impl MaildirFiles {
         }
     }
 
+    /// Messages of the UID list that have sizes in their names, and without them would be called as one of these files is.
+    /// Goes over the list once.
+    pub(super) fn sized<'f>(&self, known: &mut Known, fresh: impl Iterator<Item = &'f [u8]>) -> SizedFiles {
+        let stems: HashSet<&[u8]> = fresh.map(name::before_fields).collect();
+        let mut sized = HashMap::new();
+        if stems.is_empty() {
+            return sized;
+        }
+        for entry in known.table().iter().filter(|entry| stems.contains(name::before_fields(&entry.base))) {
+            let stem = name::without_sizes(&entry.base);
+            if *stem != *entry.base {
+                sized.entry(stem).or_insert_with(Vec::new).extend(self.path_known(entry));
+            }
+        }
+        sized
+    }
+
     /// Whether a file that the UID list does not know is a message under the name that it was to get or to lose: the same
-    /// file, and the names differ in the sizes alone. Then the name goes, when nobody can be at work on it any more.
-    pub(super) fn is_second_name(&self, known: &mut Known, base: &[u8], place: &Place) -> mailfs::Result<bool> {
+    /// file, and the names differ in the sizes alone. Then the name goes, when nobody can be at work on it any more. What
+    /// cannot be looked at is a message like any other.
+    pub(super) fn is_second_name(
+        &self,
+        known: &mut Known,
+        (base, place): (&[u8], &Place),
+        sized: &SizedFiles,
+    ) -> mailfs::Result<bool> {
         let path = self.path(base, place);
         let stem = name::without_sizes(base);
         let table = known.table();
-        let alike: Vec<PathBuf> = if stem != base {
-            let message = table.uid_of(&stem).and_then(|uid| table.get(uid));
-            message.and_then(|entry| self.path_known(entry)).into_iter().collect()
-        } else if self.fs().metadata(&path)?.is_some_and(|there| there.links > 1) {
-            let alike = |entry: &&Entry| entry.base.starts_with(&stem) && name::without_sizes(&entry.base) == stem;
-            table.iter().filter(alike).filter_map(|entry| self.path_known(entry)).collect()
-        } else {
-            Vec::new()
+        let without = || table.uid_of(&stem).and_then(|uid| self.path_known(table.get(uid)?));
+        let alike: Vec<PathBuf> = match stem == base {
+            true => sized.get(base).cloned().unwrap_or_default(),
+            false => without().into_iter().collect(),
         };
-        for known in alike {
-            if self.is_one_file(&known, &path)? {
-                self.remove_second_name(&path)?;
-                return Ok(true);
-            }
+        if !alike.iter().any(|known| self.is_one_file(known, &path).unwrap_or(false)) {
+            return Ok(false);
         }
-        Ok(false)
+        self.remove_second_name(&path)?;
+        Ok(true)
     }
 
     fn path_known(&self, entry: &Entry) -> Option<PathBuf> {

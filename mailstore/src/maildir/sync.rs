@@ -418,8 +418,12 @@ impl<'a> Sync<'a> {
 
     /// Files that are messages which are known are no new ones.
     fn drop_second_names(&mut self) -> mailfs::Result<()> {
+        if self.fresh.is_empty() {
+            return Ok(());
+        }
+        let sized = self.files.sized(self.known, self.fresh.iter().map(|file| &*file.base));
         for file in std::mem::take(&mut self.fresh) {
-            if !self.files.is_second_name(self.known, &file.base, &file.place)? {
+            if !self.files.is_second_name(self.known, (&file.base, &file.place), &sized)? {
                 self.fresh.push(file);
             }
         }
