@@ -118,6 +118,11 @@ fn at_once_with_dovecot_and_a_third_party_on_maildir() {
     at_once(StoreFormat::Maildir, 202, AT_ONCE);
 }
 
+#[test]
+fn at_once_with_dovecot_on_mbox() {
+    at_once(StoreFormat::Mbox, 207, AT_ONCE_SHORT);
+}
+
 fn killed(format: StoreFormat, seed: u64) {
     if !dovecot::is_installed() {
         skip("opening a killed server's store with Dovecot", "dovecot");
