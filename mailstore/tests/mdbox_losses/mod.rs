@@ -236,9 +236,8 @@ impl Real {
     }
 }
 
-#[test]
-fn a_link_to_a_mailbox_is_not_counted_again() {
-    let real = Real::new();
+/// Three messages in INBOX, the first two of which are in Work too.
+fn two_of_three_in_work(real: &Real) -> (MdboxStorage, Arc<dyn Mailbox>, Arc<dyn Mailbox>) {
     for number in 1..=3 {
         real.save(&format!("Subject: {number}\r\n\r\nbody\r\n"));
     }
@@ -246,6 +245,13 @@ fn a_link_to_a_mailbox_is_not_counted_again() {
     storage.create(&name("Work")).unwrap();
     let (inbox, work) = (storage.mailbox(&name("INBOX")).unwrap(), storage.mailbox(&name("Work")).unwrap());
     commit(&work, Batch::new().copy(Arc::clone(&inbox), uids(&[1, 2])));
+    (storage, inbox, work)
+}
+
+#[test]
+fn a_link_to_a_mailbox_is_not_counted_again() {
+    let real = Real::new();
+    let (storage, inbox, work) = two_of_three_in_work(&real);
     std::os::unix::fs::symlink("Work", real.root().join("mailboxes/Alias")).unwrap();
     assert!(real.check(false).is_clean());
     storage.recover().unwrap();
@@ -266,17 +272,11 @@ fn a_link_to_a_mailbox_is_not_counted_again() {
     assert!(real.check(false).is_clean());
 }
 
-/// Says nothing where it is run by somebody who may look into everything.
+/// Says little where it is run by somebody who may look into everything.
 #[test]
 fn what_cannot_be_looked_into_is_not_taken_for_empty() {
     let real = Real::new();
-    for number in 1..=3 {
-        real.save(&format!("Subject: {number}\r\n\r\nbody\r\n"));
-    }
-    let storage = real.store();
-    storage.create(&name("Work")).unwrap();
-    let (inbox, work) = (storage.mailbox(&name("INBOX")).unwrap(), storage.mailbox(&name("Work")).unwrap());
-    commit(&work, Batch::new().copy(Arc::clone(&inbox), uids(&[1, 2])));
+    let (storage, inbox, work) = two_of_three_in_work(&real);
     commit(&inbox, Batch::new().expunge(uids(&[2])));
     drop((inbox, work, storage));
     let before = shown_by_us(&real.store());
@@ -288,6 +288,8 @@ fn what_cannot_be_looked_into_is_not_taken_for_empty() {
         real.remove_map();
         assert!(MdboxStorage::open(&real.env(), &real.root(), options()).unwrap().recover().is_err());
         assert!(!real.check(true).is_clean());
+    } else {
+        println!("SKIPPED: a store part of which cannot be looked into: root looks into everything");
     }
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!(shown_by_us(&real.store()), before);
