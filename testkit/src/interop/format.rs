@@ -1,6 +1,6 @@
 //! The formats of a shared store, and what can be done to each beyond what IMAP knows.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::dovecot::Release;
 
@@ -122,6 +122,25 @@ impl StoreFormat {
     /// Whether others may change the files with nothing but `mv`, `rm` and `ln`.
     pub fn is_maildir(self) -> bool {
         matches!(self, Self::Maildir | Self::MaildirFs)
+    }
+
+    /// The folder of a mailbox in a Maildir store, as IMAP names it with `/` between levels.
+    pub(super) fn maildir_folder(self, root: &Path, mailbox: &str) -> PathBuf {
+        match mailbox {
+            "INBOX" => root.to_owned(),
+            name if self == Self::Maildir => root.join(format!(".{}", name.replace('/', "."))),
+            name => root.join(name),
+        }
+    }
+
+    /// The mailbox in a folder of a Maildir store; none if the folder is elsewhere.
+    pub(super) fn maildir_mailbox(self, root: &Path, folder: &Path) -> Option<String> {
+        let name = folder.strip_prefix(root).ok()?.to_str()?;
+        Some(match name.strip_prefix('.') {
+            _ if name.is_empty() => "INBOX".to_owned(),
+            Some(levels) if self == Self::Maildir => levels.replace('.', "/"),
+            _ => name.to_owned(),
+        })
     }
 
     /// Whether bodies of expunged messages stay until a purge.

@@ -51,8 +51,13 @@ impl SharedStore {
 
     /// Starts Culver on it.
     pub fn culver(&self, program: &Path) -> anyhow::Result<Culver> {
+        self.culver_set(program, &[])
+    }
+
+    /// Starts Culver on it with further settings.
+    fn culver_set(&self, program: &Path, more: &[&str]) -> anyhow::Result<Culver> {
         let settings = self.format.culver_settings();
-        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let settings: Vec<&str> = settings.iter().map(String::as_str).chain(more.iter().copied()).collect();
         Culver::start_set(program, &self.data, &self.owner, &settings)
     }
 

@@ -22,25 +22,19 @@ const LETTERS: [char; 5] = ['D', 'F', 'R', 'S', 'T'];
 pub(super) struct ThirdParty {
     root: PathBuf,
     owner: MailUser,
-    is_flat: bool,
+    format: StoreFormat,
     deliveries: u32,
 }
 
 impl ThirdParty {
     /// One that works on a store; none on a format whose files are nobody else's business.
     pub(super) fn on(store: &SharedStore) -> Option<Self> {
-        let is_flat = store.format == StoreFormat::Maildir;
-        let there = store.format.is_maildir();
-        there.then(|| Self { root: store.root(), owner: store.owner.clone(), is_flat, deliveries: 0 })
+        let format = store.format;
+        format.is_maildir().then(|| Self { root: store.root(), owner: store.owner.clone(), format, deliveries: 0 })
     }
 
-    /// The folder of a mailbox, as IMAP names it with `/` between levels.
     fn folder(&self, mailbox: &str) -> PathBuf {
-        match mailbox {
-            "INBOX" => self.root.clone(),
-            name if self.is_flat => self.root.join(format!(".{}", name.replace('/', "."))),
-            name => self.root.join(name),
-        }
+        self.format.maildir_folder(&self.root, mailbox)
     }
 
     fn sh(&self, script: &str, arguments: &[&OsStr]) -> anyhow::Result<bool> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::Report;
-use crate::interop::turn_about::{COMING_BACK, REAPPEARED};
+use crate::interop::turn_about::COMING_BACK;
 
 /// What Dovecot's master says when one of its processes dies: 2.3.19 does of itself now and then, with nobody but itself on
 /// the store, but not in every run.
@@ -18,6 +18,17 @@ const ON_MBOX: [&str; 4] = [
     "utime() failed with mbox: No such file or directory",
 ];
 
+/// How often a run has something.
+type Count = fn(&Report) -> u32;
+
+/// What it does besides of itself, which is counted likewise.
+const TOLD: [(&str, Count); 4] = [
+    ("refuses a command", |run| run.refusals as u32),
+    ("spoils its own messages", |run| run.dovecots_own.len() as u32),
+    ("tells a lower HIGHESTMODSEQ", |run| run.went_back.len() as u32),
+    ("gives a message a UID that nobody was told", |run| run.misplaced_by_dovecot.len() as u32),
+];
+
 /// How unlikely a number of rare lines must be, if they were as frequent as with Dovecot alone, to count against Culver.
 const UNLIKELY: f64 = 0.001;
 
@@ -30,16 +41,19 @@ pub struct Compared {
     pub theirs: Report,
 }
 
+impl Report {
+    /// Whether there is anything that only a run of nothing but Dovecot can excuse.
+    pub fn needs_comparison(&self) -> bool {
+        !self.complaints.is_empty() || TOLD.iter().any(|(_, count)| count(self) > 0)
+    }
+}
+
 impl Compared {
     /// What Culver has to answer for: what was lost or doubled beside it, kinds of log lines that Dovecot alone does not
     /// cause, and rare ones that are more frequent than chance allows.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = self.ours.broken.clone();
-        // A message that was moved away and back is given a new UID by a Dovecot that knows it under the old one, with nobody but
-        // itself on the store too; it says so each time.
-        if self.ours.renumbered.len() as u64 > renumbered_by_dovecot(&self.ours) {
-            faults.extend(self.ours.renumbered.iter().cloned());
-        }
+        faults.extend(self.ours.misplaced.iter().cloned());
         let (ours, theirs) = (&self.ours.complaints, &self.theirs.complaints);
         let news = ours.keys().filter(|kind| !is_rare(kind) && !theirs.contains_key(*kind));
         faults.extend(news.map(|kind| format!("only beside Culver Dovecot logs: {kind}")));
@@ -55,27 +69,14 @@ impl Compared {
                 faults.push(format!("more often beside Culver Dovecot logs (lines, commands): {part}: {rates:?}"));
             }
         }
-        let refusals = [&self.ours, &self.theirs].map(|run| (run.refusals as u32, run.dovecot_commands));
-        let spoilt = [&self.ours, &self.theirs].map(|run| (run.dovecots_own.len() as u32, run.dovecot_commands));
-        let back = [&self.ours, &self.theirs].map(|run| (run.went_back.len() as u32, run.dovecot_commands));
-        let told = [
-            ("refuses a command", refusals),
-            ("spoils its own messages", spoilt),
-            ("tells a lower HIGHESTMODSEQ", back),
-        ];
-        for (what, rates) in told {
+        for (what, count) in TOLD {
+            let rates = [&self.ours, &self.theirs].map(|run| (count(run), run.dovecot_commands));
             if chance(rates[0], rates[1]) < UNLIKELY {
                 faults.push(format!("more often beside Culver Dovecot {what} (times, commands): {rates:?}"));
             }
         }
         faults
     }
-}
-
-/// How many messages of workers Dovecot says that it gave new UIDs to. (Those of the third party have other names.)
-fn renumbered_by_dovecot(report: &Report) -> u64 {
-    let is_it = |kind: &str| kind.contains(REAPPEARED) && !kind.contains(".third");
-    report.complaints.iter().filter(|(kind, _)| is_it(kind)).map(|(_, count)| u64::from(*count)).sum()
 }
 
 fn is_rare(kind: &str) -> bool {
@@ -131,9 +132,14 @@ impl fmt::Display for Compared {
         }
         row("messages in the end", ours.messages as u64, theirs.messages as u64)?;
         row("lost, doubled or wrong", ours.broken.len() as u64, theirs.broken.len() as u64)?;
-        row("messages with another UID than was told", ours.renumbered.len() as u64, theirs.renumbered.len() as u64)?;
+        row("messages with a UID that nobody was told", ours.misplaced.len() as u64, theirs.misplaced.len() as u64)?;
         row(
-            "the same of its own messages, by Dovecot",
+            "the same, by Dovecot's own account",
+            ours.misplaced_by_dovecot.len() as u64,
+            theirs.misplaced_by_dovecot.len() as u64,
+        )?;
+        row(
+            "its own messages lost, doubled or wrong by Dovecot, on mbox",
             ours.dovecots_own.len() as u64,
             theirs.dovecots_own.len() as u64,
         )?;
@@ -182,13 +188,18 @@ mod tests {
         assert_eq!(faults(report(1, Some("Error: x")), report(1, Some("Error: x"))), 0);
         let back = |times| Report { went_back: vec![String::new(); times], ..report(1, None) };
         assert_eq!((faults(back(1), report(1, None)), faults(back(30), back(1))), (0, 1));
-        let renumbered = Report { renumbered: ["x".to_owned()].into(), ..report(1, None) };
-        assert_eq!(faults(renumbered.clone(), renumbered.clone()), 1);
-        let mut told = renumbered.clone();
-        told.complaints.insert(format!("Warning: Maildir PATH {REAPPEARED} (old uid=0, file=0.M0P0.third:0,)"), 1);
-        assert_eq!(faults(told.clone(), renumbered.clone()), 1, "that was another message");
-        told.complaints
-            .insert(format!("Warning: Maildir PATH {REAPPEARED} (old uid=0, file=0.M0P0.host,S=0,W=0:0,)"), 1);
-        assert_eq!(faults(told, renumbered), 0);
+        let misplaced = Report { misplaced: vec![String::new()], ..report(1, None) };
+        assert_eq!(faults(misplaced.clone(), misplaced), 1);
+        let by_dovecot = |times| Report { misplaced_by_dovecot: vec![String::new(); times], ..report(1, None) };
+        assert_eq!((faults(by_dovecot(1), report(1, None)), faults(by_dovecot(30), by_dovecot(1))), (0, 1));
+    }
+
+    #[test]
+    fn what_dovecot_does_of_itself_asks_for_a_run_of_nothing_but_dovecot() {
+        let quiet = Report { dovecot_commands: 1000, ..Report::default() };
+        assert!(!quiet.needs_comparison());
+        assert!(Report { refusals: 1, ..quiet.clone() }.needs_comparison());
+        assert!(Report { misplaced_by_dovecot: vec![String::new()], ..quiet.clone() }.needs_comparison());
+        assert!(Report { complaints: [("Error: x".to_owned(), 1)].into(), ..quiet }.needs_comparison());
     }
 }

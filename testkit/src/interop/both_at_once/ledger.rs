@@ -1,6 +1,9 @@
 //! What the workers were promised, and whether a store holds it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use super::foreign::Foreign;
 use crate::observe::Shown;
@@ -19,12 +22,16 @@ pub(super) struct Ledger {
     pub(super) refusals: u64,
     /// SELECTs in which Dovecot told a lower HIGHESTMODSEQ than it had before.
     pub(super) went_back: Vec<String>,
-    /// COPY and MOVE of a message that the server did not find; whether it is lost, the end shows.
+    /// COPY and MOVE of a message that Dovecot did not find; whether it is lost, the end shows.
     pub(super) unseen: u64,
+    /// Messages that Culver did not find for a COPY or MOVE: it is right if a Dovecot gave them other UIDs.
+    pub(super) missed: Vec<(String, u32)>,
     /// Bodies of messages, and Message-IDs of deliveries, that were in hand when a server died.
     pub(super) uncertain: BTreeSet<String>,
     /// Bodies and Message-IDs of all that the worker ever put there.
     pub(super) ever: BTreeSet<String>,
+    /// All UIDs that the worker was ever told, by mailbox and body, ascending.
+    pub(super) told: BTreeMap<(String, String), Vec<u32>>,
     pub(super) broken: Vec<String>,
 }
 
@@ -34,16 +41,65 @@ pub(super) struct Mine {
     pub(super) marked: bool,
 }
 
-/// Compares what a server shows with what was promised. A message that has another UID than it was promised is told once,
-/// in `renumbered`; everything else that is not as it should be in `broken`.
-pub(super) fn check(
-    who: &str,
-    shown: &Shown,
-    ledgers: &[Ledger],
-    foreign: &Foreign,
-    broken: &mut Vec<String>,
-    renumbered: &mut BTreeSet<String>,
-) {
+/// A message of a worker that is there under a UID that nobody was told.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Misplaced {
+    pub(super) mailbox: String,
+    pub(super) uid: u32,
+    pub(super) worker: usize,
+    /// Whether Dovecot serves the worker.
+    pub(super) is_dovecots: bool,
+    pub(super) was: Was,
+}
+
+/// What the worker was told of a message.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Was {
+    /// It was promised under this UID, under which it is not there.
+    Promised(u32),
+    /// It was there under these UIDs, or under none, and is not to be there any more, or not twice.
+    Ended(Vec<u32>),
+}
+
+impl Misplaced {
+    /// Whether it is the message that had that UID.
+    pub(super) fn had(&self, mailbox: &str, uid: u32) -> bool {
+        let had_it = match &self.was {
+            Was::Promised(old) => *old == uid,
+            Was::Ended(told) => told.contains(&uid),
+        };
+        had_it && self.mailbox == mailbox
+    }
+}
+
+impl fmt::Display for Misplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mailbox, uid, worker, is_dovecots, was } = self;
+        let whose = if *is_dovecots { "Dovecot" } else { "Culver" };
+        match was {
+            Was::Promised(old) => write!(f, "{mailbox}: UID {old} of worker {worker} ({whose}'s) is {uid} now"),
+            Was::Ended(told) => {
+                write!(
+                    f,
+                    "{mailbox}: UID {uid} of worker {worker} ({whose}'s) is nobody's, or there twice: it had {told:?}"
+                )
+            }
+        }
+    }
+}
+
+/// What is not as it should be.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Every server tells of the same ones.
+    pub(super) misplaced: BTreeSet<Misplaced>,
+    /// Everything else, with who showed it.
+    pub(super) broken: Vec<String>,
+}
+
+/// Compares what a server shows with what was promised.
+pub(super) fn check(who: &str, shown: &Shown, ledgers: &[Ledger], foreign: &Foreign, found: &mut Found) {
+    let Found { misplaced, broken } = found;
     let mut promised: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
     let mut lost: BTreeMap<(&str, &str), (u32, usize)> = BTreeMap::new();
     for (number, ledger) in ledgers.iter().enumerate() {
@@ -84,19 +140,17 @@ pub(super) fn check(
             if is_promised || is_uncertain || names.iter().flatten().any(|name| awaited.remove(name)) {
                 continue;
             }
-            match lost.remove(&(name, &message.body)) {
-                Some((old, number)) => {
-                    let whose = if ledgers.get(number).is_some_and(|l| l.is_dovecots) { "Dovecot" } else { "Culver" };
-                    // Every server tells of it.
-                    renumbered.insert(format!("{name}: UID {old} of worker {number} ({whose}'s) is {uid} now"));
-                }
-                None => {
-                    let had = |ledger: &Ledger| names.iter().flatten().any(|name| ledger.ever.contains(*name));
-                    let whose = ledgers.iter().position(had);
-                    let whose = whose.map_or_else(String::new, |number| format!(" of worker {number}"));
-                    broken.push(format!("{who}: {name}: UID {uid}{whose} is nobody's, or there twice"));
-                }
-            }
+            let had = |ledger: &Ledger| names.iter().flatten().any(|name| ledger.ever.contains(*name));
+            let lost = lost.remove(&(name, &message.body));
+            let worker = lost.map(|(_, number)| number).or_else(|| ledgers.iter().position(had));
+            let Some((worker, ledger)) = worker.and_then(|number| Some((number, ledgers.get(number)?))) else {
+                broken.push(format!("{who}: {name}: UID {uid} is nobody's, or there twice"));
+                continue;
+            };
+            let told = || ledger.told.get(&(name.clone(), message.body.clone())).cloned().unwrap_or_default();
+            let was = lost.map_or_else(|| Was::Ended(told()), |(old, _)| Was::Promised(old));
+            let mailbox = name.clone();
+            misplaced.insert(Misplaced { mailbox, uid: *uid, worker, is_dovecots: ledger.is_dovecots, was });
         }
         broken.extend(awaited.iter().map(|what| format!("{who}: {name}: a delivery is lost: {what}")));
     }
@@ -125,22 +179,28 @@ mod tests {
         Shown { mailboxes: [("Shared".to_owned(), mailbox)].into(), ..Shown::default() }
     }
 
-    /// What is broken, and what has another UID.
-    fn found(promised: &[(u32, &str)], there: &[(u32, &str)]) -> (usize, usize) {
+    /// What is broken, what has another UID, and what is nobody's.
+    fn found(promised: &[(u32, &str)], there: &[(u32, &str)]) -> (usize, usize, usize) {
         let mine = |body: &str| Mine { body: body.to_owned(), marked: false };
         let messages = promised.iter().map(|(uid, body)| (("Shared".to_owned(), *uid), mine(body))).collect();
-        let ledgers = [Ledger { messages, ..Ledger::default() }];
-        let (mut broken, mut renumbered) = (Vec::new(), BTreeSet::new());
-        check("x", &shown(there), &ledgers, &Foreign::default(), &mut broken, &mut renumbered);
-        (broken.len(), renumbered.len())
+        let ever = ["a", "b"].map(str::to_owned).into();
+        let ledgers = [Ledger { messages, ever, ..Ledger::default() }];
+        let mut found = Found::default();
+        for who in ["x", "y"] {
+            check(who, &shown(there), &ledgers, &Foreign::default(), &mut found);
+        }
+        let is_promised = |what: &&Misplaced| matches!(what.was, Was::Promised(_));
+        let promised = found.misplaced.iter().filter(is_promised).count();
+        (found.broken.len() / 2, promised, found.misplaced.len() - promised)
     }
 
     #[test]
     fn another_uid_is_told_once_and_what_is_lost_is_lost() {
-        assert_eq!(found(&[(1, "a"), (2, "b")], &[(1, "a"), (2, "b")]), (0, 0));
-        assert_eq!(found(&[(1, "a"), (2, "b")], &[(1, "a"), (5, "b")]), (0, 1));
-        assert_eq!(found(&[(1, "a"), (2, "b")], &[(1, "a"), (5, "c")]), (2, 0));
-        assert_eq!(found(&[(1, "a"), (2, "a")], &[(5, "a"), (6, "a")]), (2, 1));
-        assert_eq!(found(&[(1, "a"), (2, "a")], &[(2, "b")]), (2, 0));
+        assert_eq!(found(&[(1, "a"), (2, "b")], &[(1, "a"), (2, "b")]), (0, 0, 0));
+        assert_eq!(found(&[(1, "a"), (2, "b")], &[(1, "a"), (5, "b")]), (0, 1, 0));
+        assert_eq!(found(&[(1, "a"), (2, "b")], &[(1, "a"), (5, "c")]), (2, 0, 0));
+        assert_eq!(found(&[(1, "a"), (2, "a")], &[(5, "a"), (6, "a")]), (1, 1, 1));
+        assert_eq!(found(&[(1, "a"), (2, "a")], &[(2, "b")]), (2, 0, 0));
+        assert_eq!(found(&[(1, "a")], &[(1, "a"), (2, "b"), (3, "a")]), (0, 0, 2));
     }
 }

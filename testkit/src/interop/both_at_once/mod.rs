@@ -2,6 +2,7 @@
 //! what it was promised; afterwards the store must hold exactly that.
 
 mod compared;
+mod deeds;
 mod foreign;
 mod journal;
 mod ledger;
@@ -19,9 +20,10 @@ use anyhow::{Context, ensure};
 
 pub use self::compared::Compared;
 use self::{
+    deeds::Deeds,
     foreign::Foreign,
     journal::Journal,
-    ledger::{Ledger, check},
+    ledger::{Found, Ledger, check},
     upkeep::Upkeep,
     worker::Worker,
 };
@@ -71,9 +73,10 @@ pub struct Report {
     pub went_back: Vec<String>,
     /// COPY and MOVE of a worker's own message that Dovecot did not find at the time. If it is lost, that is `broken`.
     pub unseen: u64,
-    /// Messages that have another UID than whoever brought them was told: none but those of which Dovecot says that it gave
-    /// them one.
-    pub renumbered: BTreeSet<String>,
+    /// Messages that have a UID that nobody was told, and of which Dovecot does not say that it was its deed; must be empty.
+    pub misplaced: Vec<String>,
+    /// Those of a Maildir of which it says so, as eight Dovecot processes do too. How often is compared.
+    pub misplaced_by_dovecot: Vec<String>,
     /// What was lost, doubled or wrong; must be empty.
     pub broken: Vec<String>,
     /// The same of messages of those workers that Dovecot serves, on mbox: eight Dovecot processes lose keywords there and
@@ -108,7 +111,8 @@ impl Servers {
             Mix::AllCulver => WORKERS,
         };
         let dovecot = store.dovecot("peer")?;
-        let culvers = (0..count).map(|_| store.culver(program)).collect::<anyhow::Result<_>>()?;
+        let telling: &[&str] = if store.format().is_maildir() { &[deeds::TELLING] } else { &[] };
+        let culvers = (0..count).map(|_| store.culver_set(program, telling)).collect::<anyhow::Result<_>>()?;
         Ok(Self { format: store.format(), dovecot, culvers })
     }
 
@@ -159,7 +163,7 @@ pub fn run(program: &Path, format: StoreFormat, seed: u64, time: Duration, mix: 
     let ledgers = ledgers.with_context(complaints)?;
     let mut report = Report { foreign: foreign.changes, upkeep, ..Report::default() };
     report.count(&ledgers);
-    report.look(&servers, &ledgers, &foreign)?;
+    report.look(&store, &servers, &ledgers, &foreign)?;
     Ok(report)
 }
 
@@ -183,28 +187,35 @@ impl Report {
     }
 
     /// What the servers show in the end, and what they logged.
-    fn look(&mut self, servers: &Servers, ledgers: &[Ledger], foreign: &Foreign) -> anyhow::Result<()> {
+    fn look(
+        &mut self,
+        store: &SharedStore,
+        servers: &Servers,
+        ledgers: &[Ledger],
+        foreign: &Foreign,
+    ) -> anyhow::Result<()> {
+        let mut found = Found::default();
+        let mut mailboxes = BTreeSet::new();
         let culver = servers.culvers.first().map(|culver| culver.imap);
-        for (who, address) in [("dovecot", Some(servers.dovecot.imap)), ("culver", culver)] {
+        let dovecot = Some(servers.dovecot.imap);
+        for (who, address, tries) in [("dovecot", dovecot, SHOW_TRIES_MAX), ("culver", culver, 1)] {
             let Some(address) = address else { continue };
-            let shown = Shown::by(&mut Imap::login(address, USER, PASSWORD)?, Depth::Bodies)?;
+            let shown = shown_by(address, tries).with_context(|| format!("what {who} shows in the end"))?;
             self.messages = shown.mailboxes.values().map(|mailbox| mailbox.messages.len()).sum();
-            check(who, &shown, ledgers, foreign, &mut self.broken, &mut self.renumbered);
+            check(who, &shown, ledgers, foreign, &mut found);
+            mailboxes.extend(shown.mailboxes.into_keys());
         }
-        if servers.format == StoreFormat::Mbox {
-            let is_dovecots = |line: &str| {
-                let of = |number: usize| line.contains(&format!(" of worker {number}"));
-                ledgers.iter().enumerate().any(|(number, ledger)| ledger.is_dovecots && of(number))
-            };
-            self.dovecots_own = self.broken.extract_if(.., |line| is_dovecots(line)).collect();
-            self.dovecots_own.extend(self.renumbered.extract_if(.., |line| is_dovecots(line)));
-        }
+        // All Culver processes write to the same log.
+        let log = servers.culvers.first().map(Culver::log).transpose()?.unwrap_or_default();
+        let deeds = match store.format().is_maildir() {
+            true => Deeds::of(store, &mailboxes, &servers.dovecot.log()?, &log),
+            false => Deeds::default(),
+        };
+        self.judge(found, &deeds, ledgers, servers.format == StoreFormat::Mbox);
         let of_the_machine = |line: &String| OF_THE_MACHINE.iter().any(|text| line.contains(text));
         for line in servers.dovecot.complaints()?.iter().filter(|line| !of_the_machine(line)) {
             *self.complaints.entry(kind_of_line(line)).or_default() += 1;
         }
-        // All of them write to the same log.
-        let log = servers.culvers.first().map(Culver::log).transpose()?.unwrap_or_default();
         for line in log.lines() {
             let level = [" WARN ", " ERROR "].into_iter().find_map(|level| Some((level, line.split_once(level)?.1)));
             if let Some((level, text)) = level {
@@ -213,6 +224,53 @@ impl Report {
         }
         Ok(())
     }
+
+    /// Whose deed it is that something is not as it should be.
+    fn judge(&mut self, found: Found, deeds: &Deeds, ledgers: &[Ledger], is_mbox: bool) {
+        let Found { misplaced, broken } = found;
+        self.broken.extend(broken);
+        let is_dovecots = |number: usize| ledgers.get(number).is_some_and(|ledger| ledger.is_dovecots);
+        if is_mbox {
+            let of = |line: &str, number: usize| line.contains(&format!(" of worker {number}"));
+            let is_own = |line: &str| (0..ledgers.len()).any(|number| is_dovecots(number) && of(line, number));
+            let own = self.broken.extract_if(.., |line| is_own(line));
+            // Once, though both show it.
+            let own: BTreeSet<_> =
+                own.map(|line| line.split_once(": ").map_or(line.clone(), |(_, what)| what.to_owned())).collect();
+            self.dovecots_own = own.into_iter().collect();
+        }
+        let mut by_dovecot = Vec::new();
+        for what in misplaced {
+            match deeds.are_dovecots(&what) {
+                Ok(()) => by_dovecot.push(what),
+                Err(_) if is_mbox && what.is_dovecots => self.dovecots_own.push(what.to_string()),
+                Err(known) => self.misplaced.push(format!("{what} ({known})")),
+            }
+        }
+        for (mailbox, uid) in ledgers.iter().flat_map(|ledger| &ledger.missed) {
+            if !by_dovecot.iter().any(|what| what.had(mailbox, *uid)) {
+                self.broken.push(format!("{mailbox}: Culver did not find UID {uid} for a COPY or MOVE"));
+            }
+        }
+        self.misplaced_by_dovecot = by_dovecot.iter().map(ToString::to_string).collect();
+    }
+}
+
+/// How often a Dovecot that dies while it shows the store is asked.
+const SHOW_TRIES_MAX: usize = 3;
+
+/// What a server shows in the end, asked so often at most.
+fn shown_by(address: SocketAddr, tries: usize) -> anyhow::Result<Shown> {
+    let show = || Shown::by(&mut Imap::login(address, USER, PASSWORD)?, Depth::Bodies);
+    let is_death = |error: &anyhow::Error| error.root_cause().is::<std::io::Error>();
+    let mut shown = show();
+    for _ in 1..tries {
+        if !shown.as_ref().is_err_and(is_death) {
+            break;
+        }
+        shown = show();
+    }
+    shown
 }
 
 /// What Dovecot says of the machine's clock, not of the mail: a machine with more work than processors, or one that stood still.

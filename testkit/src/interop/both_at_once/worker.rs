@@ -34,9 +34,12 @@ impl std::error::Error for Refused {}
 const MESSAGES_MAX: usize = 60;
 const DELIVERIES_MAX: usize = 40;
 
+/// What the name of a mailbox that only one worker uses begins with.
+pub(super) const OWN: &str = "Own";
+
 /// The mailbox that only this worker uses, after so many renames.
 pub(super) fn own_mailbox(worker: u64, renames: u32) -> String {
-    format!("Own{worker}-{renames}")
+    format!("{OWN}{worker}-{renames}")
 }
 
 pub(super) struct Worker<'j> {
@@ -84,7 +87,7 @@ impl<'j> Worker<'j> {
             match worker.step() {
                 // Dovecot 2.3.19 dies of signal 11 now and then, with nobody but itself on the store too: how often is
                 // compared.
-                Err(error) if served.is_dovecot && error.root_cause().is::<std::io::Error>() => {
+                Err(error) if worker.is_death(&error) => {
                     worker.imap = Imap::login(served.imap, USER, PASSWORD)?;
                     worker.ledger.crashes += 1;
                     worker.after_failure()?;
@@ -98,8 +101,17 @@ impl<'j> Worker<'j> {
                 outcome => outcome?,
             }
         }
-        worker.imap.ok("LOGOUT")?;
+        match worker.imap.ok("LOGOUT") {
+            // It may die here as well.
+            Err(error) if worker.is_death(&error) => worker.ledger.crashes += 1,
+            outcome => drop(outcome?),
+        }
         Ok(worker.ledger)
+    }
+
+    /// Whether a Dovecot process died, or left the session in another way.
+    fn is_death(&self, error: &anyhow::Error) -> bool {
+        self.served.is_dovecot && error.root_cause().is::<std::io::Error>()
     }
 
     /// For finding out what became of a message: what was asked, and what the server told.
@@ -246,6 +258,7 @@ impl<'j> Worker<'j> {
             self.ledger.broken.push(format!("{mailbox}: UID {uid} was given after UID {highest}"));
         }
         *highest = uid;
+        self.ledger.told.entry((mailbox.clone(), mine.body.clone())).or_default().push(uid);
         if self.ledger.messages.insert((mailbox.clone(), uid), mine).is_some() {
             self.ledger.broken.push(format!("{mailbox}: UID {uid} was given twice"));
         }
@@ -269,6 +282,8 @@ impl<'j> Worker<'j> {
             self.ledger.uncertain.remove(&mine.body);
             self.ledger.messages.insert((new.clone(), uid), mine);
         }
+        let told: Vec<_> = self.ledger.told.extract_if(.., |(mailbox, _), _| *mailbox == old).collect();
+        self.ledger.told.extend(told.into_iter().map(|((_, body), uids)| ((new.clone(), body), uids)));
         if let Some(highest) = self.highest.remove(&old) {
             self.highest.insert(new, highest);
         }
@@ -301,8 +316,10 @@ impl<'j> Worker<'j> {
         let answer = self.ok(&format!("UID {} {uid} {to}", if moving { "MOVE" } else { "COPY" }))?;
         let code = answer.code("COPYUID").or_else(|| answer.untagged_code("COPYUID"));
         let Some(copy) = code.and_then(|code| code.get(2)?.parse().ok()) else {
-            ensure!(self.served.is_dovecot, "no COPYUID for UID {uid} of {mailbox}: {answer:?}");
-            self.ledger.unseen += 1;
+            match self.served.is_dovecot {
+                true => self.ledger.unseen += 1,
+                false => self.ledger.missed.push((mailbox, uid)),
+            }
             return Ok(());
         };
         let began = Instant::now();
