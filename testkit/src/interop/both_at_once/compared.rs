@@ -18,6 +18,9 @@ const ON_MBOX: [&str; 4] = [
     "utime() failed with mbox: No such file or directory",
 ];
 
+/// What the names of the third party's files have in them.
+const OF_THIRD_PARTY: &str = ".third";
+
 /// How often a run has something.
 type Count = fn(&Report) -> u32;
 
@@ -55,18 +58,15 @@ impl Compared {
         let mut faults = self.ours.broken.clone();
         faults.extend(self.ours.misplaced.iter().cloned());
         let (ours, theirs) = (&self.ours.complaints, &self.theirs.complaints);
-        let news = ours.keys().filter(|kind| !is_rare(kind) && !theirs.contains_key(*kind));
+        let news = ours.keys().filter(|kind| Rare::of(kind).is_none() && !theirs.contains_key(*kind));
         faults.extend(news.map(|kind| format!("only beside Culver Dovecot logs: {kind}")));
-        let rare: BTreeSet<&str> =
-            ours.keys().chain(theirs.keys()).filter(|kind| is_rare(kind)).map(|kind| rare_part(kind)).collect();
-        for part in rare {
-            let count = |report: &Report| -> u32 {
-                let kinds = report.complaints.iter().filter(|(kind, _)| rare_part(kind) == part);
-                kinds.map(|(_, count)| count).sum()
-            };
-            let rates = [&self.ours, &self.theirs].map(|report| (count(report), report.dovecot_commands));
+        let rare: BTreeSet<Rare> = ours.keys().chain(theirs.keys()).filter_map(|kind| Rare::of(kind)).collect();
+        for rare in rare {
+            let rates = [&self.ours, &self.theirs].map(|report| rare.rate(report));
             if chance(rates[0], rates[1]) < UNLIKELY {
-                faults.push(format!("more often beside Culver Dovecot logs (lines, commands): {part}: {rates:?}"));
+                faults.push(format!(
+                    "more often beside Culver Dovecot logs (lines, of so many occasions): {rare:?}: {rates:?}"
+                ));
             }
         }
         for (what, count) in TOLD {
@@ -79,17 +79,30 @@ impl Compared {
     }
 }
 
-fn is_rare(kind: &str) -> bool {
-    rare_parts().any(|part| kind.contains(part))
+/// What all lines of a rare kind have in common.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Rare {
+    part: &'static str,
+    /// Whether the lines are about files that only the third party moves.
+    is_of_third_party: bool,
 }
 
-/// Of a rare kind what all lines of it have in common.
-fn rare_part(kind: &str) -> &str {
-    rare_parts().find(|part| kind.contains(part)).unwrap_or(kind)
-}
+impl Rare {
+    fn of(kind: &str) -> Option<Self> {
+        let part = [DEATH].into_iter().chain(COMING_BACK).chain(ON_MBOX).find(|part| kind.contains(part))?;
+        Some(Self { part, is_of_third_party: kind.contains(OF_THIRD_PARTY) })
+    }
 
-fn rare_parts() -> impl Iterator<Item = &'static str> {
-    [DEATH].into_iter().chain(COMING_BACK).chain(ON_MBOX)
+    /// Lines of it, and occasions for them: commands, or for files of the third party its changes, each of which every Dovecot
+    /// process may come across.
+    fn rate(self, report: &Report) -> (u32, u64) {
+        let kinds = report.complaints.iter().filter(|(kind, _)| Self::of(kind) == Some(self));
+        let occasions = match self.is_of_third_party {
+            true => report.foreign * report.dovecots,
+            false => report.dovecot_commands,
+        };
+        (kinds.map(|(_, count)| count).sum(), occasions)
+    }
 }
 
 /// How likely so many events or more in so many commands are, when in other commands there were those: the upper tail of the
@@ -192,6 +205,20 @@ mod tests {
         assert_eq!(faults(misplaced.clone(), misplaced), 1);
         let by_dovecot = |times| Report { misplaced_by_dovecot: vec![String::new(); times], ..report(1, None) };
         assert_eq!((faults(by_dovecot(1), report(1, None)), faults(by_dovecot(30), by_dovecot(1))), (0, 1));
+    }
+
+    #[test]
+    fn lines_about_files_of_the_third_party_count_by_its_changes() {
+        let report = |file: &str, lines, foreign, dovecots| {
+            let kind = format!("Warning: Maildir PATH {} (old uid=0, file=0.M0P0.{file}:0,)", COMING_BACK[1]);
+            let complaints = [(kind, lines)].into();
+            Report { complaints, foreign, dovecots, dovecot_commands: 1000, ..Report::default() }
+        };
+        let faults = |ours, theirs| Compared { ours, theirs }.faults().len();
+        assert_eq!(faults(report("third", 90, 2000, 4), report("third", 30, 500, 8)), 0);
+        assert_eq!(faults(report("third", 90, 500, 4), report("third", 30, 500, 8)), 1);
+        assert_eq!(faults(report("host", 90, 2000, 4), report("host", 30, 500, 8)), 1);
+        assert_eq!(faults(report("third", 0, 2000, 4), report("host", 30, 500, 8)), 0);
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub struct Report {
     pub commands: u64,
     /// Those of them that Dovecot answered.
     pub dovecot_commands: u64,
+    /// Workers that Dovecot served.
+    pub dovecots: u64,
     /// Messages in the store at the end.
     pub messages: usize,
     /// Dovecot's warnings and errors by kind, with their number.
@@ -179,6 +181,7 @@ impl Report {
     fn count(&mut self, ledgers: &[Ledger]) {
         self.commands = ledgers.iter().map(|ledger| ledger.commands).sum();
         self.dovecot_commands = ledgers.iter().filter(|ledger| ledger.is_dovecots).map(|ledger| ledger.commands).sum();
+        self.dovecots = ledgers.iter().filter(|ledger| ledger.is_dovecots).count() as u64;
         self.unseen = ledgers.iter().map(|ledger| ledger.unseen).sum();
         self.crashes = ledgers.iter().map(|ledger| ledger.crashes).sum();
         self.refusals = ledgers.iter().map(|ledger| ledger.refusals).sum();
