@@ -91,7 +91,8 @@ impl Deeds {
         };
         let said = self.dovecots.get(&(mailbox.clone(), base.clone())).map_or(&[][..], Vec::as_slice);
         let is_culvers = self.culvers.contains(&(mailbox, what.uid));
-        let is_of = |had: &u32| said.iter().any(|deed| deed.is_of_message(*had, is_culvers));
+        // A UID that came after it has nothing to do with it.
+        let is_of = |had: &u32| *had < what.uid && said.iter().any(|deed| deed.is_of_message(*had, is_culvers));
         let is_excused = match &what.was {
             Was::Promised(had) => is_of(had),
             Was::Ended(told) => told.iter().any(is_of),
@@ -207,6 +208,8 @@ mod tests {
         // It found that very UID expunged: somebody has expunged what was promised, or left there what was to go.
         assert!(!is_excused(8, Was::Promised(5), &gave_another(5)));
         assert!(!is_excused(8, Was::Ended(vec![5]), &gave_another(5)));
+        // What it had by then was expunged; it came back later, and went again.
+        assert!(!is_excused(8, Was::Ended(vec![3, 12]), &gave_another(3)));
         // The message never was in that mailbox.
         assert!(!is_excused(8, Was::Ended(Vec::new()), &gave_another(3)));
     }
