@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -706,11 +706,27 @@ fn folders_and_hidden_files_are_no_messages() {
     assert_eq!(mode & 0o777, fs::metadata(place.root()).unwrap().permissions().mode() & 0o666);
 }
 
-/// Counts how often folders are read.
+/// Counts how often folders are read, and can rename a file in the midst of it.
 #[derive(Debug)]
 struct Listings {
     disk: RealDisk,
     count: AtomicUsize,
+    /// The file gets the other name while its folder is read next, so that the reading has neither.
+    renamed_meanwhile: Mutex<Option<[PathBuf; 2]>>,
+}
+
+impl Listings {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { disk: RealDisk::new(), count: AtomicUsize::new(0), renamed_meanwhile: Mutex::default() })
+    }
+
+    fn rename_meanwhile(&self, dir: &Path, entries: &mut Vec<DirEntry>) {
+        let mut waiting = self.renamed_meanwhile.lock().unwrap();
+        if let Some(names) = waiting.take_if(|[from, _]| from.parent() == Some(dir)) {
+            fs::rename(&names[0], &names[1]).unwrap();
+            entries.retain(|entry| names.iter().all(|name| *name != dir.join(&entry.name)));
+        }
+    }
 }
 
 impl FileSystem for Listings {
@@ -722,7 +738,9 @@ impl FileSystem for Listings {
     }
     fn read_dir(&self, path: &Path) -> mailfs::Result<Vec<DirEntry>> {
         self.count.fetch_add(1, Ordering::Relaxed);
-        self.disk.read_dir(path)
+        let mut entries = self.disk.read_dir(path)?;
+        self.rename_meanwhile(path, &mut entries);
+        Ok(entries)
     }
     fn create_dir_as(&self, path: &Path, access: mailfs::Access) -> mailfs::Result<()> {
         self.disk.create_dir_as(path, access)
@@ -772,7 +790,7 @@ fn many_messages_that_are_gone_cost_one_look_at_the_folders() {
     for n in 0..MESSAGES {
         fs::write(place.root().join(format!("cur/{n}.a:2,")), "Subject: x\n\n").unwrap();
     }
-    let disk = Arc::new(Listings { disk: RealDisk::new(), count: AtomicUsize::new(0) });
+    let disk = Listings::new();
     let inbox = place.inbox_on(Arc::clone(&disk) as _);
     let view = inbox.view(&ViewAs::default()).unwrap();
     (0..MESSAGES).step_by(2).for_each(|n| fs::remove_file(place.root().join(format!("cur/{n}.a:2,"))).unwrap());
@@ -788,4 +806,28 @@ fn many_messages_that_are_gone_cost_one_look_at_the_folders() {
     // What is put back is found.
     place.put("cur/0.a:2,F");
     assert!(body(1).is_ok());
+}
+
+#[test]
+fn a_file_renamed_while_its_folder_is_read_is_not_gone() {
+    for what in ["flags", "expunge"] {
+        let place = Place::new();
+        let path = |name: &str| place.root().join("cur").join(name);
+        fs::write(path("0.a:2,"), "Subject: x\n\n").unwrap();
+        let disk = Listings::new();
+        let inbox = place.inbox_on(Arc::clone(&disk) as _);
+        assert_eq!(uids(&inbox), [1]);
+        fs::rename(path("0.a:2,"), path("0.a:2,F")).unwrap();
+        *disk.renamed_meanwhile.lock().unwrap() = Some([path("0.a:2,F"), path("0.a:2,FR")]);
+        if what == "flags" {
+            store(&inbox, 1, FlagAction::Add, Flag::Seen.into(), &[]);
+            assert_eq!(place.names("cur"), ["0.a:2,FRS"]);
+            after_a_step();
+            assert_eq!(shown(&inbox)[&1].0, flags(&[Flag::Flagged, Flag::Answered, Flag::Seen]));
+        } else {
+            inbox.submit(Batch::new().expunge(one(1))).unwrap().wait().unwrap();
+            assert_eq!(place.names("cur"), [""; 0]);
+        }
+        assert!(disk.renamed_meanwhile.lock().unwrap().is_none());
+    }
 }

@@ -128,23 +128,27 @@ pub(crate) fn leftovers(fs: &dyn FileSystem, layout: &Layout) -> Result<Vec<Path
     for root in layout.roots() {
         look(&root.join(layout.trash_name()), &|_| true)?;
     }
-    look(&layout.workshop(), &|name| name.starts_with(mailfs::TEMP_PREFIX))?;
+    let is_half_made = |name: &str| name.starts_with(mailfs::TEMP_PREFIX);
+    match layout.is_by_guid() {
+        // Index and control files are made aside too, for nobody knows yet where they will belong.
+        true => layout.roots().into_iter().try_for_each(|root| look(root, &is_half_made))?,
+        false => look(&layout.workshop(), &is_half_made)?,
+    }
     Ok(found)
 }
 
 /// Removes what a crash left in the store's folders: half-made mailboxes, half-removed ones. Nobody works on them while
-/// the list is locked. Tells how many names went.
+/// the list is locked; in a store by GUID, whose list has no such lock, only what is old goes. Tells how many names went.
 pub(super) fn clean(fs: &dyn FileSystem, layout: &Layout) -> Result<u64> {
     let mut removed = 0;
-    for root in layout.roots() {
-        removed += fs.remove_tree(&root.join(layout.trash_name()), NAME_COUNT_MAX)?;
-    }
     if layout.is_by_guid() {
-        // Index and control files are made aside too, for nobody knows yet where they will belong.
-        for root in layout.roots() {
-            removed += clean_workshop(fs, root)?;
+        for path in leftovers(fs, layout)? {
+            removed += fs.remove_tree(&path, NAME_COUNT_MAX)?;
         }
         return Ok(removed);
+    }
+    for root in layout.roots() {
+        removed += fs.remove_tree(&root.join(layout.trash_name()), NAME_COUNT_MAX)?;
     }
     Ok(removed + clean_workshop(fs, &layout.workshop())?)
 }

@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -26,6 +26,7 @@ use sha1::{Digest, Sha1};
 
 use super::{
     Shared,
+    debt::Debt,
     keywords::{self, Keywords},
     measured::Measured,
     name::{self, Letters, NameFlags},
@@ -45,6 +46,9 @@ const KEYWORDS: &str = "dovecot-keywords";
 
 /// How often a message that is renamed under our hands is looked for again.
 const FIND_TRIES_MAX: usize = 4;
+
+/// How often folders are read for a message that is not seen in them.
+const READINGS_MAX: usize = 2;
 
 /// Read of a UID list for its first line.
 const HEADER_READ_LEN: usize = 4 << 10;
@@ -101,8 +105,8 @@ pub(super) struct MaildirFiles {
     tmp: PathBuf,
     known: Mutex<Known>,
     pub(super) measured: Arc<Measured>,
-    /// Names were changed that are not durable.
-    pub(super) owes_names: AtomicBool,
+    /// Names that were changed and are not durable.
+    pub(super) debt: Debt,
     pub(super) stir: Arc<Stir>,
     /// The UID list's lock, if it is held.
     pub(super) held: Mutex<Option<Held>>,
@@ -126,7 +130,7 @@ impl MaildirFiles {
             tmp: dirs.mail.join("tmp"),
             known: Mutex::default(),
             measured: Arc::default(),
-            owes_names: AtomicBool::new(false),
+            debt: Debt::default(),
             stir: Arc::default(),
             held: Mutex::default(),
             made_up_from: AtomicU32::new(0),
@@ -359,14 +363,34 @@ impl MaildirFiles {
         Ok(())
     }
 
-    /// Notes where the files of known messages are now; the index is not told.
+    /// Notes where the files of known messages are now; the index is not told. A folder that changes while it is read may
+    /// show a file that is renamed then under neither name: one that was not seen is looked for once more.
     pub(super) fn find_all(&self, known: &mut Known) -> mailfs::Result<()> {
-        let before = self.times()?;
+        known.scan = known.scan.wrapping_add(1);
+        let scan = known.scan;
+        let mut missing = Vec::new();
+        for _ in 0..READINGS_MAX {
+            let before = self.times()?;
+            self.place_listed(known)?;
+            known.found = before;
+            missing = known.table().iter().filter(|entry| entry.scan != scan).map(|entry| entry.uid).collect();
+            if missing.is_empty() || are_still(before, self.times()?) {
+                break;
+            }
+        }
+        for uid in missing {
+            if let Some(entry) = known.table().get_mut(uid) {
+                entry.place = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// One reading of both folders: each known message that was not found yet gets the place of its file.
+    fn place_listed(&self, known: &mut Known) -> mailfs::Result<()> {
         let mut listed = Vec::new();
         self.list(Folder::New, &mut listed)?;
         self.list(Folder::Cur, &mut listed)?;
-        known.found = before;
-        known.scan = known.scan.wrapping_add(1);
         let scan = known.scan;
         let table = known.table();
         for Listed { folder, name } in &listed {
@@ -378,21 +402,15 @@ impl MaildirFiles {
             }
             entry.scan = scan;
         }
-        for uid in table.iter().filter(|entry| entry.scan != scan).map(|entry| entry.uid).collect::<Vec<_>>() {
-            if let Some(entry) = table.get_mut(uid) {
-                entry.place = None;
-            }
-        }
         Ok(())
     }
 
     /// The same, but not where neither folder has changed since: what was not there then is not there now, and of many
     /// messages that are gone each would cost a reading of all.
     pub(super) fn find_all_again(&self, known: &mut Known) -> mailfs::Result<()> {
-        let is_still = |found: &Seen, now: &Seen| found.new.is_still(&now.new) && found.cur.is_still(&now.cur);
-        match (&known.found, self.times()?) {
-            (Some(found), Some(now)) if is_still(found, &now) => Ok(()),
-            _ => self.find_all(known),
+        match are_still(known.found, self.times()?) {
+            true => Ok(()),
+            false => self.find_all(known),
         }
     }
 
@@ -495,11 +513,11 @@ impl MaildirFiles {
     pub(super) fn made_up_from(&self) -> Option<Uid> {
         Uid::new(self.made_up_from.load(Ordering::Acquire))
     }
+}
 
-    /// Whether the names that were changed have to be synced.
-    pub(super) fn owe_names(&self) {
-        self.owes_names.store(true, Ordering::Release);
-    }
+/// Whether nothing can have come or gone between two looks at the folders' times.
+fn are_still(before: Option<Seen>, now: Option<Seen>) -> bool {
+    before.zip(now).is_some_and(|(before, now)| before.new.is_still(&now.new) && before.cur.is_still(&now.cur))
 }
 
 /// The GUID of a message whose GUID is a text (`docs/formats/README.md`, "GUID128").

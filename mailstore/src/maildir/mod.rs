@@ -9,6 +9,7 @@
 //! 3. No file is written once it has its name, and none is overwritten: a file may have further names elsewhere.
 
 mod check;
+mod debt;
 pub(crate) mod dump;
 mod duplicates;
 mod files;

@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     collections::BTreeMap,
-    sync::{Arc, PoisonError, Weak, atomic::Ordering},
+    sync::{Arc, PoisonError, Weak},
     time::Duration,
 };
 
@@ -89,7 +89,7 @@ impl MaildirFiles {
         let renamed = Place { folder: Folder::Cur, info: info.into() };
         self.fs().rename_new(&self.path(&entry.base, place), &self.path(&entry.base, &renamed))?;
         entry.place = Some(renamed);
-        self.owe_names();
+        self.debt.owe();
         Ok(())
     }
 
@@ -227,7 +227,7 @@ impl MessageStore for MaildirFiles {
             of_it.fold(NameFlags { letters: given, ..NameFlags::default() }, |all, (spoken, _)| all.union(*spoken))
         };
         // Even where a name is right already, it may be another's change that is not durable.
-        self.owe_names();
+        self.debt.owe();
         let unplaced = |known: &mut Known, uid| known.table().get(uid).is_some_and(|entry| entry.place.is_none());
         if uids.iter().any(|uid| unplaced(&mut known, uid)) {
             self.find_all(&mut known)?;
@@ -281,7 +281,7 @@ impl MessageStore for MaildirFiles {
                 let Some(entry) = known.table().get_mut(uid) else { continue };
                 let Some(place) = entry.place.take() else { continue };
                 match self.fs().unlink(&self.path(&entry.base, &place)) {
-                    Ok(()) => self.owe_names(),
+                    Ok(()) => self.debt.owe(),
                     Err(e) if e.is_not_found() => lost.push(uid),
                     Err(e) => {
                         entry.place = Some(place);
@@ -299,15 +299,17 @@ impl MessageStore for MaildirFiles {
     }
 
     fn sync_names(&self) -> mailfs::Result<()> {
-        if self.owes_names.swap(false, Ordering::AcqRel) && self.shared.syncs() {
-            let synced = self.fs().sync_dir(&self.cur).and_then(|()| self.fs().sync_dir(&self.new));
-            synced.inspect_err(|_| self.owe_names())?;
-        }
-        Ok(())
+        self.debt.pay(|| {
+            if !self.shared.syncs() {
+                return Ok(());
+            }
+            self.fs().sync_dir(&self.cur)?;
+            self.fs().sync_dir(&self.new)
+        })
     }
 
     fn owes_names(&self) -> bool {
-        self.owes_names.load(Ordering::Acquire)
+        self.debt.is_owed()
     }
 
     fn as_any(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {

@@ -1,7 +1,7 @@
 //! `dovecot-uidlist`: which UID a message has (`docs/formats/maildir.md`).
 //!
 //! Reading never fails: of a damaged file all lines count that make sense, so that a flaw costs the UIDs of its own line
-//! and no others.
+//! and no others. Where UIDs do not ascend, the fewest lines that break the order are passed over.
 
 use std::{collections::HashMap, fmt::Write};
 
@@ -160,7 +160,7 @@ const FLAW_COUNT_MAX: usize = 1000;
 pub(super) fn flaws(bytes: &[u8]) -> Vec<Flaw> {
     let len = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
     let mut lines = bytes.get(..len).unwrap_or_default().split_inclusive(|b| *b == b'\n');
-    let (mut flaws, mut offset, mut last) = (Vec::new(), 0, None);
+    let (mut flaws, mut offset) = (Vec::new(), 0);
     let first = lines.next().unwrap_or_default();
     let version = match Header::parse(first.strip_suffix(b"\n").unwrap_or(first)) {
         Some((version, header)) => {
@@ -181,26 +181,60 @@ pub(super) fn flaws(bytes: &[u8]) -> Vec<Flaw> {
         }
     };
     offset += first.len() as u64;
+    let mut read = Vec::new();
     for line in lines {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         match Record::parse(text, version) {
             _ if text.is_empty() => {}
-            Some(record) if last.is_none_or(|last| record.uid > last) => last = Some(record.uid),
-            Some(record) => {
-                let what = format!("UID {} does not ascend; its message gets a new one", record.uid);
-                flaws.push(Flaw { offset, what });
-            }
+            Some(record) => read.push((offset, record.uid)),
             None => {
                 let what = "the line makes no sense; the message that it was of gets a new UID".to_owned();
                 flaws.push(Flaw { offset, what });
             }
         }
-        if flaws.len() >= FLAW_COUNT_MAX {
-            break;
-        }
         offset += line.len() as u64;
     }
+    let in_order = in_order(read.iter().map(|(_, uid)| *uid));
+    for ((offset, uid), _) in read.into_iter().zip(in_order).filter(|(_, in_order)| !in_order) {
+        let what = format!("UID {uid} stands out of order; its message gets a new one");
+        flaws.push(Flaw { offset, what });
+    }
+    flaws.sort_by_key(|flaw| flaw.offset);
+    flaws.truncate(FLAW_COUNT_MAX);
     flaws
+}
+
+/// Which of the UIDs belong to the longest sequence of them that ascends: one that is too large must not cost all that
+/// come behind it. Time is O(n) where all ascend, else O(n log n).
+fn in_order(uids: impl ExactSizeIterator<Item = Uid>) -> Vec<bool> {
+    let uids: Vec<Uid> = uids.collect();
+    if uids.is_sorted_by(|one, next| one < next) {
+        return vec![true; uids.len()];
+    }
+    // Of the sequences of each length so far, the one whose last UID is the smallest: where that stands.
+    let mut ends: Vec<(Uid, usize)> = Vec::new();
+    let mut before: Vec<Option<usize>> = Vec::with_capacity(uids.len());
+    // Of the longest ones the first that is whole: what came earlier counts.
+    let mut longest = None;
+    for (at, uid) in uids.iter().enumerate() {
+        let len = ends.partition_point(|(last, _)| last < uid);
+        before.push(len.checked_sub(1).and_then(|len| ends.get(len)).map(|(_, at)| *at));
+        match ends.get_mut(len) {
+            Some(end) => *end = (*uid, at),
+            None => {
+                ends.push((*uid, at));
+                longest = Some(at);
+            }
+        }
+    }
+    let mut in_order = vec![false; uids.len()];
+    while let Some(at) = longest {
+        if let Some(is) = in_order.get_mut(at) {
+            *is = true;
+        }
+        longest = before.get(at).copied().flatten();
+    }
+    in_order
 }
 
 impl Uidlist {
@@ -229,21 +263,23 @@ impl Uidlist {
     }
 
     fn read_records<'a>(&mut self, lines: impl Iterator<Item = &'a [u8]>, version: Version, first_line: usize) {
-        let (mut by_base, mut superseded) = (HashMap::new(), Vec::new());
+        let mut damaged_line = None;
+        let mut read: Vec<(usize, Record)> = Vec::new();
         for (n, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
-            let last = self.records.last().map(|record| record.uid);
-            let record = Record::parse(line, version).filter(|record| last.is_none_or(|last| record.uid > last));
-            match record {
-                // A message that went and came back under its name: the line of its former life may still be there.
-                Some(record) => {
-                    superseded.extend(by_base.insert(record.base.clone(), record.uid));
-                    self.records.push(record);
-                }
-                None => {
-                    self.damaged_line.get_or_insert(first_line + n);
-                    self.needs_rewrite = true;
-                }
+            match Record::parse(line, version) {
+                Some(record) => read.push((first_line + n, record)),
+                None => damaged_line = damaged_line.or(Some(first_line + n)),
             }
+        }
+        let in_order = in_order(read.iter().map(|(_, record)| record.uid));
+        let out_of_order = read.iter().zip(&in_order).find(|(_, in_order)| !**in_order).map(|((n, _), _)| *n);
+        self.damaged_line = [self.damaged_line, damaged_line, out_of_order].into_iter().flatten().min();
+        self.needs_rewrite |= damaged_line.or(out_of_order).is_some();
+        let (mut by_base, mut superseded) = (HashMap::new(), Vec::new());
+        for ((_, record), _) in read.into_iter().zip(in_order).filter(|(_, in_order)| *in_order) {
+            // A message that went and came back under its name: the line of its former life may still be there.
+            superseded.extend(by_base.insert(record.base.clone(), record.uid));
+            self.records.push(record);
         }
         if !superseded.is_empty() {
             superseded.sort_unstable();
@@ -293,6 +329,14 @@ mod tests {
     }
 
     #[test]
+    fn a_uid_that_is_too_large_costs_its_own_line_alone() {
+        let list = Uidlist::parse(b"3 V5 N9 Gb90cef286a74026beb430000c17ffdbc\n1 :a\n4000000000 :b\n3 :c\n4 :d\n");
+        assert_eq!((uids(&list), list.damaged_line, list.needs_rewrite), (vec![1, 3, 4], Some(3), true));
+        let list = Uidlist::parse(b"3 V5 N9 Gb90cef286a74026beb430000c17ffdbc\n10 :a\n11 :b\n2 :c\n12 :d\n");
+        assert_eq!((uids(&list), list.damaged_line), (vec![10, 11, 12], Some(4)));
+    }
+
+    #[test]
     fn each_flaw_is_told_with_its_place() {
         let told = |text: &[u8]| flaws(text).into_iter().map(|flaw| flaw.offset).collect::<Vec<_>>();
         assert_eq!(told(LIST), [0u64; 0]);
@@ -313,7 +357,8 @@ mod tests {
     fn damage_costs_its_own_line() {
         let text = b"3 V5 N9 Gb90cef286a74026beb430000c17ffdbc\n1 :a\nrubbish\n3 :c\n2 :b\n4 :c\n5 :e:2,S\n";
         let list = Uidlist::parse(text);
-        assert_eq!((uids(&list), list.damaged_line), (vec![1, 4, 5], Some(3)));
+        // The line of UID 3 stands against that of 2, and is superseded by that of 4.
+        assert_eq!((uids(&list), list.damaged_line), (vec![1, 2, 4, 5], Some(3)));
         assert!(list.needs_rewrite);
         let list = Uidlist::parse(b"?\n4 :c\n");
         assert_eq!((uids(&list), list.damaged_line), (vec![4], Some(1)));
