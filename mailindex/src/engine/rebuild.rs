@@ -107,21 +107,23 @@ fn lock_old(env: &Env, paths: &Paths) -> Result<Old> {
     Ok(Old::Replaced)
 }
 
-/// The mailbox as it is, for one who holds the log's lock, if it has gone on from a state that was read before.
-fn gone_on(env: &Env, paths: &Paths, log: &LogFile, read: &State) -> Result<Option<State>> {
+/// The mailbox as it is, for one who holds the log's lock, if it has gone on from a state that was read before. Where it
+/// cannot be read as a whole, those who had it open before go on nevertheless: what they wrote stands in the log behind
+/// the place up to which the state was read.
+fn gone_on(env: &Env, paths: &Paths, log: &Arc<LogFile>, read: &State) -> Result<Option<State>> {
     let Some(at) = read.position().filter(|_| read.index_id() == log.header.indexid.get()) else { return Ok(None) };
     if at.file_seq == log.seq() && u64::from(at.offset) == log.handle.len()? {
         return Ok(None);
     }
-    match load::load(&**env.fs(), paths) {
-        Ok(loaded) => {
-            let now = loaded.live.state;
-            Ok((now.index_id() == read.index_id() && now.position() > Some(at)).then_some(now))
+    let now = match load::load(&**env.fs(), paths) {
+        Ok(loaded) => Some(loaded.live.state),
+        Err(IndexError::Corrupt(_) | IndexError::NotFound { .. }) => {
+            load::continue_from(&**env.fs(), paths, log, read.clone())?.ok().map(|(now, _)| now)
         }
-        // No more can be read of it than there was.
-        Err(IndexError::Corrupt(_) | IndexError::NotFound { .. }) => Ok(None),
-        Err(e) => Err(e),
-    }
+        Err(e) => return Err(e),
+    };
+    // Else no more can be read of it than there was.
+    Ok(now.filter(|now| now.index_id() == read.index_id() && now.position() > Some(at)))
 }
 
 /// The messages of a mailbox that was in the state `read` before they were looked for, and is in the state `now`: without

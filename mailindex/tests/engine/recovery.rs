@@ -5,7 +5,9 @@ use std::{path::Path, sync::Arc};
 use crate::common::*;
 use mailfs::{FileSystem, FileSystemExt, OpenMode, sim::SimDisk};
 use mailindex::{
-    engine::{Env, EnvOptions, IndexError, MailboxIndex, RebuildMessage, Recovered, RecoveryAction, rebuild, recover},
+    engine::{
+        Env, EnvOptions, IndexError, MailboxIndex, RebuildMessage, Recovered, RecoveryAction, inspect, rebuild, recover,
+    },
     log::{Origin, Transaction},
     snapshot::{SnapshotStamp, decode, encode},
     state::RecordFlags,
@@ -154,6 +156,32 @@ fn what_is_written_while_the_messages_are_gone_over_is_kept() {
             assert!(state.record_of(uid(1)).unwrap().flags().contains(Flag::Flagged));
         }
     }
+}
+
+/// The same of an index of which a part is lost: who had it open before goes on, and what he writes counts.
+#[test]
+fn what_is_written_behind_a_damaged_snapshot_is_kept() {
+    let fs = mailbox();
+    let other = env(&fs);
+    let index = open(&other, dir()).unwrap();
+    index.write_snapshot().unwrap();
+    let len = fs.metadata(&name("dovecot.index")).unwrap().unwrap().len;
+    fs.open(&name("dovecot.index"), OpenMode::ReadWrite).unwrap().set_len(len - 1).unwrap();
+    for file in ["dovecot.index.backup", "dovecot.index.log.2"] {
+        fs.unlink(&name(file)).unwrap();
+    }
+    let keep = inspect(&env(&fs), dir(), PREFIX).unwrap().state.expect("all but the last message");
+    let there: Vec<_> = keep.uids().iter().map(|uid| RebuildMessage { uid, flags: RecordFlags::NONE }).collect();
+    assert_eq!(there.len() as u32, MESSAGES - 1);
+    flag(&index, &set(&[3, 7]), Flag::Answered).unwrap();
+    expunge(&index, &set(&[5])).unwrap();
+    assert_eq!(save(&index, "came").unwrap(), MESSAGES + 1);
+    rebuild(&env(&fs), dir(), PREFIX, &there, Some(&keep), Transaction::new()).unwrap();
+    let state = open(&env(&fs), dir()).unwrap().state();
+    let answered = state.records_from(0).filter(|record| record.flags().contains(Flag::Answered));
+    assert_eq!(answered.map(|record| record.uid()).collect::<Vec<_>>(), [uid(3), uid(7)]);
+    assert!(!state.contains(uid(5)) && state.contains(uid(MESSAGES + 1)));
+    assert_eq!(state.message_count(), MESSAGES - 1);
 }
 
 #[test]
