@@ -58,6 +58,12 @@ pub(super) fn first_log(paths: &Paths, header: &RawLogHeader, content: &Transact
     Ok((bytes, state))
 }
 
+/// What an index would be that is made of this content; nothing is written. `dir` and `prefix`: for errors.
+pub fn state_of(dir: &Path, prefix: &str, content: &Transaction) -> Result<State> {
+    let header = RawLogHeader::first(1, RawLogHeader::FIRST_SEQ, 1, 1);
+    Ok(first_log(&Paths::new(dir, prefix), &header, content)?.1)
+}
+
 /// Gives a log its name, unless there is one; whether this one is it.
 pub(super) fn publish_log(env: &Env, paths: &Paths, bytes: &[u8]) -> Result<bool> {
     let fs = &**env.fs();

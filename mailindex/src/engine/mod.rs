@@ -46,6 +46,7 @@ pub use self::{
     cache_file::{CacheReader, CacheValue, CacheValues, CachedValues},
     commit::{CommitOp, CommitOutcome, CommitPoint, Durability, Exclusive},
     completion::{Completer, Completion, completion},
+    create::state_of,
     day_table::host_day_start,
     env::{Background, Env, EnvOptions, Fsync},
     error::{CommitError, CommitStage, Damage, IndexError, OpError, Result},

@@ -42,6 +42,9 @@ impl Metadata {
     /// Most bytes read, the empty line at the end included.
     pub const LEN_MAX: usize = 1 << 20;
 
+    /// Most bytes that are kept of metadata of which something is damaged.
+    const SOUND_LEN_MAX: usize = Self::LEN_MAX / 2;
+
     /// Parses the lines at the beginning of `bytes`, which lie at `offset` of their file, up to the empty one; also
     /// tells how many bytes they take with it.
     pub fn parse(bytes: &[u8], offset: u64) -> Result<(Self, usize), DboxError> {
@@ -74,6 +77,17 @@ impl Metadata {
             }
         }
         metadata
+    }
+
+    /// Drops lines that nobody writes, which would be taken for damage again: those with control characters, and what is
+    /// more than metadata are.
+    pub(crate) fn drop_rubbish(&mut self) {
+        let mut len = 0;
+        self.lines.retain(|(key, value)| {
+            let is_sound = !key.0.is_ascii_control() && !value.iter().any(u8::is_ascii_control);
+            len += if is_sound { value.len() + 2 } else { 0 };
+            is_sound && len <= Self::SOUND_LEN_MAX
+        });
     }
 
     /// Gives a key this value alone, in the place of its first.
@@ -178,6 +192,18 @@ mod tests {
         assert!(!metadata.push(MetadataKey::POP3_UIDL, b"a\nG0"));
         assert!(metadata.push(MetadataKey::POP3_UIDL, b"a"));
         assert_eq!(metadata.lines().count(), 1);
+    }
+
+    #[test]
+    fn rubbish_is_dropped_and_the_rest_stays() {
+        let bytes = b"R6b0277ab\nP\0\n\x01x\nGb1a2ac0aab77026b59260000c17ffdbc\nQ\x7f\n\xff\n\n";
+        let (mut metadata, _) = Metadata::parse(bytes, 0).unwrap();
+        metadata.drop_rubbish();
+        let keys: Vec<u8> = metadata.lines().map(|(key, _)| key.0).collect();
+        assert_eq!(keys, b"RG\xff");
+        assert!(metadata.push(MetadataKey::POP3_UIDL, &vec![b'x'; Metadata::LEN_MAX]));
+        metadata.drop_rubbish();
+        assert_eq!(metadata.lines().count(), 3);
     }
 
     #[test]

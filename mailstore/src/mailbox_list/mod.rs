@@ -63,7 +63,7 @@ pub use mailbox_log::{MailboxLogKind, MailboxLogRecord, decode_mailbox_log, name
 pub use recover::{RecoveredMailbox, RecoveryReport};
 pub(crate) use recover::{clean_leftovers, recover};
 pub(crate) use rights::Rights;
-pub(crate) use seen::{Placed, held, seen};
+pub(crate) use seen::{Held, Placed, held, seen};
 use status::{status, status_and_size};
 pub(crate) use storage::Listed;
 pub(crate) use subscriptions::Subscriptions;

@@ -64,6 +64,8 @@ enum How {
     Appended { end: u64 },
     /// There was none of this name yet.
     Temp(TempFile),
+    /// Nor of this one, and all that it holds is durable: it was synced before any lock was taken.
+    DurableTemp(TempFile),
     /// It has its name by now.
     Named,
 }
@@ -165,7 +167,14 @@ impl MapCommit {
                 Ok((temp, handle)) => {
                     let lock = locked(&handle, &temp)?;
                     let (path, end) = (temp.path().to_owned(), from + len);
-                    Ok(Ok(Touched { id: self.next_file()?, path, handle, _lock: lock, end, how: How::Temp(temp) }))
+                    Ok(Ok(Touched {
+                        id: self.next_file()?,
+                        path,
+                        handle,
+                        _lock: lock,
+                        end,
+                        how: How::DurableTemp(temp),
+                    }))
                 }
                 Err(draft) => Ok(Err(NewBody::Draft { draft, from, len })),
             },
@@ -202,16 +211,18 @@ impl MapCommit {
     fn publish_files(&mut self) -> Result<(), FsError> {
         let fs = self.shared.env.fs();
         let syncs = self.shared.env.options().fsync != engine::Fsync::Never;
-        if syncs && !self.touched.is_empty() {
-            let handles: Vec<FileHandle> = self.touched.iter().map(|touched| Arc::clone(&touched.handle)).collect();
+        if syncs {
+            let written = self.touched.iter().filter(|touched| !matches!(touched.how, How::DurableTemp(_)));
+            let handles: Vec<FileHandle> = written.map(|touched| Arc::clone(&touched.handle)).collect();
             match &handles[..] {
+                [] => {}
                 [only] => only.sync_data()?,
                 all => fs.sync_many(all)?,
             }
         }
         let mut named = false;
         for touched in &mut self.touched {
-            if let How::Temp(temp) = &mut touched.how {
+            if let How::Temp(temp) | How::DurableTemp(temp) = &mut touched.how {
                 let path = self.shared.files.path(touched.id);
                 temp.rename_new(&path)?;
                 (touched.path, touched.how, named) = (path, How::Named, true);
@@ -349,7 +360,7 @@ impl StoreLock for MapCommit {
                 How::Appended { end } => touched.handle.set_len(end),
                 How::Named => self.shared.fs().unlink(&touched.path),
                 // It is removed by itself.
-                How::Temp(_) => Ok(()),
+                How::Temp(_) | How::DurableTemp(_) => Ok(()),
             };
             if let Err(e) = undone {
                 tracing::warn!("a message that was not committed stays without a number: {e}");

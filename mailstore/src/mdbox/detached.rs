@@ -26,10 +26,15 @@ pub(super) fn remove_attachments(shared: &Shared, mut attachments: BTreeSet<Path
     }
 }
 
-/// Takes those out that a message of the map names.
+/// Takes those out that a message of the map names. Each message that is saved has attachments of its own, and a purge tells
+/// the map of messages' new places and of what is gone in one: a second copy comes into a map only where the store is
+/// rebuilt, which the map counts. So nothing is read of a store that never was; else the metadata of all messages are.
 fn keep_named(shared: &Shared, attachments: &mut BTreeSet<PathBuf>) -> Result<()> {
     let Some(folder) = &shared.attachments else { return Ok(()) };
     let map = shared.map.refresh(&shared.files).of_map()?;
+    if map.rebuild_count() == 0 {
+        return Ok(());
+    }
     for (id, records) in by_file(&map) {
         let failed = |e: DboxError| e.at(&shared.files.path(id));
         let file = shared.files.open(id, map.rebuild_count()).map_err(failed)?;

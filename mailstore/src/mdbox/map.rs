@@ -54,12 +54,14 @@ pub(crate) struct Map {
     env: Env,
     dir: PathBuf,
     index: Mutex<Option<Arc<MailboxIndex>>>,
+    /// What is read from where the map is lost and nothing may be written.
+    stand_in: Mutex<Option<State>>,
 }
 
 impl Map {
     /// Of a store whose map lies, or will lie, in this folder.
     pub(super) fn new(env: &Env, dir: PathBuf) -> Self {
-        Self { env: env.clone(), dir, index: Mutex::default() }
+        Self { env: env.clone(), dir, index: Mutex::default(), stand_in: Mutex::default() }
     }
 
     /// Where it lies.
@@ -113,18 +115,38 @@ impl Map {
 
     /// The map as far as it is known; looks for what others changed only where nothing is known yet.
     pub(crate) fn state(&self, files: &MFiles) -> engine::Result<MapState> {
-        Ok(MapState::new(self.open(files)?.state()))
+        self.or_stand_in(self.open(files).map(|index| index.state()))
     }
 
     /// The map with all that others changed.
     pub(crate) fn refresh(&self, files: &MFiles) -> engine::Result<MapState> {
-        match self.open(files)?.refresh() {
+        self.or_stand_in(match self.open(files).and_then(|index| index.refresh()) {
+            // Another has taken its place, or none.
             Err(IndexError::NotFound { .. } | IndexError::Deleted { .. }) => {
-                // Another has taken its place, or none.
-                Ok(MapState::new(self.open(files)?.refresh()?))
+                self.open(files).and_then(|index| index.refresh())
             }
-            other => Ok(MapState::new(other?)),
+            other => other,
+        })
+    }
+
+    fn or_stand_in(&self, read: engine::Result<State>) -> engine::Result<MapState> {
+        let stand_in = || self.stand_in.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match read {
+            Err(lost @ IndexError::NeedsRebuild { .. }) => stand_in().ok_or(lost).map(MapState::new),
+            other => other.map(MapState::new),
         }
+    }
+
+    /// This is read wherever the map is lost. For stores that are only read.
+    pub(super) fn set_stand_in(&self, content: &MapChanges) -> engine::Result<()> {
+        let state = engine::state_of(&self.dir, PREFIX, content.transaction())?;
+        *self.stand_in.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
+        Ok(())
+    }
+
+    /// The map as it is known by second names, if it is.
+    pub(super) fn kept(&self) -> engine::Result<Option<MapState>> {
+        Ok(engine::kept_state(&self.env, &self.dir, PREFIX)?.map(MapState::new))
     }
 
     /// Keeps everybody else from changing it. Fails where it has to be rebuilt first.
@@ -214,7 +236,10 @@ pub(super) fn from_map(error: IndexError) -> StorageError {
     let damaged = |Damage { path, offset, what }: Damage| StorageError::Corrupt {
         path,
         offset,
-        what: format!("{what}; the store has to be rebuilt from its files of messages"),
+        what: format!(
+            "{what}; the store has to be rebuilt from its files of messages, as it is when it is opened for writing, or by \
+             `culver check --repair`"
+        ),
     };
     match error {
         IndexError::NeedsRebuild { damage, .. } | IndexError::Corrupt(damage) => damaged(damage),

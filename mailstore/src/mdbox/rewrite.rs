@@ -78,7 +78,7 @@ pub struct Purged {
 }
 
 /// Writes those files anew in which a message has another fate than to stay. Each step is whole or not done at all. Where
-/// messages go that have attachments, reads the metadata of all that stay.
+/// messages go that have attachments, reads the metadata of all that stay, if the store was ever rebuilt.
 pub(super) fn rewrite(shared: &Arc<Shared>, fate: &dyn Fn(&MapRecord) -> Fate) -> Result<Purged> {
     going::settle(shared)?;
     let (mut done, mut attachments) = (Purged::default(), BTreeSet::new());

@@ -252,6 +252,11 @@ impl Format for Mdboxes {
     fn put_right(&self) -> Result<()> {
         let shared = &self.shared;
         if shared.env.is_read_only() {
+            if matches!(shared.map.refresh(&shared.files), Err(IndexError::NeedsRebuild { .. }))
+                && let Err(e) = rebuild::stand_in(shared, self)
+            {
+                tracing::warn!("messages cannot be looked for without the map: {e}");
+            }
             return Ok(());
         }
         let is_lost = match shared.map.refresh(&shared.files) {

@@ -350,3 +350,119 @@ fn a_second_copy_of_a_file_is_put_aside() {
     assert_eq!((storage.expunged().unwrap().len(), shown_by_us(&storage)), (0, before));
     assert!(real.check(false).is_clean());
 }
+
+/// Of a store that was never rebuilt no other message can name them.
+#[test]
+fn attachments_go_without_a_look_at_other_messages() {
+    let attachment = Path::new("/attachments/aa/bb/c0ffee-1");
+    let calls = [2, 30].map(|others| {
+        let disk = SimDisk::new();
+        let fs = disk.as_file_system();
+        let options = || MdboxOptions { attachments: Some("/attachments".into()), rotate_size: 300, ..options() };
+        let open = || MdboxStorage::create(&env(&fs), Path::new(ROOT), options()).unwrap();
+        let inbox = open().mailbox(&name("INBOX")).unwrap();
+        for number in 0..=others {
+            let mut meta = SaveMeta::default();
+            // What takes the place of a list of attachments.
+            meta.pop3.uidl = (number == 0).then(|| b"0_5_-_aa/bb/c0ffee-1".to_vec());
+            let mut save = inbox.begin_save(meta, None).unwrap();
+            save.write(format!("Subject: {number}\r\n\r\n{}", "text\r\n".repeat(40)).as_bytes()).unwrap();
+            commit(&inbox, Batch::new().save(save.finish().unwrap(), Flags::NONE, Vec::new()));
+        }
+        drop(inbox);
+        change(&fs, "storage/m.1", |bytes| {
+            let at = memchr::memmem::find(bytes, b"\nP0_5_-_aa").unwrap();
+            bytes[at + 1..at + 8].copy_from_slice(b"X0 5 - ");
+        });
+        fs.create_dir_all(attachment.parent().unwrap(), 0o700).unwrap();
+        fs.write_atomic(attachment, b"12345", 0o600, true).unwrap();
+        let storage = open();
+        commit(&storage.mailbox(&name("INBOX")).unwrap(), Batch::new().expunge(uids(&[1])));
+        let before = disk.calls();
+        assert_eq!(storage.purge().unwrap().removed, 1);
+        let calls = disk.calls() - before;
+        assert!(!fs.exists(attachment).unwrap());
+        calls
+    });
+    assert_eq!(calls[0], calls[1]);
+}
+
+#[test]
+fn what_is_only_read_is_read_without_the_map() {
+    // Files of messages are not written anew in memory.
+    for harm in
+        HARMLESS.iter().filter(|(what, _)| what.contains("the map is") || what.contains("rubbish")).map(|of| of.1)
+    {
+        let disk = SimDisk::new();
+        let fs = disk.as_file_system();
+        fill(&fs);
+        let before = told(&fs).0;
+        harm(&fs);
+        let hash = disk.content_hash();
+        let only_reads = Env::new(Arc::clone(&fs), EnvOptions { read_only: true, ..env(&fs).options().clone() });
+        let storage = MdboxStorage::open(&only_reads, Path::new(ROOT), options()).unwrap();
+        assert_eq!(shown_by_us(&storage), before);
+        assert_eq!(disk.content_hash(), hash);
+        // Whoever may write rebuilds it, and then the map is read again.
+        store(&fs).recover().unwrap();
+        assert_eq!(without_returned(shown_by_us(&storage)), before);
+    }
+}
+
+#[test]
+fn a_rebuild_that_fails_says_so() {
+    let disk = SimDisk::new();
+    let fs = disk.as_file_system();
+    fill(&fs);
+    remove_map(&fs);
+    let said = (1..).find_map(|at| {
+        let disk = disk.fork();
+        let fs = disk.as_file_system();
+        let storage = MdboxStorage::open(&env(&fs), Path::new(ROOT), options()).unwrap();
+        disk.fail_calls_from(at, Fault::Io);
+        let said = storage.mailbox(&name("INBOX")).map(drop).unwrap_err().to_string();
+        said.contains("read directory /mail/mailboxes").then_some(said)
+    });
+    assert!(said.as_ref().is_some_and(|said| said.contains("stays shut until it can be rebuilt")), "{said:?}");
+}
+
+/// A message that becomes a file of messages itself is synced once, before any lock is taken.
+#[test]
+fn a_power_cut_while_a_large_message_is_saved_costs_no_other() {
+    fn save(fs: &Arc<dyn FileSystem>, acks: &Acks<usize>) -> Result<(), BoxError> {
+        let inbox = MdboxStorage::open(&env(fs), Path::new(ROOT), options())?.mailbox(&name("INBOX"))?;
+        for len in [70_000, 100, 90_000] {
+            let mut save = inbox.begin_save(SaveMeta::default(), None)?;
+            save.write(large(len).as_bytes())?;
+            inbox.submit(Batch::new().save(save.finish()?, Flags::NONE, Vec::new()))?.wait()?;
+            acks.push(len);
+        }
+        Ok(())
+    }
+    fn large(len: usize) -> String {
+        format!("Subject: {len}\r\n\r\n{}", "text\r\n".repeat(len / 6))
+    }
+    let runner = CrashRunner { choices: CrashChoice::list(3), ..CrashRunner::default() };
+    let prepare = |disk: &SimDisk| {
+        drop(store(&disk.as_file_system()).mailbox(&name("INBOX")).unwrap());
+        disk.sync_all();
+    };
+    let report = runner.run(
+        prepare,
+        |fs, acks| save(&fs, acks),
+        |disk, acks| {
+            let fs = disk.as_file_system();
+            store(&fs).recover()?;
+            let shown = shown_by_us(&store(&fs));
+            let bodies: Vec<&[u8]> = shown["INBOX"].values().map(|message| &message.body[..]).collect();
+            let expected = [70_000, 100, 90_000].map(large);
+            let are_whole = bodies.iter().zip(&expected).all(|(body, text)| *body == text.as_bytes());
+            match are_whole && bodies.len() >= acks.len() && bodies.len() <= expected.len() {
+                true => Ok(()),
+                false => Err(format!("{} of {} messages", bodies.len(), acks.len()).into()),
+            }
+        },
+    );
+    println!("{report}");
+    assert!(report.is_sound(), "{report}");
+}

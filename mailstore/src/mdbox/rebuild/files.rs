@@ -52,19 +52,21 @@ pub(super) fn look(
     inventory: &mut Inventory,
 ) -> Result<Option<Looked>> {
     let Some((path, storage)) = shared.files.find(id)? else { return Ok(None) };
-    let handle = match shared.fs().open(&path, OpenMode::ReadWrite) {
+    let only_reads = shared.env.is_read_only();
+    let mode = if only_reads { OpenMode::Read } else { OpenMode::ReadWrite };
+    let handle = match shared.fs().open(&path, mode) {
         Err(e) if e.is_not_found() => return Ok(None),
         // Alternate storage may be there for reading alone.
         Err(_) => shared.fs().open(&path, OpenMode::Read)?,
         Ok(handle) => handle,
     };
-    // Held until all was read: nobody begins to add to it meanwhile.
-    let lock = FlockGuard::try_take(&handle)?;
+    // Held until all was read: nobody begins to add to it meanwhile. Who only reads locks nothing.
+    let lock = if only_reads { None } else { FlockGuard::try_take(&handle)? };
     let is_free = lock.is_some();
     let len = handle.len()?;
     let hints = hints(known);
     let told_end = known.iter().filter_map(|record| record.place.end()).max();
-    let end = told_end.filter(|_| !is_free).map_or(len, |end| end.min(len));
+    let end = told_end.filter(|_| !is_free && !only_reads).map_or(len, |end| end.min(len));
     let scanned = scan(&*handle, end, &hints, &mut |piece| {
         if let Some(stored) = stored(id, &piece, inventory) {
             inventory.add(stored);
@@ -178,6 +180,7 @@ fn put(
         stored.guid = new_guid(shared.fs());
     }
     let mut metadata = piece.metadata;
+    metadata.drop_rubbish();
     metadata.set(MetadataKey::GUID, stored.guid.to_string().as_bytes());
     let size = stored_virtual_size(&**from, &piece.body)?;
     complete_metadata(shared.fs(), &mut metadata, size, modified);

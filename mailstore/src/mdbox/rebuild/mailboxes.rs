@@ -21,6 +21,7 @@ use super::{
     super::{
         Shared,
         files::{Mails, Referred},
+        map_state::BodyPlace,
     },
     inventory::{At, Inventory},
 };
@@ -63,16 +64,21 @@ pub(super) struct New {
 pub(super) fn read(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs) -> Result<Option<Read>> {
     let Some(index) = open(shared, name, dirs)? else { return Ok(None) };
     let state = index.refresh().map_err(|e| from_index(name, &e))?;
-    if state.deletion() == Deletion::Done {
-        return Ok(None);
+    Ok(Read::of(name, dirs, &state))
+}
+
+/// The same, and nothing is changed: what cannot be read is passed over.
+pub(super) fn read_as_it_is(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs) -> Result<Option<Read>> {
+    let store = Arc::new(Mails::new(shared, dirs, None));
+    let state = MailboxIndex::open(&shared.env, &dirs.index, PREFIX, store).and_then(|index| index.refresh());
+    match state {
+        Ok(state) => Ok(Read::of(name, dirs, &state)),
+        Err(IndexError::Fs(e)) => Err(e.into()),
+        Err(e) => {
+            tracing::warn!(mailbox = %name, "its messages are not looked for: {e}");
+            Ok(None)
+        }
     }
-    let references = state.records_from(0).map(|record| {
-        let referred = Referred::of(&state, &record);
-        Reference { uid: record.uid(), number: referred.map_uid, guid: referred.guid, is: None }
-    });
-    let map = state.mdbox_header().map_or(0, |header| header.map_uid_validity);
-    let (is_marked, references) = (has_fsck_mark(&state), references.collect());
-    Ok(Some(Read { name: name.clone(), dirs: dirs.clone(), map, is_marked, references }))
 }
 
 fn open(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs) -> Result<Option<Arc<MailboxIndex>>> {
@@ -153,6 +159,30 @@ pub(in super::super) fn further(one: Option<State>, other: Option<State>) -> Opt
 }
 
 impl Read {
+    /// `None`: it is deleted.
+    fn of(name: &MailboxName, dirs: &MailboxDirs, state: &State) -> Option<Self> {
+        if state.deletion() == Deletion::Done {
+            return None;
+        }
+        let references = state.records_from(0).map(|record| {
+            let referred = Referred::of(state, &record);
+            Reference { uid: record.uid(), number: referred.map_uid, guid: referred.guid, is: None }
+        });
+        let map = state.mdbox_header().map_or(0, |header| header.map_uid_validity);
+        let (is_marked, references) = (has_fsck_mark(state), references.collect());
+        Some(Self { name: name.clone(), dirs: dirs.clone(), map, is_marked, references })
+    }
+
+    /// Where the messages lie that its numbers mean, if these are that map's.
+    pub(super) fn places<'a>(
+        &'a self,
+        map: u32,
+        inventory: &'a Inventory,
+    ) -> impl Iterator<Item = (Uid, BodyPlace)> + 'a {
+        let references = self.references.iter().filter(move |_| self.trusts(map));
+        references.filter_map(|reference| Some((reference.number?, inventory.stored.get(reference.is? as At)?.place)))
+    }
+
     /// Of which map its numbers are, and how many there are.
     pub(super) fn map(&self) -> (u32, usize) {
         (self.map, self.references.len())

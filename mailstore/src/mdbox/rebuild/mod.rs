@@ -22,6 +22,7 @@ mod files;
 mod inventory;
 mod mailboxes;
 mod scan;
+mod stand_in;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,11 +34,14 @@ use mailfs::FileSystemExt;
 use mailindex::engine::IndexError;
 use mailtypes::{MailboxName, Uid};
 
-pub(super) use self::mailboxes::{further, has_fsck_mark, was_lost};
 use self::{
     files::{Looked, are_equal, look},
     inventory::{At, Inventory, Stored},
     mailboxes::{New, Read},
+};
+pub(super) use self::{
+    mailboxes::{further, has_fsck_mark, was_lost},
+    stand_in::stand_in,
 };
 use super::{
     Shared,
@@ -48,7 +52,7 @@ use super::{
 };
 use crate::{
     indexed::unix_now,
-    mailbox_list::{Format, ListLock, MailboxDirs, alternate_away, create, find, held},
+    mailbox_list::{Format, Held, ListLock, MailboxDirs, alternate_away, create, find, held},
     traits::{Result, StorageError},
 };
 
@@ -84,11 +88,32 @@ pub(super) struct Rebuilt {
 /// Makes the map right. `asked`: also where the map itself says nothing of being damaged. Takes the list's lock and the
 /// map's; to be called without either. Reads all files of messages but for large bodies,
 /// and all mailboxes' indexes; holds some hundred bytes a message.
+///
+/// # Errors
+/// What cannot be read or written keeps the store shut: what the map says of it is not to be relied on, and what cannot be
+/// looked at may hold mailboxes or messages. The text says what it is, and that it has to be put right first.
 pub(super) fn rebuild(shared: &Arc<Shared>, format: &dyn Format, asked: bool) -> Result<Rebuilt> {
+    let told = |why: String| {
+        let dir = shared.files.dir().display();
+        format!(
+            "{dir}: the store is damaged, and stays shut until it can be rebuilt from its files of messages, which fails: \
+             {why}. Nothing was removed; put this right (rights, disk, mount), and open the store again"
+        )
+    };
+    try_rebuild(shared, format, asked).map_err(|e| match e {
+        StorageError::Io(why) => StorageError::Io(told(why)),
+        StorageError::NoSpace(why) => StorageError::NoSpace(told(why)),
+        other => other,
+    })
+}
+
+fn try_rebuild(shared: &Arc<Shared>, format: &dyn Format, asked: bool) -> Result<Rebuilt> {
     let mut refused: Vec<MailboxName> = Vec::new();
     for tries in 1..=TRIES_MAX {
         let list = ListLock::take_for_folders(format)?;
         let Some(map) = lock_map(shared, asked)? else { return Ok(Rebuilt::default()) };
+        // Where a folder cannot be looked into nothing is done: that is to be found out before all files are read.
+        let folders = held(format)?;
         let mut work = Work::new(shared, format, map)?;
         work.read_files()?;
         if tries < TRIES_MAX && work.files.iter().any(Looked::is_to_wait_for) {
@@ -97,7 +122,7 @@ pub(super) fn rebuild(shared: &Arc<Shared>, format: &dyn Format, asked: bool) ->
             shared.fs().sleep(BUSY_PAUSE);
             continue;
         }
-        if !work.read_mailboxes(format)? {
+        if !work.read_mailboxes(folders)? {
             continue;
         }
         work.connect();
@@ -191,8 +216,8 @@ impl Work {
     }
 
     /// `false`: a mailbox went from its place meanwhile, and may be at another one that was not looked at.
-    fn read_mailboxes(&mut self, format: &dyn Format) -> Result<bool> {
-        for held in held(format)? {
+    fn read_mailboxes(&mut self, folders: Vec<Held>) -> Result<bool> {
+        for held in folders {
             if !held.is_again {
                 match mailboxes::read(&self.shared, &held.label(), &held.dirs)? {
                     Some(read) => self.mailboxes.push(read),
@@ -206,18 +231,9 @@ impl Work {
             }
         }
         if self.validity == 0 {
-            self.validity = self.most_common_map().unwrap_or_else(|| unix_now(self.shared.fs()).max(1));
+            self.validity = most_common_map(&self.mailboxes).unwrap_or_else(|| unix_now(self.shared.fs()).max(1));
         }
         Ok(true)
-    }
-
-    /// The map that most messages of mailboxes are of.
-    fn most_common_map(&self) -> Option<u32> {
-        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
-        for (map, messages) in self.mailboxes.iter().map(Read::map).filter(|(map, _)| *map != 0) {
-            *counts.entry(map).or_default() += messages;
-        }
-        counts.into_iter().max_by_key(|(map, messages)| (*messages, *map)).map(|(map, _)| map)
     }
 
     /// Finds out which message each record of a mailbox means, and gives all messages numbers.
@@ -446,6 +462,15 @@ impl Work {
         self.files.iter().try_for_each(|damaged| damaged.put_aside(&self.shared))?;
         sync_dirs(&self.shared)
     }
+}
+
+/// The map that most messages of mailboxes are of.
+fn most_common_map(mailboxes: &[Read]) -> Option<u32> {
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    for (map, messages) in mailboxes.iter().map(Read::map).filter(|(map, _)| *map != 0) {
+        *counts.entry(map).or_default() += messages;
+    }
+    counts.into_iter().max_by_key(|(map, messages)| (*messages, *map)).map(|(map, _)| map)
 }
 
 /// A count as the map can hold it.

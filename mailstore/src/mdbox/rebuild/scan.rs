@@ -4,10 +4,13 @@
 //!
 //! 1. A message that is whole is found as it is. What lies between is a stretch that ends where the next thing begins that
 //!    looks like a message header, or where the map says that a message begins.
-//! 2. Of a stretch a message is made only if something vouches for it: the map, or metadata with a GUID behind a body. What
-//!    a writer had not finished when it was stopped is none.
-//! 3. Read in windows; lengths in the file are checked against the file's before they are believed.
-//! 4. What bodies hold that looks like headers costs a look at some hundred bytes each: what lies where such a thing says that
+//! 2. Where a header leads to the beginning of metadata, header and body are whole, whatever has become of the metadata: the
+//!    message reaches to the next thing behind them.
+//! 3. Of a stretch a message is made only if something vouches for it: the map, metadata with a GUID behind a body, or, where
+//!    header and body are whole, that something follows. What a writer had not finished when it was stopped is none: it is
+//!    the last of its file.
+//! 4. Read in windows; lengths in the file are checked against the file's before they are believed.
+//! 5. What bodies hold that looks like headers costs a look at some hundred bytes each: what lies where such a thing says that
 //!    it ends is parsed only if it is metadata to its end, and found out only once where that takes long.
 
 use std::{collections::HashSet, ops::Range};
@@ -64,6 +67,7 @@ pub(super) fn scan(
         window: window(WINDOW_LEN),
         behind: window(METADATA_FIRST_LEN + MAGIC_POST.len()),
         no_metadata: HashSet::new(),
+        no_header_from: len,
         hints,
         header_len: MessageHeader::LEN as u64,
     };
@@ -76,6 +80,8 @@ struct Scan<'f> {
     behind: Window<'f>,
     /// Places behind bodies that look like metadata for long, and are none.
     no_metadata: HashSet<u64>,
+    /// From here on nothing looks like a header.
+    no_header_from: u64,
     hints: &'f [Hint],
     /// Bytes of each message header.
     header_len: u64,
@@ -109,6 +115,11 @@ impl Scan<'_> {
                 continue;
             }
             scanned.is_damaged = true;
+            if let Some(piece) = self.with_bad_metadata(at)? {
+                at = piece.end;
+                each(piece)?;
+                continue;
+            }
             let next = self.next_start(at)?;
             if let Some(piece) = self.broken(at, next)? {
                 each(piece)?;
@@ -148,9 +159,41 @@ impl Scan<'_> {
         window.get(at, want)
     }
 
+    /// The message that begins here, if its header leads to metadata, of which something is damaged.
+    fn with_bad_metadata(&mut self, at: u64) -> Result<Option<Piece>, DboxError> {
+        let Some(header) = self.header(at)? else { return Ok(None) };
+        let start = at + self.header_len;
+        let body_end = start.checked_add(header.body_len).filter(|end| *end < self.window.len);
+        let Some(body_end) = body_end else { return Ok(None) };
+        let body = start..body_end;
+        if self.behind(body_end, MAGIC_POST.len())? != MAGIC_POST || self.is_blank(&body)? {
+            return Ok(None);
+        }
+        let next = self.next_start(body_end)?;
+        if next == self.window.len && !self.is_hinted(at) {
+            // Others may lead to the same.
+            let first = self.metadata_from(body_end, METADATA_FIRST_LEN)?;
+            if first.guid().is_none() {
+                return Ok(None);
+            }
+        }
+        let len = usize::try_from(next - body_end).unwrap_or(usize::MAX).saturating_sub(MAGIC_POST.len());
+        let metadata = self.metadata_from(body_end, len.min(Metadata::LEN_MAX))?;
+        Ok(Some(Piece { offset: at, end: next, body, metadata, is_whole: false }))
+    }
+
+    /// The lines behind a body, as far as they can be read, of so many bytes.
+    fn metadata_from(&mut self, body_end: u64, len: usize) -> Result<Metadata, DboxError> {
+        let lines = self.behind(body_end, MAGIC_POST.len() + len)?.get(MAGIC_POST.len()..).unwrap_or_default();
+        Ok(parse_what_can_be(lines, body_end))
+    }
+
+    fn is_hinted(&self, at: u64) -> bool {
+        self.hints.binary_search_by_key(&at, |(offset, _)| *offset).is_ok()
+    }
+
     /// What can be told of a message of which something is damaged.
     fn broken(&mut self, at: u64, next: u64) -> Result<Option<Piece>, DboxError> {
-        let is_hinted = self.hints.binary_search_by_key(&at, |(offset, _)| *offset).is_ok();
         let start = at + self.header_len;
         if start >= next {
             return Ok(None);
@@ -164,7 +207,7 @@ impl Scan<'_> {
             Some((end, metadata)) => (start..end, metadata),
             None => (start..told.unwrap_or(next), Metadata::default()),
         };
-        let is_vouched_for = is_hinted || metadata.guid().is_some();
+        let is_vouched_for = self.is_hinted(at) || metadata.guid().is_some();
         if !is_vouched_for || self.is_blank(&body)? {
             return Ok(None);
         }
@@ -186,10 +229,12 @@ impl Scan<'_> {
     }
 
     /// The first thing that looks like a message header from here to there.
-    fn next_header(&mut self, mut from: u64, to: u64) -> Result<Option<u64>, DboxError> {
+    fn next_header(&mut self, begin: u64, to: u64) -> Result<Option<u64>, DboxError> {
+        let to = to.min(self.no_header_from);
+        let mut from = begin;
         while from < to {
             let bytes = self.window.get(from, WINDOW_LEN / 2)?;
-            let Some(last) = bytes.len().checked_sub(MessageHeader::LEN) else { return Ok(None) };
+            let Some(last) = bytes.len().checked_sub(MessageHeader::LEN) else { break };
             for found in memchr::memmem::find_iter(bytes, &MAGIC_PRE) {
                 let offset = from + found as u64;
                 if offset >= to || found > last {
@@ -201,6 +246,9 @@ impl Scan<'_> {
             }
             from += (last + 1) as u64;
         }
+        if to == self.no_header_from {
+            self.no_header_from = to.min(begin);
+        }
         Ok(None)
     }
 
@@ -210,8 +258,7 @@ impl Scan<'_> {
         let tail = self.window.get(from, usize::try_from(to - from).unwrap_or(usize::MAX))?;
         let Some(at) = memchr::memmem::rfind(tail, &MAGIC_POST) else { return Ok(None) };
         let lines = tail.get(at + MAGIC_POST.len()..).unwrap_or_default();
-        let metadata = Metadata::parse(lines, from).map_or_else(|_| Metadata::parse_rest(lines), |(known, _)| known);
-        Ok(Some((from + at as u64, metadata)))
+        Ok(Some((from + at as u64, parse_what_can_be(lines, from))))
     }
 
     /// Whether nothing stands there but zeros.
@@ -230,6 +277,10 @@ impl Scan<'_> {
         }
         Ok(true)
     }
+}
+
+fn parse_what_can_be(lines: &[u8], offset: u64) -> Metadata {
+    Metadata::parse(lines, offset).map_or_else(|_| Metadata::parse_rest(lines), |(known, _)| known)
 }
 
 /// Whether these are lines of metadata up to the empty one, without anything in them that nobody writes there: where a line
@@ -302,227 +353,4 @@ impl Window<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        path::Path,
-        sync::{
-            Arc,
-            atomic::{AtomicU64, Ordering},
-        },
-        time::SystemTime,
-    };
-
-    use mailfs::{FileHandle, FileSystem, FileSystemExt, LockKind, OpenMode, sim::SimDisk};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const GUIDS: [&str; 3] =
-        ["b1a2ac0aab77026b59260000c17ffdb1", "b1a2ac0aab77026b59260000c17ffdb2", "b1a2ac0aab77026b59260000c17ffdb3"];
-
-    fn body(n: usize) -> Vec<u8> {
-        format!("Subject: {n}\n\nthe text of {n}\n").into_bytes()
-    }
-
-    /// Three messages, and where each begins.
-    fn file() -> (Vec<u8>, Vec<Hint>) {
-        let mut bytes = Vec::new();
-        let mut places = Vec::new();
-        FileHeader::new(0x6b02_77ab).write(&mut bytes);
-        for (n, guid) in GUIDS.iter().enumerate() {
-            let start = bytes.len() as u64;
-            let body = body(n);
-            MessageHeader::new(body.len() as u64).write(&mut bytes);
-            bytes.extend(body);
-            bytes.extend(format!("\n\x01\x03\nR6b0277ab\nV18\nG{guid}\nBINBOX\n\n").bytes());
-            places.push((start, Some(bytes.len() as u64)));
-        }
-        (bytes, places)
-    }
-
-    /// Body, GUID, and whether it is whole.
-    type Found = (Vec<u8>, Option<String>, bool);
-
-    fn scanned(bytes: &[u8], hints: &[Hint]) -> (Vec<Found>, Scanned) {
-        let fs: Arc<dyn FileSystem> = SimDisk::new().as_file_system();
-        let path = Path::new("/m.1");
-        fs.write_atomic(path, bytes, 0o600, true).unwrap();
-        let file = fs.open(path, OpenMode::Read).unwrap();
-        let mut found = Vec::new();
-        let scanned = scan(&*file, bytes.len() as u64, hints, &mut |piece| {
-            let body = &bytes[piece.body.start as usize..piece.body.end as usize];
-            assert!(piece.offset < piece.end && piece.end <= bytes.len() as u64);
-            found.push((body.to_vec(), piece.metadata.guid().map(|guid| guid.to_string()), piece.is_whole));
-            Ok(())
-        });
-        (found, scanned.unwrap())
-    }
-
-    #[test]
-    fn a_sound_file_is_as_it_is() {
-        let (bytes, _) = file();
-        let (found, scanned) = scanned(&bytes, &[]);
-        let expected: Vec<_> = (0..3).map(|n| (body(n), Some(GUIDS[n].to_owned()), true)).collect();
-        assert_eq!(found, expected);
-        assert_eq!(scanned, Scanned { created: Some(0x6b02_77ab), is_damaged: false });
-    }
-
-    #[test]
-    fn rubbish_between_messages_costs_none() {
-        let (mut bytes, places) = file();
-        let at = places[1].0 as usize;
-        bytes.splice(at..at, *b"rubbish");
-        let (found, scanned) = scanned(&bytes, &[]);
-        assert_eq!(found.len(), 3);
-        assert!(scanned.is_damaged && found.iter().all(|(_, _, is_whole)| *is_whole));
-    }
-
-    #[test]
-    fn a_damaged_header_costs_no_body() {
-        for damage in [0..1, 13..29, 0..30] {
-            let (mut bytes, places) = file();
-            let at = places[1].0 as usize;
-            bytes[at + damage.start..at + damage.end].fill(b'?');
-            for hints in [&[][..], &places[..]] {
-                let (found, scanned) = scanned(&bytes, hints);
-                assert_eq!(found[1], (body(1), Some(GUIDS[1].to_owned()), false));
-                assert!(found[0].2 && found[2].2 && scanned.is_damaged);
-            }
-        }
-    }
-
-    #[test]
-    fn a_damaged_file_header_costs_nothing() {
-        let (mut bytes, places) = file();
-        bytes[..16].fill(0);
-        for hints in [&[][..], &places[..]] {
-            let (found, scanned) = scanned(&bytes, hints);
-            assert_eq!(found.iter().filter(|found| found.2).count(), 3);
-            assert_eq!((scanned.created, scanned.is_damaged), (None, true));
-        }
-    }
-
-    #[test]
-    fn what_the_map_knows_is_found_without_headers_and_metadata() {
-        let (mut bytes, places) = file();
-        // The end of one message, and the beginning of the next.
-        let at = places[1].0 as usize;
-        bytes[at - 60..at + 30].fill(0);
-        assert_eq!(scanned(&bytes, &[]).0.len(), 2, "the second is taken for the end of the first");
-        let (found, _) = scanned(&bytes, &places);
-        assert_eq!(found.len(), 3);
-        assert!(found[0].0.starts_with(b"Subject: 0"));
-        assert_eq!(found[1], (body(1), Some(GUIDS[1].to_owned()), false));
-    }
-
-    #[test]
-    fn what_was_not_finished_is_no_message() {
-        let (bytes, places) = file();
-        let last = places[2].0 as usize;
-        for len in last + 1..bytes.len() {
-            let (found, scanned) = scanned(&bytes[..len], &[]);
-            let without_guid = len < bytes.len() - 8;
-            assert!(scanned.is_damaged);
-            assert_eq!(found.len(), if without_guid { 2 } else { 3 }, "{len}");
-            // One that the map counts was whole once.
-            let (found, _) = self::scanned(&bytes[..len], &places);
-            assert_eq!(found.len(), if len > last + 30 { 3 } else { 2 }, "{len}");
-        }
-    }
-
-    /// Counts what is read.
-    #[derive(Debug)]
-    struct Counted {
-        file: FileHandle,
-        read: AtomicU64,
-    }
-
-    impl File for Counted {
-        fn read_at(&self, buf: &mut [u8], offset: u64) -> mailfs::Result<usize> {
-            self.read.fetch_add(buf.len() as u64, Ordering::Relaxed);
-            self.file.read_at(buf, offset)
-        }
-        fn write_at(&self, data: &[u8], offset: u64) -> mailfs::Result<()> {
-            self.file.write_at(data, offset)
-        }
-        fn set_len(&self, len: u64) -> mailfs::Result<()> {
-            self.file.set_len(len)
-        }
-        fn sync_data(&self) -> mailfs::Result<()> {
-            self.file.sync_data()
-        }
-        fn metadata(&self) -> mailfs::Result<mailfs::Metadata> {
-            self.file.metadata()
-        }
-        fn try_lock(&self, kind: LockKind) -> mailfs::Result<bool> {
-            self.file.try_lock(kind)
-        }
-        fn unlock(&self) -> mailfs::Result<()> {
-            self.file.unlock()
-        }
-        fn try_flock(&self) -> mailfs::Result<bool> {
-            self.file.try_flock()
-        }
-        fn unflock(&self) -> mailfs::Result<()> {
-            self.file.unflock()
-        }
-        fn set_permissions(&self, mode: u32, gid: Option<u32>) -> mailfs::Result<()> {
-            self.file.set_permissions(mode, gid)
-        }
-        fn set_modified(&self, time: SystemTime) -> mailfs::Result<()> {
-            self.file.set_modified(time)
-        }
-    }
-
-    /// Headers in a body that lead to what looks like metadata for long, and some that lead elsewhere.
-    #[test]
-    fn what_looks_like_headers_costs_little() {
-        const COUNT: usize = 5000;
-        let (first, places) = file();
-        let (start, end) = (places[0].0 as usize, places[0].1.unwrap() as usize);
-        for leads_far in [true, false] {
-            let mut bytes = first[..start].to_vec();
-            bytes.extend(b"a header was here once ");
-            let post = bytes.len() + COUNT * MessageHeader::LEN + 100;
-            for n in 0..COUNT {
-                let begins = bytes.len() + MessageHeader::LEN;
-                let body_len = if leads_far { post - begins } else { 300_000 + n };
-                MessageHeader::new(body_len as u64).write(&mut bytes);
-            }
-            bytes.resize(post, b'x');
-            bytes.extend(MAGIC_POST);
-            bytes.extend(b"a\n".repeat(600_000));
-            bytes.extend(&first[start..end]);
-            let fs: Arc<dyn FileSystem> = SimDisk::new().as_file_system();
-            fs.write_atomic(Path::new("/m.1"), &bytes, 0o600, true).unwrap();
-            let file = fs.open(Path::new("/m.1"), OpenMode::Read).unwrap();
-            let counted = Counted { file, read: AtomicU64::new(0) };
-            let mut found = Vec::new();
-            let scanned = scan(&counted, bytes.len() as u64, &[], &mut |piece| {
-                found.push(piece.is_whole);
-                Ok(())
-            });
-            assert!(scanned.unwrap().is_damaged && found.last() == Some(&true));
-            let read = counted.read.into_inner();
-            assert!(read < 12 * bytes.len() as u64, "{read} of {}", bytes.len());
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { rng_seed: proptest::test_runner::RngSeed::Fixed(17), ..ProptestConfig::default() })]
-        #[test]
-        fn any_damage_is_got_over(at in 0..400usize, len in 1..200usize, fill: u8, hinted: bool) {
-            let (mut bytes, places) = file();
-            let end = (at + len).min(bytes.len());
-            bytes.get_mut(at..end).unwrap_or_default().fill(fill);
-            let hints = if hinted { &places[..] } else { &[] };
-            let (found, _) = scanned(&bytes, hints);
-            // Messages that were not touched are found whole.
-            for (n, (start, stop)) in places.iter().enumerate() {
-                if end as u64 <= *start && at >= 16 || at as u64 >= stop.unwrap() {
-                    prop_assert!(found.contains(&(body(n), Some(GUIDS[n].to_owned()), true)), "{n}");
-                }
-            }
-        }
-    }
-}
+mod tests;
