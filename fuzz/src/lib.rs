@@ -26,6 +26,7 @@ mod log;
 mod maildir;
 mod mbox;
 mod mbox_store;
+mod mdbox_files;
 mod mime;
 mod mime_text;
 mod names;
@@ -48,6 +49,7 @@ pub use log::{log_records, log_replay};
 pub use maildir::maildir;
 pub use mbox::mbox;
 pub use mbox_store::mbox_store;
+pub use mdbox_files::mdbox_files;
 pub use mime::{mime_header, mime_parts, mime_scan};
 pub use mime_text::mime_text;
 pub use names::names;
@@ -59,7 +61,7 @@ pub use transaction::transaction;
 pub type Body = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Body); 28] = [
+pub const TARGETS: [(&str, Body); 29] = [
     ("cache_file", cache_file),
     ("cache_values", cache_values),
     ("compressed_body", compressed_body),
@@ -78,6 +80,7 @@ pub const TARGETS: [(&str, Body); 28] = [
     ("maildir", maildir),
     ("mbox", mbox),
     ("mbox_store", mbox_store),
+    ("mdbox_files", mdbox_files),
     ("mime_header", mime_header),
     ("mime_parts", mime_parts),
     ("mime_scan", mime_scan),
