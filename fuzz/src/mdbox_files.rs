@@ -57,7 +57,7 @@ pub fn mdbox_files(data: &[u8]) {
             assert_eq!(shown, Some(&Ok(text.to_vec())), "a message that nobody touched stays");
         }
     }
-    check_whole(&bytes, &after, is_kept);
+    check_whole(&bytes, &after);
     let files = files(&fs);
     repair(&fs);
     assert_eq!(show(&fs), after, "a second repair changes nothing");
@@ -149,15 +149,15 @@ impl Whole<'_> {
     }
 }
 
-/// Each is in a mailbox, once if several have its GUID; as it lies there, but where the map says that others lie there.
-fn check_whole(bytes: &[u8], after: &Shown, is_kept: bool) {
+/// Each is in a mailbox, once if several have its GUID; as it lies there.
+fn check_whole(bytes: &[u8], after: &Shown) {
     let whole = whole_messages(bytes);
     let mut of_guid: BTreeMap<Guid, usize> = BTreeMap::new();
     whole.iter().filter_map(Whole::guid).for_each(|guid| *of_guid.entry(guid).or_default() += 1);
     let count = of_guid.len() + whole.iter().filter(|message| message.guid().is_none()).count();
     assert!(after.len() >= count, "{count} whole messages, and {} are there", after.len());
     for message in whole {
-        let is_one = is_kept && message.guid().is_none_or(|guid| of_guid.get(&guid) == Some(&1));
+        let is_one = message.guid().is_none_or(|guid| of_guid.get(&guid) == Some(&1));
         if let Some(text) = message.text().filter(|_| is_one) {
             let is_there = after.values().any(|shown| shown.as_ref() == Ok(&text));
             assert!(is_there, "the message {:?} is there", text.escape_ascii().to_string());

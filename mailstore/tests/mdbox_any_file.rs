@@ -6,6 +6,8 @@
 #[path = "../../fuzz/src/mdbox_files.rs"]
 mod mdbox_files;
 
+use std::{fs, path::Path};
+
 use mdbox_files::mdbox_files;
 use proptest::{
     prelude::*,
@@ -69,5 +71,14 @@ proptest! {
         }
         data.extend(pieces.concat());
         mdbox_files(&data);
+    }
+}
+
+#[test]
+fn what_was_found_stays_mended() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    let folders = ["seeds", "findings"].map(|kind| fuzz.join(kind).join("mdbox_files"));
+    for entry in folders.iter().flat_map(|folder| fs::read_dir(folder).expect("they are there")) {
+        mdbox_files(&fs::read(entry.expect("a file").path()).expect("a file"));
     }
 }

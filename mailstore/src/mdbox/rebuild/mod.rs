@@ -272,7 +272,9 @@ impl Work {
             return Ok(None);
         };
         for other_at in self.inventory.of_guid(stored.guid).filter(|other_at| *other_at != at) {
-            let Some(other) = self.inventory.stored.get(other_at) else { continue };
+            // One that a mailbox has made out to be another since is none.
+            let other = self.inventory.stored.get(other_at).filter(|other| other.guid == stored.guid);
+            let Some(other) = other else { continue };
             let was_expunged = other.counted == Some(0);
             let comes_before = (other.is_broken, other_at) < (stored.is_broken, at);
             // Of what the map counts itself the expunged one says nothing.
