@@ -20,11 +20,10 @@ use std::{
 use mailfs::{FileSystem, FileSystemExt};
 
 use super::{
-    Env, IndexError, MailboxIndex, Result, another,
+    Env, IndexError, MailboxIndex, Result, another, aside,
     load::{self, Snapshot},
     log_file::{LogFile, Opened},
     paths::Paths,
-    recover,
 };
 use crate::{
     log::RawLogHeader,
@@ -119,7 +118,7 @@ fn link_all(env: &Env, paths: &Paths) -> Result<Linked> {
         match LogFile::open(fs, &kept.log)? {
             Opened::Usable(old) if is_another(&old, &opened) => return Ok(Linked::OfAnother),
             // Somebody has marked it as corrupted, and gone on without what stood in it.
-            Opened::Damaged(..) => recover::move_aside_as(fs, &kept.log, &paths.log)?,
+            Opened::Damaged(..) => aside::move_aside_as(fs, &kept.log, &paths.log)?,
             Opened::Usable(_) | Opened::Missing => {}
         }
         for (from, to) in [(&paths.index, &kept.index), (&paths.log2, &kept.log2), (&paths.log, &kept.log)] {
@@ -228,7 +227,7 @@ pub fn set_kept_aside(env: &Env, dir: &Path, prefix: &str) -> Result<()> {
     let kept = paths.kept();
     for (from, to) in [(&kept.index, &paths.index), (&kept.log2, &paths.log2), (&kept.log, &paths.log)] {
         if env.fs().metadata(from)?.is_some() {
-            recover::move_aside_as(&**env.fs(), from, to)?;
+            aside::move_aside_as(&**env.fs(), from, to)?;
         }
     }
     Ok(())

@@ -4,13 +4,13 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    Env, IndexRemedy, Result,
+    Env, IndexRemedy, Result, aside,
     inspect::{IndexFinding, Inspected},
     load,
     log_file::{LogFile, LogLock, Opened},
     paths::Paths,
     rebuild,
-    recover::{self, RecoveryAction, RecoveryReport},
+    recover::{RecoveryAction, RecoveryReport},
 };
 use crate::replay::Stop;
 
@@ -36,7 +36,7 @@ pub fn mend(env: &Env, dir: &Path, prefix: &str, found: &Inspected) -> Result<Ve
                 Some(action) => action,
                 None => continue,
             },
-            _ => RecoveryAction::SetAside { copy: recover::move_aside(env, &paths, path)? },
+            _ => RecoveryAction::SetAside { copy: aside::move_aside(env, &paths, path)? },
         };
         tracing::warn!(?action, "{}", finding.damage);
         reports.push(RecoveryReport { damage: finding.damage.clone(), action });
@@ -51,7 +51,7 @@ fn write_snapshot(env: &Env, paths: &Paths, log: &Arc<LogFile>, _held: &LogLock)
     if !is_whole || !loaded.live.state.modseq_is_known() {
         return Ok(None);
     }
-    let copy = recover::link_aside(&**env.fs(), &paths.index)?;
+    let copy = aside::link_aside(&**env.fs(), &paths.index)?;
     rebuild::write_snapshot(env, paths, &loaded.live.state)?;
     Ok(Some(RecoveryAction::WroteSnapshot { copy }))
 }
@@ -70,7 +70,7 @@ pub fn set_aside(env: &Env, dir: &Path, prefix: &str) -> Result<()> {
     // The log last: as long as it is there, whoever comes next knows that there was something.
     for path in [&paths.index, &paths.backup, &paths.cache, &paths.log2, &paths.log] {
         if env.fs().metadata(path)?.is_some() {
-            recover::move_aside(env, &paths, path)?;
+            aside::move_aside(env, &paths, path)?;
         }
     }
     Ok(())
@@ -85,7 +85,7 @@ pub fn set_cache_aside(env: &Env, dir: &Path, prefix: &str) -> Result<()> {
     };
     let _lock = log.lock(&**env.fs(), env.options().lock_timeout, true)?;
     if env.fs().metadata(&paths.cache)?.is_some() {
-        recover::move_aside(env, &paths, &paths.cache)?;
+        aside::move_aside(env, &paths, &paths.cache)?;
     }
     Ok(())
 }

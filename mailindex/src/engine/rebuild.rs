@@ -12,7 +12,7 @@ use mailtypes::{Uid, UidSet};
 use zerocopy::IntoBytes;
 
 use super::{
-    Env, IndexError, Result, create, load,
+    Env, IndexError, Result, aside, create, load,
     log_file::{LogFile, LogLock, Opened},
     paths::Paths,
     recover, rotate, snapshot_writer,
@@ -175,7 +175,7 @@ fn replace_with<'c>(
 
     for path in [&paths.log, &paths.log2, &paths.index, &paths.backup] {
         if fs.metadata(path)?.is_some() {
-            recover::link_aside(fs, path)?;
+            aside::link_aside(fs, path)?;
         }
     }
     let _new_lock = match old {

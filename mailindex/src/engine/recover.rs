@@ -8,7 +8,6 @@
 //! 3. Each step leaves files from which this can start again.
 
 use std::{
-    ffi::OsString,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,7 +16,7 @@ use mailfs::{FileSystem, FileSystemExt};
 use zerocopy::IntoBytes;
 
 use super::{
-    Damage, Env, IndexError, MailboxIndex, MessageStore, Result, another, bridge, commit, create, kept,
+    Damage, Env, IndexError, MailboxIndex, MessageStore, Result, another, aside, bridge, commit, create, kept,
     load::{self, Snapshot},
     log_file::{LogFile, Opened},
     paths::Paths,
@@ -31,9 +30,6 @@ use crate::{
 
 /// How many things are put right one after the other before giving up.
 const STEPS_MAX: usize = 16;
-
-/// Copies of one file that are kept.
-const COPIES_MAX: u32 = 1000;
 
 /// Largest log that is copied to repair it.
 const LOG_LEN_MAX: u64 = 1 << 30;
@@ -435,7 +431,7 @@ impl Work<'_> {
 
     fn copy_aside(&self, log: &LogFile) -> Result<PathBuf> {
         let bytes = self.fs.read_all(&log.path, LOG_LEN_MAX)?;
-        aside(self.fs, &log.path, |copy| {
+        aside::put_aside(self.fs, &log.path, |copy| {
             let file = self.paths.create(self.fs, copy)?;
             file.write_at(&bytes, 0)?;
             file.sync_data()
@@ -443,32 +439,12 @@ impl Work<'_> {
     }
 
     fn link_aside(&self, path: &Path) -> Result<PathBuf> {
-        link_aside(self.fs, path)
+        aside::link_aside(self.fs, path)
     }
 
     fn move_aside(&self, path: &Path) -> Result<PathBuf> {
-        move_aside(self.env, self.paths, path)
+        aside::move_aside(self.env, self.paths, path)
     }
-}
-
-/// Gives a file a name out of the way, durably.
-pub(super) fn move_aside(env: &Env, paths: &Paths, path: &Path) -> Result<PathBuf> {
-    let fs = &**env.fs();
-    let copy = aside(fs, path, |copy| fs.rename_new(path, copy))?;
-    if env.syncs() {
-        fs.sync_dir(&paths.dir)?;
-    }
-    Ok(copy)
-}
-
-/// Gives a file a second name, under which it stays when the first is replaced.
-pub(super) fn link_aside(fs: &dyn FileSystem, path: &Path) -> Result<PathBuf> {
-    aside(fs, path, |copy| fs.hard_link(path, copy))
-}
-
-/// Gives a file the name that a copy of `path` would get.
-pub(super) fn move_aside_as(fs: &dyn FileSystem, file: &Path, path: &Path) -> Result<()> {
-    aside(fs, path, |copy| fs.rename_new(file, copy)).map(|_| ())
 }
 
 /// Puts a log in the place of the present one, whose lock is held.
@@ -488,28 +464,6 @@ pub(super) fn replace_log(env: &Env, paths: &Paths, bytes: &[u8]) -> Result<()> 
         fs.sync_dir(&paths.dir)?;
     }
     Ok(())
-}
-
-/// The first free name of `culver.damaged.<file>.<n>`.
-fn aside(fs: &dyn FileSystem, path: &Path, put: impl Fn(&Path) -> mailfs::Result<()>) -> Result<PathBuf> {
-    for number in 1..=COPIES_MAX {
-        let mut name = OsString::from("culver.damaged.");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(format!(".{number}"));
-        let copy = path.with_file_name(name);
-        if fs.metadata(&copy)?.is_some() {
-            continue;
-        }
-        match put(&copy) {
-            Err(e) if e.is_already_exists() => {}
-            other => {
-                other?;
-                return Ok(copy);
-            }
-        }
-    }
-    Err(Damage { path: path.to_owned(), offset: 0, what: format!("{COPIES_MAX} damaged copies are kept already") }
-        .into())
 }
 
 /// The header of a log that goes on where a snapshot ends.
