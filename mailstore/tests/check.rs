@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod names_below;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -19,6 +21,7 @@ use mailstore::{
     maildir::MaildirLayout,
 };
 use mailtypes::{Flag, Keyword};
+use names_below::names_below;
 
 const SDBOX: Format = Format::Sdbox;
 const MAILDIR: Format = Format::Maildir(MaildirLayout::PlusPlus);
@@ -59,19 +62,8 @@ fn mails(root: &Path) -> PathBuf {
 
 /// Every name with its content's length, time and inode.
 fn tree(root: &Path) -> BTreeMap<PathBuf, (u64, i64, i64, u64)> {
-    let mut all = BTreeMap::new();
-    let mut open = vec![root.to_owned()];
-    while let Some(dir) = open.pop() {
-        for entry in fs::read_dir(&dir).unwrap() {
-            let path = entry.unwrap().path();
-            let there = fs::symlink_metadata(&path).unwrap();
-            if there.is_dir() {
-                open.push(path.clone());
-            }
-            all.insert(path, (there.len(), there.mtime(), there.mtime_nsec(), there.ino()));
-        }
-    }
-    all
+    let identity = |there: &fs::Metadata| (there.len(), there.mtime(), there.mtime_nsec(), there.ino());
+    names_below(root).into_iter().map(|(path, there)| (path, identity(&there))).collect()
 }
 
 fn problems(report: &CheckReport) -> Vec<&Finding> {

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod names_below;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -20,6 +22,7 @@ use mailstore::{
     open_dbox,
 };
 use mailtypes::{Flag, Keyword, MailboxName, Uid, UidSet};
+use names_below::names_below;
 
 fn env() -> Env {
     Env::new(Arc::new(RealDisk::new()), EnvOptions::default())
@@ -61,18 +64,9 @@ fn shown(root: &Path, options: &StoreOptions) -> BTreeMap<String, Vec<Message>> 
 
 /// Every file with its content.
 fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let (mut all, mut open) = (BTreeMap::new(), vec![root.to_owned()]);
-    while let Some(dir) = open.pop() {
-        for entry in fs::read_dir(&dir).unwrap() {
-            let path = entry.unwrap().path();
-            let there = fs::symlink_metadata(&path).unwrap();
-            if there.is_dir() {
-                open.push(path.clone());
-            }
-            all.insert(path.clone(), if there.is_file() { fs::read(&path).unwrap() } else { Vec::new() });
-        }
-    }
-    all
+    let content = |path: &Path, is_file: bool| if is_file { fs::read(path).unwrap() } else { Vec::new() };
+    let names = names_below(root).into_iter();
+    names.map(|(path, there)| (path.clone(), content(&path, there.is_file()))).collect()
 }
 
 /// Neither a store that Dovecot made, whose files have no second names, nor one whose second names are another index's.
