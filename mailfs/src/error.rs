@@ -1,21 +1,32 @@
 //! The one error of this crate: which call failed, on which path, and why.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 /// A file-system call that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{op} {}: {source}", path.display())]
 pub struct FsError {
     /// The call, as one would say it: `open`, `append`, `sync`, `rename`.
     pub op: &'static str,
-    /// The path it was about; of a call with two paths both, with ` to ` between, so not for opening but for people.
+    /// The path it was about; of a call with two paths the first.
     pub path: PathBuf,
+    /// The second, where there are two.
+    pub to: Option<PathBuf>,
     /// What the system answered.
     #[source]
     pub source: io::Error,
+}
+
+impl fmt::Display for FsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { op, path, to, source } = self;
+        match to {
+            Some(to) => write!(f, "{op} {} to {}: {source}", path.display(), to.display()),
+            None => write!(f, "{op} {}: {source}", path.display()),
+        }
+    }
 }
 
 /// Results of this crate.
@@ -24,15 +35,12 @@ pub type Result<T> = std::result::Result<T, FsError>;
 impl FsError {
     /// Wraps the system's answer.
     pub fn new(op: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self { op, path: path.into(), source }
+        Self { op, path: path.into(), to: None, source }
     }
 
-    /// Of a call with two paths; names both.
+    /// Of a call with two paths.
     pub(crate) fn two_paths(op: &'static str, from: &Path, to: &Path, source: io::Error) -> Self {
-        let mut both = from.as_os_str().to_owned();
-        both.push(" to ");
-        both.push(to.as_os_str());
-        Self::new(op, both, source)
+        Self { to: Some(to.to_owned()), ..Self::new(op, from, source) }
     }
 
     /// The kind of the system's answer, for callers that branch on it.

@@ -188,7 +188,7 @@ impl Store {
         let Some(env) = &self.env else { return Ok(()) };
         env.flush().map_err(|error| match error {
             IndexError::Fs(error) => from_fs(&error),
-            other => StorageError::Io(other.to_string()),
+            other => StorageError::Io((&other).into()),
         })
     }
 }

@@ -243,13 +243,19 @@ fn namespaces_are_dovecots() {
     compare(&mut imap, "after theirs");
     // The prefixes themselves, of which one keeps no subscriptions of its own.
     ours.subscribe(&name("Archive")).unwrap();
-    imap.run("SUBSCRIBE Public");
+    ours.subscribe(&name("Public")).unwrap();
     imap.run("SUBSCRIBE hidden");
     compare(&mut imap, "with prefixes");
     let lines = |place: &str| fs::read_to_string(root.with_file_name(place).join("subscriptions")).unwrap();
     assert!(lines("mail-archive").ends_with("\n\n") && lines("mail-hidden").ends_with("\n\n"));
     imap.run("UNSUBSCRIBE Archive");
+    let public = |file: &str| lines("mail").lines().any(|line| line == file);
+    assert!(public("Public\t"), "{:?}", lines("mail"));
+    imap.run("UNSUBSCRIBE Public");
+    assert!(!public("Public\t"));
+    imap.run("SUBSCRIBE Public");
     ours.unsubscribe(&name("Public")).unwrap();
+    assert!(!public("Public\t"));
     ours.unsubscribe(&name("hidden")).unwrap();
     assert!(!lines("mail-archive").ends_with("\n\n") && !lines("mail-hidden").ends_with("\n\n"));
     compare(&mut imap, "without prefixes");
@@ -260,6 +266,72 @@ fn namespaces_are_dovecots() {
     compare(&mut imap, "at last");
     assert_eq!(ours.status(&name("Archive/f/g/d")).unwrap().messages, 0);
     assert_eq!(shared.complaints(), [""; 0]);
+}
+
+/// Names of a namespace that keeps its subscriptions in another's list, of which one has dots between levels.
+#[test]
+fn subscriptions_that_others_keep_are_dovecots() {
+    if !dovecot::is_installed() {
+        return;
+    }
+    for (location, inner) in [("maildir:ROOT", "sdbox"), ("maildir:ROOT", "maildir"), ("sdbox:ROOT", "sdbox")] {
+        let space = format!(
+            "namespace pub {{\n prefix = Nosub/\n separator = /\n subscriptions = no\n location = {inner}:ROOT-public\n}}\n"
+        );
+        let (shared, root) = located(location, &space);
+        let env = env();
+        let storage = |path: &Path, is_maildir: bool, inbox: bool| {
+            let list = ListOptions { without_inbox: !inbox, ..ListOptions::default() };
+            let format = if is_maildir { Format::Maildir(MaildirLayout::PlusPlus) } else { Format::Sdbox };
+            let separator = MaildirSeparator::Slash;
+            create_storage(
+                &env,
+                path,
+                &StoreOptions { format: Some(format), list, separator, ..StoreOptions::default() },
+            )
+            .unwrap()
+        };
+        let space = |prefix: &str, storage| Namespace {
+            prefix: prefix.to_owned(),
+            kind: NamespaceKind::Personal,
+            inbox: prefix.is_empty(),
+            hidden: false,
+            list: Listing::Yes,
+            subscriptions: prefix.is_empty(),
+            storage,
+        };
+        let own = space("", storage(&root, location.starts_with("maildir"), true));
+        let other = space("Nosub/", storage(&root.with_file_name("mail-public"), inner == "maildir", false));
+        let ours = Namespaces::new(vec![own, other], '/').unwrap();
+        let mut imap = shared.imap();
+        let compare = |imap: &mut Imap, expected: &[&str], when: &str| {
+            shared.own();
+            let told: BTreeSet<String> = listed_by_dovecot(imap, "LSUB \"\" *").into_iter().map(|(n, _)| n).collect();
+            let subscribed: BTreeSet<String> = ours.subscriptions().unwrap().iter().map(ToString::to_string).collect();
+            assert_eq!(subscribed, told, "{location} {inner}, {when}");
+            let expected: BTreeSet<String> = expected.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(subscribed, expected, "{location} {inner}, {when}");
+        };
+        for (n, mailbox) in ["Nosub/k", "Nosub/a/b", "Nosub", "own", "Nosub/l", "Nosub/c/d"].into_iter().enumerate() {
+            if mailbox != "Nosub" {
+                ours.create(&name(mailbox)).unwrap();
+                shared.own();
+            }
+            match n < 3 {
+                true => drop(imap.run(format!("SUBSCRIBE {mailbox}"))),
+                false => ours.subscribe(&name(mailbox)).unwrap(),
+            }
+        }
+        let all = ["Nosub", "Nosub/a/b", "Nosub/c/d", "Nosub/k", "Nosub/l", "own"];
+        compare(&mut imap, &all, "after both");
+        imap.run("UNSUBSCRIBE Nosub/l");
+        ours.unsubscribe(&name("Nosub/k")).unwrap();
+        ours.unsubscribe(&name("Nosub/a/b")).unwrap();
+        shared.own();
+        imap.run("UNSUBSCRIBE Nosub/c/d");
+        compare(&mut imap, &["Nosub", "own"], "without some");
+        assert_eq!(shared.complaints(), [""; 0], "{location} {inner}");
+    }
 }
 
 /// The folder of a namespace's storage is a mailbox itself, if somebody makes it one.

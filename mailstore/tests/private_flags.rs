@@ -13,7 +13,8 @@ use std::{path::Path, sync::Arc};
 use beside_dovecot::{Kind, append};
 use mailindex::engine::{Env, EnvOptions};
 use mailstore::{
-    Batch, Columns, Cursor, FlagAction, FlagChange, ListOptions, MailStorage, Rows, ScanBudget, ViewAs,
+    Batch, Columns, Cursor, FlagAction, FlagChange, ListOptions, MailStorage, Rows, ScanBudget, StoreOptions, ViewAs,
+    check::{CheckOptions, CheckReport, FindingKind, Outcome, check_storage},
     maildir::{MaildirOptions, MaildirPlaces, MaildirStorage},
     mbox::{MboxOptions, MboxPlaces, MboxStorage},
     mdbox::{MdboxOptions, MdboxStorage},
@@ -233,6 +234,71 @@ fn damage_costs_what_stood_in_it() {
     store_flags(&*ann, "box", 2, FlagAction::Add, SEEN);
     let [ann, ..] = users(&root);
     assert_eq!(flags(&*ann, "box"), [SEEN, SEEN, SEEN, NONE, SEEN, NONE, NONE]);
+}
+
+fn check(root: &Path, repair: bool) -> CheckReport {
+    let env = Env::new(Arc::new(mailfs::RealDisk::new()), EnvOptions::default());
+    let list = ListOptions { private: Some(root.with_file_name("ann")), ..ListOptions::default() };
+    let options = StoreOptions { list, ..StoreOptions::default() };
+    let what = CheckOptions { repair, ..CheckOptions::default() };
+    check_storage(&env, root, &options, &what, &mut |_| {}).unwrap()
+}
+
+/// Who has lost the index of her own, or has a damaged one, has not lost which messages she has read.
+#[test]
+fn an_index_that_was_lost_comes_back_and_the_check_tells_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("mail");
+    {
+        let [ann, ..] = users(&root);
+        ann.create(&name("box")).unwrap();
+        let mailbox = ann.mailbox(&name("box")).unwrap();
+        (1..=4).for_each(|n| append(&*mailbox, b"Subject: a\n\na\n", NONE, &[], n));
+        store_flags(&*ann, "box", 2, FlagAction::Add, SEEN);
+        store_flags(&*ann, "box", 4, FlagAction::Add, SEEN);
+    }
+    let own = dir.path().join("ann/mailboxes/box");
+    let files = || -> Vec<_> {
+        let names = std::fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("dovecot.index.pvt")).collect()
+    };
+    let lose = || files().iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    let shown = || {
+        let [ann, ..] = users(&root);
+        flags(&*ann, "box")
+    };
+    let seen = [NONE, SEEN, NONE, SEEN];
+    assert_eq!(shown(), seen);
+    assert_eq!(check(&root, false).findings, []);
+    // By whoever opens it.
+    lose();
+    assert_eq!(shown(), seen);
+    // By a check, which changes nothing unless it is to repair.
+    lose();
+    let report = check(&root, false);
+    let told: Vec<_> = report.findings.iter().map(|found| (found.kind, &*found.path, &*found.plan)).collect();
+    let plan = "give it back as it is known by its second names (culver.kept.*): of 4 messages 2 are read";
+    assert_eq!(told, [(FindingKind::Index, &*own, plan)]);
+    assert_eq!(files(), Vec::<std::path::PathBuf>::new());
+    let outcomes = |report: CheckReport| report.findings.into_iter().map(|found| found.outcome).collect::<Vec<_>>();
+    assert_eq!(outcomes(check(&root, true)), [Outcome::Repaired]);
+    assert_eq!(check(&root, false).findings, []);
+    assert_eq!(shown(), seen);
+    // The length of the record that says that one more is read.
+    let log = own.join("dovecot.index.pvt.log");
+    let begin = std::fs::metadata(&log).unwrap().len() as usize;
+    {
+        let [ann, ..] = users(&root);
+        store_flags(&*ann, "box", 3, FlagAction::Add, SEEN);
+    }
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[begin..][..4].fill(0xee);
+    std::fs::write(&log, &bytes).unwrap();
+    let report = check(&root, true);
+    assert!(report.findings.iter().all(|found| found.path == log), "{:?}", report.findings);
+    assert!(outcomes(report.clone()).contains(&Outcome::Repaired), "{:?}", report.findings);
+    assert_eq!(check(&root, false).findings, []);
+    assert_eq!(shown(), seen);
 }
 
 #[test]

@@ -286,12 +286,39 @@ fn a_full_disk() {
         Err(e @ StorageError::NoSpace(_)) => {
             assert!(e.is_temporary() && e.to_string().contains("/mail/mailboxes/INBOX"), "{e}");
             assert_eq!(e.client_text(), "Not enough disk space");
+            assert_eq!(e.failure().unwrap().kind(), std::io::ErrorKind::StorageFull);
+            assert!(e.path().unwrap().starts_with("/mail/mailboxes/INBOX/dbox-Mails"), "{e:?}");
         }
         other => panic!("{other:?}"),
     }
     disk.clear_plan();
     assert_eq!(append().unwrap().saved[0].value(), 2, "it goes on when there is room");
     assert_eq!(mailbox.status().unwrap().messages, 2);
+}
+
+/// Wherever the disk refuses, a program can tell what the system answered, and about which file.
+#[test]
+fn a_failure_tells_the_file_and_the_answer() {
+    use mailfs::sim::{Fault, SimDisk};
+    let mut refused = 0;
+    for call in 1..60 {
+        let disk = SimDisk::new();
+        let env = mailindex::engine::Env::new(disk.as_file_system(), Default::default());
+        let storage = SdboxStorage::create(&env, Path::new("/mail"), SdboxOptions::default()).unwrap();
+        let mailbox = storage.mailbox(&MailboxName::inbox()).unwrap();
+        disk.fail_calls_from(call, Fault::Io);
+        let appended = mailbox.begin_save(Default::default(), None).and_then(|mut save| {
+            save.write(b"Subject: x\r\n\r\n")?;
+            mailbox.submit(Batch::new().save(save.finish()?, Default::default(), Vec::new()))?.wait()
+        });
+        let Err(error) = appended else { continue };
+        refused += 1;
+        let failure = error.failure().unwrap_or_else(|| panic!("{error:?}"));
+        assert!(failure.path().is_some_and(|path| path.starts_with("/mail")), "call {call}: {error:?}");
+        assert_ne!(failure.kind(), std::io::ErrorKind::StorageFull);
+        assert!(failure.raw_os_error().is_some(), "call {call}: {error:?}");
+    }
+    assert!(refused > 3, "{refused}");
 }
 
 #[test]

@@ -87,6 +87,11 @@ impl MailboxIndex {
     }
 
     /// From where on in the log of `state` flags are still to be written to the store, as far as this process knows.
+    /// [`MessageStore::counts_references`](super::MessageStore::counts_references) of its store.
+    pub fn counts_references(&self) -> bool {
+        self.store.counts_references()
+    }
+
     pub(super) fn carried_out(&self, state: &State) -> u32 {
         let (file_seq, offset) = *self.carried_out.lock().unwrap_or_else(PoisonError::into_inner);
         if state.position().is_some_and(|position| position.file_seq == file_seq) { offset } else { 0 }

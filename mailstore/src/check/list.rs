@@ -111,6 +111,6 @@ fn mend_list_index(format: &dyn Format) -> Result<()> {
 fn io(error: IndexError) -> StorageError {
     match error {
         IndexError::Fs(e) => e.into(),
-        other => StorageError::Io(other.to_string()),
+        other => StorageError::Io((&other).into()),
     }
 }

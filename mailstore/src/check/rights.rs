@@ -33,7 +33,8 @@ const WRITTEN_PREFIXES: [&str; 3] = ["dovecot.index", "dovecot-uidlist", "doveco
 pub(super) fn look(dirs: &MailboxDirs, look: &mut Look<'_>) -> Result<()> {
     let fs = &**look.env.fs();
     let mut findings = Vec::new();
-    let folders: BTreeSet<&Path> = [&*dirs.mail, &*dirs.control, &*dirs.index].into_iter().collect();
+    let folders: BTreeSet<&Path> =
+        [&*dirs.mail, &*dirs.control, &*dirs.index].into_iter().chain(dirs.private.as_deref()).collect();
     for folder in folders {
         match fs.metadata(folder)? {
             Some(there) if there.kind == FileKind::Dir => {}

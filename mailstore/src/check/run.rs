@@ -1,13 +1,14 @@
 //! Going through a store: each mailbox is looked at, mended where that is asked for and due, and looked at again.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::Path};
 
 use mailfs::FileSystemExt;
 use mailtypes::{MailboxName, UidValidity};
 
 use super::{CheckOptions, CheckProgress, CheckReport, Finding, FindingKind, Look, Outcome, list, rights};
 use crate::{
-    mailbox_list::{Format, Placed, alternate_away, seen},
+    indexed::{PRIVATE_PREFIX, look_at_private, mend_private},
+    mailbox_list::{Format, MailboxDirs, Placed, alternate_away, seen},
     traits::{Result, StorageError},
 };
 
@@ -98,15 +99,16 @@ impl Run<'_> {
             Some(name),
             &mut |look| {
                 rights::look(dirs, look)?;
-                format.look(name, dirs, look)
+                format.look(name, dirs, look)?;
+                look_at_private(dirs, look)
             },
             &mut |found| {
+                let (own, shared): (Vec<_>, Vec<_>) = found.iter().partition(|found| is_private(dirs, &found.path));
+                let root = format.layout().private_root().unwrap_or_else(|| format.layout().root());
                 // What is refused is told, and keeps nothing else from being repaired.
-                let allowed = rights::mend(&**format.env().fs(), format.layout().root(), found);
-                match found.iter().any(|finding| finding.is_problem() && finding.kind != FindingKind::Rights) {
-                    true => format.mend(name, dirs, found).and(allowed),
-                    false => allowed,
-                }
+                let shared = mend(format, format.layout().root(), &shared, &|found| format.mend(name, dirs, found));
+                // Behind the other, which says what messages there are.
+                mend(format, root, &own, &|_| mend_private(format.env(), name, dirs)).and(shared)
             },
         );
     }
@@ -161,6 +163,26 @@ impl Run<'_> {
         }
         let Look { findings, untold, messages, body_bytes, uid_validity, .. } = at;
         Seen { findings, untold, messages, body_bytes, uid_validity }
+    }
+}
+
+/// Whether a path is that of a user's own index, or of a file of it.
+fn is_private(dirs: &MailboxDirs, path: &Path) -> bool {
+    let Some(private) = &dirs.private else { return false };
+    let is_file = || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PRIVATE_PREFIX));
+    match path.parent() == Some(private) {
+        true => is_file(),
+        false => path == private && *private != dirs.index,
+    }
+}
+
+/// Mends the modes of files below a root, and what else was found.
+fn mend(format: &dyn Format, root: &Path, found: &[&Finding], how: &dyn Fn(&[Finding]) -> Result<()>) -> Result<()> {
+    let found: Vec<Finding> = found.iter().copied().cloned().collect();
+    let allowed = rights::mend(&**format.env().fs(), root, &found);
+    match found.iter().any(|finding| finding.is_problem() && finding.kind != FindingKind::Rights) {
+        true => how(&found).and(allowed),
+        false => allowed,
     }
 }
 

@@ -14,7 +14,9 @@ use super::{
     run::{Found, Run, There},
     snapshot::{Snapshot, are_all_of, have_same_bytes, have_same_guids},
 };
-use crate::traits::{Batch, Cursor, FlagChange, Mailbox, MailboxIdentity, Result, Rows, Stamp, StorageError};
+use crate::traits::{
+    Batch, Cursor, FlagChange, Judged, Mailbox, MailboxIdentity, OnlyIf, Result, Rows, Stamp, StorageError,
+};
 
 /// Messages of one commit.
 const BATCH_COUNT_MAX: usize = 256;
@@ -56,7 +58,7 @@ impl Target {
     }
 
     fn judged(&self) -> Judged {
-        Judged(self.identity, self.now.mark)
+        judged(self.identity, &self.now.mark)
     }
 
     /// All that is in it, known to be the source's.
@@ -65,9 +67,10 @@ impl Target {
     }
 }
 
-/// What a mailbox was like when it was decided that it may go.
-#[derive(Eq, PartialEq)]
-struct Judged(MailboxIdentity, Mark);
+pub(super) fn judged(identity: MailboxIdentity, mark: &Mark) -> Judged {
+    let &Mark { uid_next, highest_modseq, messages, .. } = mark;
+    Judged { identity, uid_next, highest_modseq, messages }
+}
 
 impl Run<'_> {
     /// Converts one mailbox; what fails about single messages stands in the summary.
@@ -317,22 +320,31 @@ impl Run<'_> {
         Ok(committed.modified.is_empty())
     }
 
-    /// A new mailbox with the source's identity in the place of what is there; `None` if that is not what was judged.
+    /// A new mailbox with the source's identity in the place of what is there; `None` if that is not what was judged, or, where
+    /// there was nothing, one into which nobody has put anything.
     fn made(&mut self, found: &Found, judged: Option<Judged>) -> Result<Option<Arc<dyn Mailbox>>> {
-        if !self.options.overwrite {
-            let now = match self.destination.mailbox(&found.to) {
-                Err(StorageError::NotFound(_) | StorageError::NotSelectable(_) | StorageError::Deleted(_)) => None,
-                other => Some(Target::of(other?)?),
-            };
-            let is_as_judged = |now: &Target| match &judged {
-                Some(judged) => now.judged() == *judged,
-                None => now.now.is_pristine(),
-            };
-            if !now.is_none_or(|now| is_as_judged(&now)) {
+        let only_if = match (self.options.overwrite, judged) {
+            (true, _) => OnlyIf::Anything,
+            (false, Some(judged)) => OnlyIf::As(judged),
+            (false, None) => match self.destination.mailbox(&found.to) {
+                Err(StorageError::NotFound(_) | StorageError::NotSelectable(_) | StorageError::Deleted(_)) => {
+                    OnlyIf::Nothing
+                }
+                other => {
+                    let there = Target::of(other?)?;
+                    if !there.now.is_pristine() {
+                        return Ok(None);
+                    }
+                    OnlyIf::As(there.judged())
+                }
+            },
+        };
+        match self.destination.replace(&found.to, &found.identity, only_if) {
+            Err(StorageError::Changed(_) | StorageError::AlreadyExists(_)) if only_if != OnlyIf::Anything => {
                 return Ok(None);
             }
+            other => other?,
         }
-        self.destination.replace(&found.to, &found.identity)?;
         let there = There { identity: found.identity, name: found.to.clone() };
         if let Some(before) = self.there.insert(found.to.clone(), there)
             && before.identity.guid != found.identity.guid

@@ -6,7 +6,7 @@ use mailtypes::{Guid, MailboxName};
 
 use super::{
     Action, ConvertOptions, ConvertProgress, ConvertSummary, ConvertedMailbox, FailureCause, Journal, Loss, Names,
-    is_of_all, snapshot::Snapshot,
+    is_of_all, mailbox::judged, snapshot::Snapshot,
 };
 use crate::traits::{Keeps, ListPattern, MailStorage, MailboxIdentity, Result, StorageError};
 
@@ -189,15 +189,25 @@ impl<'a> Run<'a> {
             }
             let mailbox = self.destination.mailbox(&there.name)?;
             let now = Snapshot::of(&*mailbox)?;
-            let is_own = self.options.overwrite || mailbox.guid() == guid && now.is_own(&entry)?;
+            let identity = MailboxIdentity { guid: mailbox.guid(), uid_validity: mailbox.uid_validity() };
+            let mut is_own = self.options.overwrite || identity.guid == guid && now.is_own(&entry)?;
             drop(mailbox);
+            if is_own && !self.options.dry_run {
+                let deleted = match self.options.overwrite {
+                    true => self.destination.delete(&there.name),
+                    false => self.destination.delete_only_if(&there.name, &judged(identity, &now.mark)),
+                };
+                is_own = match deleted {
+                    Err(StorageError::Changed(_)) => false,
+                    other => other.map(|()| true)?,
+                };
+            }
             if !is_own {
                 let why = "the source has this mailbox no more, and it was changed in the destination";
                 self.summary.failed(&name, None, FailureCause::Conflict(why));
                 continue;
             }
             if !self.options.dry_run {
-                self.destination.delete(&there.name)?;
                 self.journal.deleted(guid)?;
             }
             self.there.remove(&name);

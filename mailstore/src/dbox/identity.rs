@@ -47,7 +47,7 @@ pub(crate) fn give_identity(
     })?;
     match known(&state) {
         (Some(guid), Some(uid_validity)) => Ok(MailboxIdentity { guid, uid_validity }),
-        _ => Err(StorageError::Unavailable(format!("mailbox {name} has no identity"))),
+        _ => Err(StorageError::Unavailable(format!("mailbox {name} has no identity").into())),
     }
 }
 

@@ -152,7 +152,7 @@ mod tests {
             let rest = self.text.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
             let read = rest.len().min(buf.len());
             if offset + read as u64 > self.at {
-                return Err(StorageError::Io("bad".to_owned()));
+                return Err(StorageError::Io("bad".into()));
             }
             buf[..read].copy_from_slice(&rest[..read]);
             Ok(read)

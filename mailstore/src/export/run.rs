@@ -139,7 +139,7 @@ impl<'a> Run<'a> {
         let now = mailbox.view(&ViewAs::default()).map_err(WriteError::Source)?;
         for uid in now.uids().intersection(missing).iter() {
             let what = "the mailbox has it, and its file cannot be found".to_owned();
-            self.failed(name, Some(uid), StorageError::Io(what));
+            self.failed(name, Some(uid), StorageError::Io(what.into()));
         }
         Ok(())
     }

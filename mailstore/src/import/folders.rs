@@ -74,5 +74,5 @@ pub(super) fn note(failures: &mut Vec<ImportFailure>, path: &Path, outcome: Resu
 
 /// What is told of a link that leads nowhere.
 pub(super) fn leads_nowhere() -> StorageError {
-    StorageError::Io("the link leads nowhere".to_owned())
+    StorageError::Io("the link leads nowhere".into())
 }

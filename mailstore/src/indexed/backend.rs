@@ -20,8 +20,8 @@ use mailindex::{
 use mailmime::Structure;
 use mailtypes::{Flags, Keyword, Uid, UidSet};
 
-use super::{IndexedMailbox, MessageFiles, Unsynced, commit};
-use crate::traits::{Batch, Kept, Result, Save, SaveMeta, SavedMessage, Ticket};
+use super::{Indexed, IndexedMailbox, MessageFiles, Unsynced, commit, deletion::mark_deleted_if};
+use crate::traits::{Batch, Judged, Kept, Result, Save, SaveMeta, SavedMessage, Ticket};
 
 /// See the module. One is shared by the handles of one opening.
 pub(crate) trait Backend: MessageFiles + Sized + 'static {
@@ -51,6 +51,16 @@ pub(crate) trait Backend: MessageFiles + Sized + 'static {
     /// Called before the first expunge of an operation that adds no messages; tells which messages are found to be gone.
     fn begin_expunge(&self, _at: &mut CommitPoint<'_>) -> std::result::Result<UidSet, OpError> {
         Ok(UidSet::new())
+    }
+
+    /// Adds to the transaction what others have done to the files and the index does not say, as they are under the locks.
+    fn look_now(&self, _at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
+        Ok(())
+    }
+
+    /// The mailbox is about to be marked as deleted: takes away what programs that know nothing of the index deliver to.
+    fn take_away(&self) -> std::result::Result<(), OpError> {
+        Ok(())
     }
 
     /// Gives a message that was taken in the next UID and its place.
@@ -140,6 +150,9 @@ pub(crate) trait AnyBackend: MessageFiles {
     /// Queues a batch of this mailbox's.
     fn submit(self: Arc<Self>, mailbox: &IndexedMailbox, batch: Batch) -> Result<Ticket>;
 
+    /// [`mark_deleted_if`].
+    fn mark_deleted_if(self: Arc<Self>, mailbox: &Indexed, judged: &Judged) -> Result<()>;
+
     /// For finding out whether it is one's own kind.
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
@@ -151,6 +164,10 @@ impl<B: Backend> AnyBackend for B {
 
     fn submit(self: Arc<Self>, mailbox: &IndexedMailbox, batch: Batch) -> Result<Ticket> {
         commit::submit(self, mailbox, batch)
+    }
+
+    fn mark_deleted_if(self: Arc<Self>, mailbox: &Indexed, judged: &Judged) -> Result<()> {
+        mark_deleted_if(self, mailbox, judged)
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

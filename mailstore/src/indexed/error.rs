@@ -12,12 +12,12 @@ pub(crate) fn from_index(name: &MailboxName, error: &IndexError) -> StorageError
         IndexError::Corrupt(damage) => {
             StorageError::Corrupt { path: damage.path.clone(), offset: damage.offset, what: damage.what.clone() }
         }
-        IndexError::LockTimeout { .. } => StorageError::Unavailable(error.to_string()),
+        IndexError::LockTimeout { .. } => StorageError::Unavailable(error.into()),
         IndexError::UidsExhausted { .. } => {
             StorageError::Limit { name: "uid_max", limit: u64::from(Uid::MAX_ON_DISK.value()) }
         }
         IndexError::Fs(e) => from_fs(e),
-        other => StorageError::Io(other.to_string()),
+        other => StorageError::Io(other.into()),
     }
 }
 
@@ -27,16 +27,16 @@ pub(crate) fn from_commit(name: &MailboxName, error: &CommitError) -> StorageErr
         OpError::Index(e) => from_index(name, e),
         OpError::Fs(e) => from_fs(e),
         OpError::Refused(e) if e.is::<StorageError>() => match e.downcast_ref() {
-            Some(StorageError::Io(_)) | None => StorageError::Io(error.to_string()),
+            None => StorageError::Io(error.to_string().into()),
             Some(own) => StorageError::clone(own),
         },
-        other => StorageError::Io(other.to_string()),
+        other => StorageError::Io(other.into()),
     };
     match cause {
         // With the stage, which is what an administrator needs to know.
-        StorageError::Io(_) => StorageError::Io(error.to_string()),
-        StorageError::NoSpace(_) => StorageError::NoSpace(error.to_string()),
-        StorageError::Unavailable(_) => StorageError::Unavailable(error.to_string()),
+        StorageError::Io(failure) => StorageError::Io(failure.saying(error.to_string())),
+        StorageError::NoSpace(failure) => StorageError::NoSpace(failure.saying(error.to_string())),
+        StorageError::Unavailable(failure) => StorageError::Unavailable(failure.saying(error.to_string())),
         other => other,
     }
 }

@@ -6,7 +6,8 @@ use mailtypes::{Guid, MailboxName, UidValidity};
 
 use super::{Indexed, fill::PREVIEW_FIELD};
 use crate::traits::{
-    Batch, ChangesSince, Mailbox, Position, Result, Save, SaveMeta, Stamp, Status, Ticket, View, ViewAs, Wake, Watch,
+    Batch, ChangesSince, Judged, Mailbox, Position, Result, Save, SaveMeta, Stamp, Status, Ticket, View, ViewAs, Wake,
+    Watch,
 };
 
 /// See the module.
@@ -22,6 +23,11 @@ impl IndexedMailbox {
     /// What it stands on.
     pub(crate) fn indexed(&self) -> &Arc<Indexed> {
         &self.indexed
+    }
+
+    /// Tells everybody who has it open that it is deleted, durably, if it is as somebody has judged it.
+    pub(crate) fn mark_deleted_if(&self, judged: &Judged) -> Result<()> {
+        Arc::clone(&self.indexed.files).mark_deleted_if(&self.indexed, judged)
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Indexed {
 
 /// Why a commit has no outcome.
 pub(crate) fn lost() -> StorageError {
-    StorageError::Unavailable("the commit was given up".to_owned())
+    StorageError::Unavailable("the commit was given up".into())
 }
 
 impl Indexed {
@@ -74,7 +74,7 @@ impl Indexed {
 
     /// Fails where the store was opened for reading alone.
     pub(super) fn check_writable(&self) -> Result<()> {
-        if self.is_read_only() { Err(StorageError::ReadOnly(format!("mailbox {}", self.name))) } else { Ok(()) }
+        if self.is_read_only() { Err(StorageError::ReadOnly(format!("mailbox {}", self.name).into())) } else { Ok(()) }
     }
 
     /// See [`crate::Mailbox::uids_are_lasting`].

@@ -49,7 +49,7 @@ pub(crate) use self::{
     flags::records,
     handle::{IndexedMailbox, indexed_of},
     mailbox::{Indexed, lost},
-    private::{PRIVATE_PREFIX, Private},
+    private::{PRIVATE_PREFIX, Private, look_at_private, mend_private},
     saving::{TempFile, Unsynced, link_or_copy, new_guid, unix_now},
     watch::{FolderWatch, Stir},
 };

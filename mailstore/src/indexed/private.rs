@@ -9,21 +9,29 @@
 //!    leaves a message told as changed that is not.
 //! 3. What is damaged costs what stood in the damage: the rest is taken over into a new one. Only one that is lost begins
 //!    anew with what the shared log has.
+//!    Where its files are lost it comes back by their second names (`docs/decisions/second-names.md`).
 //! 4. UIDs ascend in it as in the shared one; it may lack the last ones, which are unseen, and have such as are gone.
 //!    Both are put right when it is written.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use mailfs::{FileSystemExt, Wake};
 use mailindex::{
-    engine::{self, CommitPoint, Completion, Env, IndexError, IndexWatch, MailboxIndex, MessageStore, RebuildMessage},
+    engine::{
+        self, CommitPoint, Completion, Env, IndexError, IndexRemedy, IndexWatch, MailboxIndex, MessageStore,
+        RebuildMessage,
+    },
     log::{FlagChange as LogFlagChange, Origin, Transaction},
     state::{RawIndexHeader, RecordRef, State},
 };
 use mailtypes::{Flag, Flags, Guid, MailboxName, Uid, UidSet};
 
-use super::{change::begin_messages, from_index, records};
+use super::{PREFIX, change::begin_messages, from_index, records};
 use crate::{
+    check::{Finding, FindingKind, Look},
     mailbox_list::{MailboxDirs, Rights},
     traits::{FlagAction, FlagChange, Freshness, Result, StorageError},
 };
@@ -40,7 +48,7 @@ pub(super) fn own_flags() -> Flags {
 }
 
 /// How often it is looked at again after something was done about it.
-const OPEN_TRIES_MAX: usize = 3;
+const OPEN_TRIES_MAX: usize = 4;
 
 /// There are no bodies to remove.
 struct NoBodies;
@@ -48,6 +56,10 @@ struct NoBodies;
 impl MessageStore for NoBodies {
     fn remove(&self, _: &State, _: &UidSet) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Ok(())
+    }
+
+    fn index_is_sole_record(&self) -> bool {
+        true
     }
 }
 
@@ -79,6 +91,8 @@ impl Private {
                 Ok(_) | Err(IndexError::NeedsRebuild { .. } | IndexError::Corrupt(_) | IndexError::Deleted { .. }) => {
                     make_anew(env, dir, &state).map_err(|e| from_index(name, &e))?;
                 }
+                Err(IndexError::NotFound { .. })
+                    if engine::restore_lost(env, dir, PRIVATE_PREFIX).map_err(|e| from_index(name, &e))? => {}
                 Err(IndexError::NotFound { .. }) => {
                     make_dir(env, dir)?;
                     let mut first = identity(&state);
@@ -92,7 +106,9 @@ impl Private {
                 Err(e) => return Err(from_index(name, &e)),
             }
         }
-        Err(StorageError::Unavailable(format!("the user's own index of {name} changes faster than it can be opened")))
+        Err(StorageError::Unavailable(
+            format!("the user's own index of {name} changes faster than it can be opened").into(),
+        ))
     }
 
     /// The mailbox as its user sees it.
@@ -152,7 +168,7 @@ fn messages(shared: &State, own: Option<&State>) -> Vec<RebuildMessage> {
 }
 
 /// Makes one anew in the place of what is damaged or another mailbox's, with what can be read of it if it is this one's.
-fn make_anew(env: &Env, dir: &std::path::Path, shared: &State) -> engine::Result<()> {
+fn make_anew(env: &Env, dir: &Path, shared: &State) -> engine::Result<()> {
     let left = engine::inspect(env, dir, PRIVATE_PREFIX)?.state;
     let own = left.filter(|own| own.uid_validity() == shared.uid_validity());
     if own.is_some() {
@@ -161,7 +177,55 @@ fn make_anew(env: &Env, dir: &std::path::Path, shared: &State) -> engine::Result
     engine::rebuild(env, dir, PRIVATE_PREFIX, &messages(shared, own.as_ref()), own.as_ref(), identity(shared))
 }
 
-fn make_dir(env: &Env, dir: &std::path::Path) -> Result<()> {
+/// Looks a user's own index of a mailbox over, if he has one.
+pub(crate) fn look_at_private(dirs: &MailboxDirs, look: &mut Look<'_>) -> Result<()> {
+    let Some(dir) = &dirs.private else { return Ok(()) };
+    if look.index_at(dir, PRIVATE_PREFIX, FindingKind::Index)?.is_there {
+        return Ok(());
+    }
+    // That he has none is no news: it is made when he opens the mailbox.
+    let Ok(Some(kept)) = engine::kept_state(look.env, dir, PRIVATE_PREFIX) else { return Ok(()) };
+    let shared = engine::inspect(look.env, &dirs.index, PREFIX).ok().and_then(|seen| seen.state);
+    if shared.is_some_and(|shared| shared.uid_validity() == kept.uid_validity()) {
+        let what = "the user's own index is lost, and with it which messages he has read";
+        let plan = format!(
+            "give it back as it is known by its second names (culver.kept.*): of {} messages {} are read",
+            kept.message_count(),
+            kept.seen_count()
+        );
+        look.found(Finding::new(FindingKind::Index, dir, what).plan(plan));
+    }
+    Ok(())
+}
+
+/// Does what the findings of [`look_at_private`] plan.
+pub(crate) fn mend_private(env: &Env, name: &MailboxName, dirs: &MailboxDirs) -> Result<()> {
+    let Some(dir) = &dirs.private else { return Ok(()) };
+    mend_in(env, dir, &dirs.index).map_err(|e| from_index(name, &e))
+}
+
+fn mend_in(env: &Env, dir: &Path, of_shared: &Path) -> engine::Result<()> {
+    engine::restore_lost(env, dir, PRIVATE_PREFIX)?;
+    let needs_rebuild = match engine::recover(env, dir, PRIVATE_PREFIX, Arc::new(NoBodies)) {
+        Ok(recovered) => recovered.needs_rebuild,
+        Err(IndexError::NeedsRebuild { .. }) => true,
+        // It begins anew when he opens the mailbox.
+        Err(IndexError::NotFound { .. }) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    let seen = engine::inspect(env, dir, PRIVATE_PREFIX)?;
+    let is_to_be_made_anew = seen.findings.iter().any(|found| found.remedy == IndexRemedy::Rebuild);
+    if !needs_rebuild && !is_to_be_made_anew {
+        return engine::mend(env, dir, PRIVATE_PREFIX, &seen).map(|_| ());
+    }
+    match engine::inspect(env, of_shared, PREFIX)?.state {
+        Some(shared) => make_anew(env, dir, &shared),
+        // Without it nobody knows which messages there are.
+        None => Ok(()),
+    }
+}
+
+fn make_dir(env: &Env, dir: &Path) -> Result<()> {
     let fs = &**env.fs();
     let above = dir.ancestors().skip(1).find(|above| fs.is_dir(above).is_ok_and(|is_dir| is_dir));
     Ok(Rights::of(fs, above.unwrap_or(dir))?.create_dirs(fs, dir)?)

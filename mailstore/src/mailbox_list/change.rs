@@ -22,7 +22,7 @@ use super::{
     walk::{Found, flat_names, walk, walk_noted},
 };
 use crate::traits::{
-    Batch, BatchItem, CopySource, ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, Result,
+    Batch, BatchItem, CopySource, ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, OnlyIf, Result,
     StorageError, ViewAs,
 };
 
@@ -31,6 +31,9 @@ const LIST_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The file that tells a Maildir++ folder from a store.
 const MAILDIR_FOLDER: &str = "maildirfolder";
+
+/// Where messages are delivered in a Maildir.
+const NEW_DIR: &str = "new";
 
 /// Names that a mailbox which was not finished can have.
 const UNFINISHED_COUNT_MAX: u64 = 1000;
@@ -126,15 +129,27 @@ pub(crate) fn create(format: &dyn Format, name: &MailboxName) -> Result<()> {
 }
 
 /// Makes an empty mailbox with an identity of another store's, in the place of what has its name.
-pub(crate) fn replace(format: &dyn Format, name: &MailboxName, identity: &MailboxIdentity) -> Result<()> {
+pub(crate) fn replace(
+    format: &dyn Format,
+    name: &MailboxName,
+    identity: &MailboxIdentity,
+    only_if: OnlyIf,
+) -> Result<()> {
     if format.layout().is_by_guid() {
-        return by_guid::replace(format, name, identity);
+        return by_guid::replace(format, name, identity, only_if);
     }
     format.layout().check_new(name)?;
     change(format, || {
         let (fs, layout) = (&**format.env().fs(), format.layout());
         if layout.is_mailbox(fs, name)? {
-            delete_mailbox(format, name)?;
+            // One that somebody was stopped while deleting is none.
+            if only_if == OnlyIf::Nothing && !is_half_deleted(format, name, &layout.dirs(name)?)? {
+                return Err(StorageError::Changed(name.clone()));
+            }
+            match layout.shape() {
+                Shape::Mbox => mbox::delete(format, name, only_if)?,
+                Shape::Dbox | Shape::MaildirPlusPlus | Shape::MaildirFs => delete_mailbox(format, name, only_if)?,
+            }
         }
         // Mailboxes to come must not be taken for this one.
         note_uid_validity(fs, layout.uid_validity_dir(), identity.uid_validity)?;
@@ -236,18 +251,18 @@ fn place(fs: &dyn FileSystem, layout: &Layout, aside: &Path, dir: &Path, rights:
 }
 
 /// Deletes a mailbox, or a level that leads nowhere.
-pub(crate) fn delete(format: &dyn Format, name: &MailboxName) -> Result<()> {
+pub(crate) fn delete(format: &dyn Format, name: &MailboxName, only_if: OnlyIf) -> Result<()> {
     if format.layout().is_inbox(name) {
         return Err(StorageError::NotPossible("INBOX can't be deleted"));
     }
     if format.layout().is_by_guid() {
-        return by_guid::delete(format, name);
+        return by_guid::delete(format, name, only_if);
     }
     let mut guid = None;
     let mut is_level_gone = false;
     change(format, || {
         guid = guid_of(format, name)?;
-        delete_locked(format, name)?;
+        delete_locked(format, name, only_if)?;
         let layout = format.layout();
         is_level_gone =
             layout.shape() == Shape::MaildirPlusPlus || !format.env().fs().is_dir(&layout.level_dir(name)?)?;
@@ -279,17 +294,17 @@ fn is_link(fs: &dyn FileSystem, parent: &Path, path: &Path) -> mailfs::Result<bo
     Ok(entries.iter().any(|entry| is_it(entry) && entry.kind == FileKind::Symlink))
 }
 
-fn delete_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
+fn delete_locked(format: &dyn Format, name: &MailboxName, only_if: OnlyIf) -> Result<()> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
     if layout.shape() == Shape::Mbox {
-        return mbox::delete(format, name);
+        return mbox::delete(format, name, only_if);
     }
     let level = layout.level_dir(name)?;
     if !fs.is_dir(&level)? {
         return Err(StorageError::NotFound(name.clone()));
     }
     if layout.is_mailbox(fs, name)? {
-        return delete_mailbox(format, name);
+        return delete_mailbox(format, name, only_if);
     }
     // A level without children may go; RFC 9051 §6.3.4 refuses only one with children.
     if remove_empty(fs, &level)? {
@@ -299,20 +314,69 @@ fn delete_locked(format: &dyn Format, name: &MailboxName) -> Result<()> {
     }
 }
 
-fn delete_mailbox(format: &dyn Format, name: &MailboxName) -> Result<()> {
+fn delete_mailbox(format: &dyn Format, name: &MailboxName, only_if: OnlyIf) -> Result<()> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
     let (level, dirs) = (layout.level_dir(name)?, layout.dirs(name)?);
     // What a link leads to may be others' mailbox too; it is not marked as deleted, and nothing in it is touched.
     let is_linked = !layout.is_inbox(name) && (remove_link(fs, &level)? || remove_link(fs, &dirs.mail)?);
-    if !is_linked {
-        format.mark_deleted(name, &dirs)?;
+    if is_linked {
+        return remove_mailbox(format, name, &dirs);
     }
-    remove_mailbox(format, name, &dirs)
+    mark_deleted(format, name, &dirs, only_if)?;
+    match only_if.judged() {
+        Some(_) => remove_but(format, name, &dirs, &|moved| keep_late(format, name, &dirs, moved)),
+        None => remove_mailbox(format, name, &dirs),
+    }
+}
+
+/// Tells everybody who has a mailbox open that it is deleted, if it is one that may be.
+pub(super) fn mark_deleted(format: &dyn Format, name: &MailboxName, dirs: &MailboxDirs, only_if: OnlyIf) -> Result<()> {
+    let Some(judged) = only_if.judged() else { return format.mark_deleted(name, dirs) };
+    match format.open(name, dirs).and_then(|mailbox| mailbox.mark_deleted_if(judged)) {
+        // By somebody who was stopped.
+        Err(StorageError::Deleted(_)) => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether nobody can open a mailbox whose folder is there.
+pub(super) fn is_half_deleted(format: &dyn Format, name: &MailboxName, dirs: &MailboxDirs) -> Result<bool> {
+    match format.open(name, dirs) {
+        Err(StorageError::Deleted(_) | StorageError::NotFound(_)) => Ok(true),
+        other => other.map(|_| false),
+    }
+}
+
+/// What somebody who takes no locks has put into a mailbox on its last way goes into a new one of its name.
+fn keep_late(format: &dyn Format, name: &MailboxName, dirs: &MailboxDirs, moved: &Path) -> Result<()> {
+    let (fs, late) = (&**format.env().fs(), format.late(dirs, moved)?);
+    if late.is_empty() {
+        return Ok(());
+    }
+    create_locked(format, name, None)?;
+    let to = dirs.mail.join(NEW_DIR);
+    for path in late {
+        if let Some(file_name) = path.file_name() {
+            fs.rename_new(&path, &to.join(file_name))?;
+        }
+    }
+    fs.sync_dir(&to)?;
+    Err(StorageError::Changed(name.clone()))
 }
 
 /// Takes a mailbox that is marked as deleted out of the list, durably, and removes its files; its level too if nothing
 /// lies below it.
 pub(super) fn remove_mailbox(format: &dyn Format, name: &MailboxName, dirs: &MailboxDirs) -> Result<()> {
+    remove_but(format, name, dirs, &|_| Ok(()))
+}
+
+/// The same; `look` sees the folder of the messages when it is out of the list, and nothing goes where that fails.
+fn remove_but(
+    format: &dyn Format,
+    name: &MailboxName,
+    dirs: &MailboxDirs,
+    look: &dyn Fn(&Path) -> Result<()>,
+) -> Result<()> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
     let shares = match layout.shape() {
         Shape::Dbox => false,
@@ -324,10 +388,16 @@ pub(super) fn remove_mailbox(format: &dyn Format, name: &MailboxName, dirs: &Mai
         // First: what is found there later would be taken for messages of the next mailbox of this name.
         alternate::remove(fs, layout, dirs)?;
     }
-    if shares {
-        strip_to_trash(fs, layout, layout.root(), &dirs.mail)?;
+    let bag = if shares {
+        strip_to_trash(fs, layout, layout.root(), &dirs.mail)?
     } else if fs.is_dir(&dirs.mail)? {
-        move_to_trash(fs, layout, layout.root(), &dirs.mail)?;
+        Some(move_to_trash(fs, layout, layout.root(), &dirs.mail)?)
+    } else {
+        None
+    };
+    if let Some(bag) = bag {
+        look(bag.dir())?;
+        bag.empty(fs);
     }
     for beside in dirs.beside_mail() {
         clear_leftover(fs, layout, layout.root_of(beside), beside)?;
@@ -341,7 +411,12 @@ pub(super) fn remove_mailbox(format: &dyn Format, name: &MailboxName, dirs: &Mai
 
 /// Removes those levels above a name that lead nowhere, where the store is to have none.
 fn remove_empty_above(fs: &dyn FileSystem, layout: &Layout, name: &MailboxName) -> Result<()> {
-    let mut above = name.parent().filter(|_| layout.removes_empty_levels() && layout.has_tree());
+    if layout.removes_empty_levels() && layout.has_tree() { remove_levels_above(fs, layout, name) } else { Ok(()) }
+}
+
+/// Removes those levels above a name that lead nowhere.
+fn remove_levels_above(fs: &dyn FileSystem, layout: &Layout, name: &MailboxName) -> Result<()> {
+    let mut above = name.parent();
     while let Some(level) = above {
         if !remove_empty(fs, &layout.level_dir(&level)?)? {
             break;
@@ -442,7 +517,10 @@ fn rename_tree(format: &dyn Format, from: &MailboxName, to: &MailboxName) -> Res
         }
         private::rename(fs, layout, (from, to), || move_dir(fs, &old, &new, rights))
     })?;
-    remove_empty_above(fs, layout, from)
+    match layout.tidies_after_renames() {
+        true => remove_levels_above(fs, layout, from),
+        false => remove_empty_above(fs, layout, from),
+    }
 }
 
 /// Each folder has a name of its own. The one that the client named comes last: as long as it has its old name, the
@@ -500,7 +578,7 @@ fn move_beside(
         return Ok(());
     }
     if fs.is_dir(&new)? {
-        move_to_trash(fs, layout, root, &new)?;
+        move_to_trash(fs, layout, root, &new)?.empty(fs);
     }
     move_dir(fs, &old, &new, rights)
 }

@@ -1,6 +1,9 @@
 //! What the list must know of a format to make its mailboxes, unmake them and look them over.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use mailindex::engine::{Env, MessageStore};
 use mailtypes::MailboxName;
@@ -68,6 +71,12 @@ pub(crate) trait Format {
     /// Tells everybody who has the mailbox open that it is deleted, durably.
     fn mark_deleted(&self, name: &MailboxName, dirs: &MailboxDirs) -> Result<()> {
         indexed::mark_deleted(self.env(), name, &dirs.index, self.message_store(dirs))
+    }
+
+    /// Messages that lie in a mailbox's folder, which was moved away, and of which nobody knew when it was marked as deleted:
+    /// those of programs that deliver without locks.
+    fn late(&self, _dirs: &MailboxDirs, _moved: &Path) -> Result<Vec<PathBuf>> {
+        Ok(Vec::new())
     }
 
     /// Looks over one mailbox after a crash and says what was done; sets `deleted` for one whose deletion somebody had

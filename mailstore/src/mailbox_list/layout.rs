@@ -395,6 +395,12 @@ impl Layout {
         self.options.no_empty_levels
     }
 
+    /// Whether levels go that led to what was renamed, and to nothing else: so Dovecot has it where control or index files lie
+    /// with the messages.
+    pub(super) fn tidies_after_renames(&self) -> bool {
+        self.has_tree() && (self.control == self.root || self.index == self.root)
+    }
+
     /// Whether a folder of messages is there, so that the name can be selected.
     pub(crate) fn is_mailbox(&self, fs: &dyn FileSystem, name: &MailboxName) -> Result<bool> {
         let mails = self.mails_dir(name)?;

@@ -16,12 +16,13 @@ use mailtypes::MailboxName;
 
 use super::{
     Format, Layout, MailboxDirs, Rights,
+    change::mark_deleted,
     layout::MBOX_INDEX_DIR,
     private,
     trash::{clear_leftover, move_to_trash},
     walk::{Found, LEVEL_COUNT_MAX, linked_dir, read_dir, too_many},
 };
-use crate::traits::{MailboxIdentity, Result, StorageError};
+use crate::traits::{MailboxIdentity, OnlyIf, Result, StorageError};
 
 /// A level is in the way, or a mailbox.
 const NO_CHILDREN: &str = "A mailbox of this store can't have both messages and children";
@@ -134,14 +135,14 @@ fn clear_index(fs: &dyn FileSystem, layout: &Layout, dirs: &MailboxDirs) -> Resu
 }
 
 /// Deletes a mailbox, or a level that leads nowhere. The list is locked.
-pub(super) fn delete(format: &dyn Format, name: &MailboxName) -> Result<()> {
+pub(super) fn delete(format: &dyn Format, name: &MailboxName, only_if: OnlyIf) -> Result<()> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
     let dirs = layout.dirs(name)?;
     match kind(fs, &dirs.mail)? {
         None => Err(StorageError::NotFound(name.clone())),
         Some(FileKind::Dir) => remove_level(fs, &dirs.mail),
         Some(_) => {
-            format.mark_deleted(name, &dirs)?;
+            mark_deleted(format, name, &dirs, only_if)?;
             remove(format, &dirs)
         }
     }
@@ -228,7 +229,7 @@ fn move_file(fs: &dyn FileSystem, layout: &Layout, old: &MailboxDirs, new: &Mail
         fs.sync_dir(parent)?;
     }
     if has_index && fs.is_dir(&old.index)? && !fs.exists(&old.mail)? {
-        move_to_trash(fs, layout, layout.index(), &old.index)?;
+        move_to_trash(fs, layout, layout.index(), &old.index)?.empty(fs);
     }
     Ok(())
 }
@@ -236,7 +237,7 @@ fn move_file(fs: &dyn FileSystem, layout: &Layout, old: &MailboxDirs, new: &Mail
 /// Takes what is left of an index out of the place where another is to be.
 fn make_way(fs: &dyn FileSystem, layout: &Layout, new: &Path, rights: Rights) -> Result<()> {
     if fs.is_dir(new)? {
-        move_to_trash(fs, layout, layout.index(), new)?;
+        move_to_trash(fs, layout, layout.index(), new)?.empty(fs);
     }
     if let Some(parent) = new.parent() {
         rights.create_dirs(fs, parent)?;

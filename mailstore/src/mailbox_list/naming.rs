@@ -3,7 +3,8 @@
 use mailtypes::{MailboxName, mutf7};
 
 /// Behind the escape character: a `/` in a level, which Dovecot writes so where clients see another separator. No name here
-/// holds it; it is shown as it is written, and can be used so.
+/// holds it; it is shown as it is written, and can be used so. An escape character that is itself escaped is shown as it
+/// is written too, where the two could be taken for one another.
 const SLASH: &str = "2f";
 
 /// How a store writes names.
@@ -49,8 +50,7 @@ impl Naming {
         let mut out = String::with_capacity(level.len());
         for (at, c) in level.char_indices() {
             let begins = at == 0 && (is_reserved || c == '~');
-            let is_slash =
-                c == escape && level.get(at + escape.len_utf8()..).is_some_and(|next| next.starts_with(SLASH));
+            let is_slash = c == escape && ends_as_slash(level.get(at + escape.len_utf8()..), escape);
             // What has more than one byte is never in the way.
             if c.is_ascii() && !is_slash && (begins || c == escape || c == self.separator) {
                 out.push_str(&format!("{escape}{:02x}", c as u32));
@@ -128,6 +128,16 @@ fn unbroken(level: &str, broken: char) -> Option<String> {
     (mutf7::decode(written.as_bytes()).is_err() && as_broken(&written, broken) == level).then_some(written)
 }
 
+/// Whether what stands behind an escape character could be taken for a `/`, when it was unescaped once or more often.
+fn ends_as_slash(behind: Option<&str>, escape: char) -> bool {
+    let code = format!("{:02x}", escape as u32);
+    let mut rest = behind.unwrap_or_default();
+    while let Some(next) = rest.strip_prefix(&*code) {
+        rest = next;
+    }
+    rest.starts_with(SLASH)
+}
+
 /// What stands behind an escape character becomes what it stands for, but for what no level can hold.
 fn unescaped(level: &str, escape: char) -> String {
     let mut out = String::with_capacity(level.len());
@@ -138,7 +148,9 @@ fn unescaped(level: &str, escape: char) -> String {
         let after = from.get(escape.len_utf8()..).unwrap_or_default();
         let code = after.get(..2).filter(|digits| digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
         let byte = code.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match byte.filter(|byte| matches!(byte, 0x20..=0x7e) && *byte != b'/') {
+        let is_shown_so =
+            |byte: &u8| *byte == b'/' || char::from(*byte) == escape && ends_as_slash(after.get(2..), escape);
+        match byte.filter(|byte| matches!(byte, 0x20..=0x7e) && !is_shown_so(byte)) {
             Some(byte) => {
                 out.push(char::from(byte));
                 rest = after.get(2..).unwrap_or_default();
@@ -180,7 +192,10 @@ mod tests {
         assert_eq!(name("a/b").as_deref(), Some("a/b"));
         assert_eq!(name("\\61").as_deref(), None, "an a is written as it is");
         assert_eq!(name("a\\2fb").as_deref(), Some("a\\2fb"), "no level holds the separator");
-        assert_eq!(name("a\\5c2fb").as_deref(), None, "it would be taken for the other");
+        for other in ["a\\5c2fb", "a\\5c5c2f", "a\\5c5c5c2fb\\2f\\5c2f"] {
+            assert_eq!(name(other).as_deref(), Some(other), "it would be taken for another");
+        }
+        assert_eq!(name("a\\5c\\2fb").as_deref(), Some("a\\\\2fb"));
         assert_eq!(name("inbox"), None);
         assert_eq!(
             Naming::new(true, None, None, '/').name_of("ü/日", none).map(|n| n.to_string()).as_deref(),

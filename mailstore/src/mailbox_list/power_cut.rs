@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     indexed::IndexedMailbox,
-    traits::{MailboxIdentity, Result, StorageError},
+    traits::{MailboxIdentity, OnlyIf, Result, StorageError},
 };
 
 /// A mailbox of it has its name of birth in each of its folders.
@@ -172,7 +172,7 @@ impl Case {
         let stub = self.stub(fs, &format!("born {number}"));
         match step {
             Step::Create(mailbox) => create(&stub, &name(mailbox)),
-            Step::Delete(mailbox) => delete(&stub, &name(mailbox)),
+            Step::Delete(mailbox) => delete(&stub, &name(mailbox), OnlyIf::Anything),
             Step::Rename(from, to) => rename(&stub, &stub, &name(from), &name(to)),
         }
     }

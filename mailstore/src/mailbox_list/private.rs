@@ -10,6 +10,9 @@ use super::{Layout, MailboxDirs, Rights, change::move_dir};
 use crate::indexed::PRIVATE_PREFIX;
 use crate::traits::Result;
 
+/// What stands before the names of an index's files where they have second names, or were damaged.
+const OWN_PREFIXES: [&str; 2] = ["culver.kept.", "culver.damaged."];
+
 /// Moves the folder of a level, with those below it where the layout is a tree, and then, by `rest`, the mailbox; back where
 /// that fails and has left the mailbox where it was.
 pub(super) fn rename(
@@ -60,8 +63,12 @@ fn remove_files(fs: &dyn FileSystem, dir: &Path) -> Result<()> {
         Err(e) if e.is_not_found() => return Ok(()),
         other => other?,
     };
+    let is_ours = |name: &str| {
+        let before = OWN_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix));
+        before.unwrap_or(name).starts_with(PRIVATE_PREFIX)
+    };
     for entry in entries {
-        if entry.name.to_str().is_some_and(|name| name.starts_with(PRIVATE_PREFIX)) {
+        if entry.name.to_str().is_some_and(is_ours) {
             fs.unlink(&dir.join(entry.name))?;
         }
     }
@@ -81,6 +88,22 @@ mod tests {
         *,
     };
     use crate::traits::StorageError;
+
+    #[test]
+    fn all_of_it_goes_with_the_mailbox() {
+        let fs: Arc<dyn FileSystem> = SimDisk::new().as_file_system();
+        let dir = Path::new("/own/mailboxes/a");
+        fs.create_dir_all(dir, 0o700).unwrap();
+        let others = ["dovecot.index", "culver.kept.dovecot.index.log"];
+        let ours = ["dovecot.index.pvt", "culver.kept.dovecot.index.pvt.log", "culver.damaged.dovecot.index.pvt.log.1"];
+        for name in others.into_iter().chain(ours) {
+            fs.write_atomic(&dir.join(name), b"x", 0o600, false).unwrap();
+        }
+        remove_files(&*fs, dir).unwrap();
+        let mut left: Vec<_> = fs.read_dir(dir).unwrap().into_iter().map(|entry| entry.name).collect();
+        left.sort();
+        assert_eq!(left, ["culver.kept.dovecot.index.log", "dovecot.index"]);
+    }
 
     #[test]
     fn it_goes_back_with_a_mailbox_that_was_not_renamed() {

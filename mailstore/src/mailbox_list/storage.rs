@@ -10,13 +10,14 @@ use super::{
     rename, replace, status, status_and_size,
 };
 use crate::traits::{
-    Keeps, ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, Result, Status, StorageError,
+    ForeignSpelling, Judged, Keeps, ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, OnlyIf, Result,
+    Status, StorageError,
 };
 
 /// Fails where the store was opened for reading alone.
 pub(super) fn check_writable(format: &dyn Format) -> Result<()> {
     if format.env().is_read_only() {
-        return Err(StorageError::ReadOnly(format!("the store {}", format.layout().root().display())));
+        return Err(StorageError::ReadOnly(format!("the store {}", format.layout().root().display()).into()));
     }
     Ok(())
 }
@@ -80,8 +81,9 @@ impl<S: Listed> MailStorage for S {
         create(self.format(), name)
     }
 
-    fn replace(&self, name: &MailboxName, identity: &MailboxIdentity) -> Result<()> {
-        replace(self.format(), name, identity)
+    fn replace(&self, name: &MailboxName, identity: &MailboxIdentity, only_if: OnlyIf) -> Result<()> {
+        check_writable(self.format())?;
+        replace(self.format(), name, identity, only_if)
     }
 
     fn keeps(&self) -> Keeps {
@@ -94,7 +96,12 @@ impl<S: Listed> MailStorage for S {
 
     fn delete(&self, name: &MailboxName) -> Result<()> {
         check_writable(self.format())?;
-        delete(self.format(), name)
+        delete(self.format(), name, OnlyIf::Anything)
+    }
+
+    fn delete_only_if(&self, name: &MailboxName, judged: &Judged) -> Result<()> {
+        check_writable(self.format())?;
+        delete(self.format(), name, OnlyIf::As(*judged))
     }
 
     fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
@@ -122,7 +129,23 @@ impl<S: Listed> MailStorage for S {
         Ok(())
     }
 
+    fn subscribe_for(&self, name: &MailboxName, spelled: &ForeignSpelling) -> Result<()> {
+        check_writable(self.format())?;
+        if self.format().subscriptions().add_foreign(name, spelled)? {
+            note(self.format(), MailboxLogKind::Subscribed, name);
+        }
+        Ok(())
+    }
+
     fn subscriptions(&self) -> Result<Vec<MailboxName>> {
         self.format().subscriptions().read()
+    }
+
+    fn subscriptions_kept(&self) -> Result<Vec<MailboxName>> {
+        self.format().subscriptions().read_kept()
+    }
+
+    fn list_separator(&self) -> char {
+        self.format().layout().storage_separator()
     }
 }

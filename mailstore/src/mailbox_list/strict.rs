@@ -43,7 +43,7 @@ pub(super) fn walk(fs: &dyn FileSystem, layout: &Layout) -> Result<Vec<Held>> {
             return Ok(found);
         }
     }
-    Err(StorageError::Unavailable("the mailboxes change faster than they can be listed".to_owned()))
+    Err(StorageError::Unavailable("the mailboxes change faster than they can be listed".into()))
 }
 
 /// `None`: a folder went meanwhile.

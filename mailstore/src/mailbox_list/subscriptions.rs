@@ -12,7 +12,7 @@ use mailtypes::MailboxName;
 use super::{Layout, Rights};
 use crate::{
     aside,
-    traits::{Result, StorageError},
+    traits::{ForeignSpelling, Result, StorageError},
 };
 
 /// Largest file read.
@@ -66,8 +66,46 @@ impl Subscriptions {
         Ok(content.lines.iter().filter_map(|line| self.name_in(content.version, line)).collect())
     }
 
-    /// Adds or removes a name, durably; tells whether it was not so before.
+    /// The same, with names of namespaces that keep theirs here.
+    pub(crate) fn read_kept(&self) -> Result<Vec<MailboxName>> {
+        let content = self.content()?;
+        Ok(content.lines.iter().filter_map(|line| self.kept_name_in(content.version, line)).collect())
+    }
+
+    /// Adds or removes a name, durably; tells whether it was not so before. What is removed may be another namespace's.
     pub(crate) fn change(&self, name: &MailboxName, subscribe: bool) -> Result<bool> {
+        self.edit(|content| {
+            let version = content.version;
+            let name_in = |line: &Vec<u8>| match subscribe {
+                true => self.name_in(version, line),
+                false => self.kept_name_in(version, line),
+            };
+            let is_it = |line: &Vec<u8>| name_in(line).is_some_and(|found| found == *name);
+            if content.lines.iter().any(is_it) == subscribe {
+                return false;
+            }
+            match subscribe {
+                true => content.lines.push(self.line_of(version, name)),
+                false => content.lines.retain(|line| !is_it(line)),
+            }
+            true
+        })
+    }
+
+    /// Adds a name of a namespace that keeps its subscriptions here, durably; tells whether it was not there before.
+    pub(crate) fn add_foreign(&self, name: &MailboxName, spelled: &ForeignSpelling) -> Result<bool> {
+        self.edit(|content| {
+            let version = content.version;
+            if content.lines.iter().any(|line| self.kept_name_in(version, line).is_some_and(|found| found == *name)) {
+                return false;
+            }
+            content.lines.push(self.foreign_line(version, name, spelled));
+            true
+        })
+    }
+
+    /// Writes the file anew, durably, if `how` says that it has changed something.
+    fn edit(&self, how: impl FnOnce(&mut Content) -> bool) -> Result<bool> {
         let options = DotlockOptions {
             timeout: LOCK_TIMEOUT,
             stale: LOCK_STALE,
@@ -76,15 +114,8 @@ impl Subscriptions {
         };
         let lock = Dotlock::acquire(&self.fs, &self.path, options)?;
         let mut content = self.content()?;
-        let version = content.version;
-        let is_it = |line: &Vec<u8>| self.name_in(version, line).is_some_and(|found| found == *name);
-        if content.lines.iter().any(is_it) == subscribe {
+        if !how(&mut content) {
             return Ok(false);
-        }
-        if subscribe {
-            content.lines.push(self.line_of(version, name));
-        } else {
-            content.lines.retain(|line| !is_it(line));
         }
         lock.file().write_at(&content.encode(), 0)?;
         lock.replace()?;
@@ -142,6 +173,43 @@ impl Subscriptions {
         let escapes = self.layout.naming().escapes();
         let is_split = |name: &MailboxName| separator == '/' || escapes || !name.as_str().contains(separator);
         self.layout.name_of(&levels).filter(is_split)
+    }
+
+    /// The same for a name that may be of a namespace that keeps its subscriptions here: behind its prefix stands what clients see
+    /// between levels.
+    fn kept_name_in(&self, version: Version, line: &[u8]) -> Option<MailboxName> {
+        if self.separator() == '/' || !line.contains(&b'/') {
+            return self.name_in(version, line);
+        }
+        let levels = match version {
+            Version::One => String::from_utf8(line.to_vec()).ok()?,
+            Version::Two => String::from_utf8(unescape(line)).ok()?,
+        };
+        self.layout.name_of(levels.strip_suffix('/').unwrap_or(&levels))
+    }
+
+    /// As Dovecot 2.3.19 writes it.
+    fn foreign_line(&self, version: Version, name: &MailboxName, spelled: &ForeignSpelling) -> Vec<u8> {
+        let own = self.separator();
+        let mut line = Vec::new();
+        let put = |separator: char| match version {
+            Version::Two if separator == own => b"\t".to_vec(),
+            _ => separator.to_string().into_bytes(),
+        };
+        let storage_name = self.layout.storage_name(name);
+        for (at, level) in storage_name.split('/').enumerate() {
+            if at > spelled.prefix_levels {
+                line.extend(put(spelled.separator));
+            }
+            match version {
+                Version::One => line.extend(level.as_bytes()),
+                Version::Two => line.extend(escape(level.as_bytes())),
+            }
+            if at < spelled.prefix_levels {
+                line.extend(put(spelled.prefix_separator));
+            }
+        }
+        line
     }
 
     fn line_of(&self, version: Version, name: &MailboxName) -> Vec<u8> {
@@ -308,6 +376,34 @@ mod tests {
         subscriptions.change(&name("c/d"), true).unwrap();
         subscriptions.change(&name("a/b"), false).unwrap();
         assert_eq!(std::fs::read(dir.path().join("subscriptions")).unwrap(), b"x/y\nINBOX\nc.d\n");
+    }
+
+    /// As Dovecot 2.3.19 writes names of a namespace with the prefix `Nosub/` and `subscriptions = no`.
+    #[test]
+    fn names_of_other_namespaces_are_written_as_dovecot_has_them() {
+        let spelled = |prefix_separator, separator| ForeignSpelling { prefix_levels: 1, prefix_separator, separator };
+        for (is_flat, spelled, text) in [
+            (false, spelled('/', '/'), "V\t2\n\nNosub\tk\nNosub\ta\tb\nNosub\t\n"),
+            (true, spelled('/', '/'), "V\t2\n\nNosub/k\nNosub/a/b\nNosub/\n"),
+            (true, spelled('/', '.'), "V\t2\n\nNosub/k\nNosub/a\tb\nNosub/\n"),
+            (false, spelled('/', '.'), "V\t2\n\nNosub\tk\nNosub\ta.b\nNosub\t\n"),
+            (true, spelled('.', '.'), "V\t2\n\nNosub\tk\nNosub\ta\tb\nNosub\t\n"),
+            (false, spelled('.', '/'), "V\t2\n\nNosub.k\nNosub.a\tb\nNosub.\n"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let subscriptions = if is_flat { flat(dir.path()) } else { subscriptions(dir.path()) };
+            for mailbox in ["Nosub/k", "Nosub/a/b", "Nosub"] {
+                subscriptions.add_foreign(&name(mailbox), &spelled).unwrap();
+            }
+            assert_eq!(std::fs::read_to_string(dir.path().join("subscriptions")).unwrap(), text);
+            if is_flat && spelled.prefix_separator == '/' {
+                assert_eq!(subscriptions.read_kept().unwrap(), ["Nosub/k", "Nosub/a/b", "Nosub"].map(name));
+                assert_eq!(subscriptions.read().unwrap(), []);
+                assert!(!subscriptions.add_foreign(&name("Nosub/k"), &spelled).unwrap());
+                assert!(subscriptions.change(&name("Nosub/a/b"), false).unwrap());
+                assert_eq!(subscriptions.read_kept().unwrap(), ["Nosub/k", "Nosub"].map(name));
+            }
+        }
     }
 
     #[test]

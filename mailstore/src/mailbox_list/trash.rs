@@ -20,7 +20,8 @@ const LEFTOVER_AGE_MIN: Duration = Duration::from_secs(3600);
 const MAILBOX_FILES: [&str; 3] = ["dovecot.index", "dovecot-uidlist", "dovecot-keywords"];
 
 /// A new folder in the trash of one of the store's roots: of that on whose file system the folder to be moved lies.
-struct Bag {
+#[must_use = "what is in it goes when it is emptied"]
+pub(super) struct Bag {
     trash: PathBuf,
     dir: PathBuf,
 }
@@ -38,8 +39,13 @@ impl Bag {
         Ok(Self { trash, dir })
     }
 
+    /// What was moved away lies in it.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// What lies in it has left the list. What cannot be removed is removed another time.
-    fn empty(self, fs: &dyn FileSystem) {
+    pub(super) fn empty(self, fs: &dyn FileSystem) {
         let removed = fs.remove_tree(&self.dir, NAME_COUNT_MAX).and_then(|_| fs.remove_dir(&self.trash));
         if let Err(e) = removed {
             tracing::debug!("a deleted mailbox stays in the trash: {e}");
@@ -47,20 +53,19 @@ impl Bag {
     }
 }
 
-/// Moves a folder with all in it away, durably, and removes it. `root` is the one that it lies below.
-pub(super) fn move_to_trash(fs: &dyn FileSystem, layout: &Layout, root: &Path, dir: &Path) -> Result<()> {
+/// Moves a folder with all in it away, durably. `root` is the one that it lies below.
+pub(super) fn move_to_trash(fs: &dyn FileSystem, layout: &Layout, root: &Path, dir: &Path) -> Result<Bag> {
     let bag = Bag::path_in(fs, layout, root)?;
     fs.rename(dir, &bag.dir)?;
     if let Some(parent) = dir.parent() {
         fs.sync_dir(parent)?;
     }
-    bag.empty(fs);
-    Ok(())
+    Ok(bag)
 }
 
 /// Moves what belongs to the mailbox itself out of a level's folder, that which makes it a mailbox first. Folders of
 /// levels below stay, and what belongs to the store. Durable when it returns.
-pub(super) fn strip_to_trash(fs: &dyn FileSystem, layout: &Layout, root: &Path, level: &Path) -> Result<()> {
+pub(super) fn strip_to_trash(fs: &dyn FileSystem, layout: &Layout, root: &Path, level: &Path) -> Result<Option<Bag>> {
     let mut own: Vec<_> = fs.read_dir(level)?;
     let is_mailboxes = |name: &str| level != root || MAILBOX_FILES.iter().any(|start| name.starts_with(start));
     own.retain(|entry| {
@@ -69,7 +74,7 @@ pub(super) fn strip_to_trash(fs: &dyn FileSystem, layout: &Layout, root: &Path, 
     });
     own.sort_by_key(|entry| entry.name != layout.marker());
     if own.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let bag = Bag::path_in(fs, layout, root)?;
     Rights::of(fs, root)?.create_dir(fs, &bag.dir)?;
@@ -84,8 +89,7 @@ pub(super) fn strip_to_trash(fs: &dyn FileSystem, layout: &Layout, root: &Path, 
         }
     }
     fs.sync_dir(level)?;
-    bag.empty(fs);
-    Ok(())
+    Ok(Some(bag))
 }
 
 /// Removes a folder of one of the roots that was left without its mailbox.
@@ -93,11 +97,14 @@ pub(super) fn clear_leftover(fs: &dyn FileSystem, layout: &Layout, root: &Path, 
     if !fs.is_dir(dir)? {
         return Ok(());
     }
-    if has_levels(fs, layout, dir)? {
-        strip_to_trash(fs, layout, root, dir)
-    } else {
-        move_to_trash(fs, layout, root, dir)
+    let bag = match has_levels(fs, layout, dir)? {
+        true => strip_to_trash(fs, layout, root, dir)?,
+        false => Some(move_to_trash(fs, layout, root, dir)?),
+    };
+    if let Some(bag) = bag {
+        bag.empty(fs);
     }
+    Ok(())
 }
 
 /// Whether there are folders of other levels in a level's folder.

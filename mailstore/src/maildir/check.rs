@@ -197,7 +197,7 @@ pub(super) fn mend(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs,
 /// The index as it is now.
 fn look_again(shared: &Shared, files: &MaildirFiles) -> Result<State> {
     let seen = inspect(&shared.env, &files.dirs.index, PREFIX);
-    let seen = seen.map_err(|e| StorageError::Io(e.to_string()))?;
+    let seen = seen.map_err(|e| StorageError::Io((&e).into()))?;
     Ok(seen.state.unwrap_or_else(State::empty))
 }
 

@@ -138,7 +138,7 @@ fn open_index(name: &MailboxName, files: &Arc<MaildirFiles>) -> Result<Opened> {
             }
         }
     }
-    Err(StorageError::Unavailable(format!("the index of {name} changes faster than it can be opened")))
+    Err(StorageError::Unavailable(format!("the index of {name} changes faster than it can be opened").into()))
 }
 
 /// Dovecot's index of a mailbox that nobody has opened yet has none. Before there are messages in it there must be one:
@@ -172,7 +172,7 @@ fn ensure_uidlist(files: &Arc<MaildirFiles>, state: &State) -> Result<UidValidit
     if missing || header.uid_validity.is_none() || header.guid.is_none() {
         files.rewrite_uidlist(&mut known, state)?;
     }
-    known.table().header.uid_validity.ok_or_else(|| StorageError::Unavailable("no UIDVALIDITY was given".to_owned()))
+    known.table().header.uid_validity.ok_or_else(|| StorageError::Unavailable("no UIDVALIDITY was given".into()))
 }
 
 /// Has the UID list say which UID is the next.
@@ -197,7 +197,7 @@ fn rebuild(name: &MailboxName, files: &Arc<MaildirFiles>) -> Result<()> {
         Err(e) => return Err(from_index(name, &e)),
     };
     if let Some(keep) = &keep {
-        files.remove(keep, &keep.requested_expunges()).map_err(|e| StorageError::Io(e.to_string()))?;
+        files.remove(keep, &keep.requested_expunges()).map_err(|e| StorageError::Io(e.to_string().into()))?;
     }
     let messages: Vec<RebuildMessage> = {
         let mut known = files.known();

@@ -15,6 +15,7 @@ mod duplicates;
 mod files;
 mod index;
 mod keywords;
+mod late;
 mod measured;
 mod message;
 mod misspelt;

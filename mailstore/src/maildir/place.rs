@@ -66,6 +66,10 @@ impl Backend for MaildirFiles {
         Ok(())
     }
 
+    fn look_now(&self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
+        self.sync(at, false, true)
+    }
+
     fn place(
         &self,
         at: &mut CommitPoint<'_>,

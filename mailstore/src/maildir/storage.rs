@@ -10,7 +10,7 @@ use mailfs::FileSystemExt;
 use mailindex::engine::{Env, MessageStore};
 use mailtypes::MailboxName;
 
-use super::{MaildirOptions, Shared, check, index, recover};
+use super::{MaildirOptions, Shared, check, index, late, recover};
 use crate::{
     check::{Finding, Look},
     indexed::IndexedMailbox,
@@ -161,6 +161,10 @@ impl Format for Maildirs {
 
     fn make(&self, dirs: &MailboxDirs, rights: Rights, identity: Option<&MailboxIdentity>) -> Result<()> {
         index::create_in(&self.shared, dirs, rights, identity)
+    }
+
+    fn late(&self, dirs: &MailboxDirs, moved: &Path) -> Result<Vec<PathBuf>> {
+        late::late(&self.shared, dirs, moved)
     }
 
     fn recover(&self, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {

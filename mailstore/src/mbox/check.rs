@@ -49,7 +49,7 @@ pub(super) fn look(shared: &Arc<Shared>, dirs: &MailboxDirs, look: &mut Look<'_>
         let finding = Finding::new(FindingKind::Leftover, files.path(), what);
         look.found(finding.plan("take back what was not finished"));
     } else if look.deep {
-        let state = inspect(look.env, &dirs.index, PREFIX).map_err(|e| StorageError::Io(e.to_string()))?.state;
+        let state = inspect(look.env, &dirs.index, PREFIX).map_err(|e| StorageError::Io((&e).into()))?.state;
         let state = state.unwrap_or_else(State::empty);
         let findings = of_file(&files, Arc::clone(&locked.file), &state, look)?.findings;
         findings.into_iter().for_each(|finding| look.found(finding));

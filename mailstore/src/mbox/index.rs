@@ -89,7 +89,7 @@ fn open_index(
             }
         }
     }
-    Err(StorageError::Unavailable(format!("the index of {name} changes faster than it can be opened")))
+    Err(StorageError::Unavailable(format!("the index of {name} changes faster than it can be opened").into()))
 }
 
 /// The UIDVALIDITY that the file tells.
@@ -186,7 +186,7 @@ fn give_identity(shared: &Shared, name: &MailboxName, index: &Arc<MailboxIndex>)
     })?;
     match identity(&state) {
         (Some(guid), Some(uid_validity)) => Ok((guid, uid_validity)),
-        _ => Err(StorageError::Unavailable(format!("mailbox {name} has no identity"))),
+        _ => Err(StorageError::Unavailable(format!("mailbox {name} has no identity").into())),
     }
 }
 

@@ -90,7 +90,7 @@ impl MboxFiles {
                 other => other?,
             }
         }
-        Err(StorageError::Unavailable(format!("{} changes faster than it can be read", self.path().display())))
+        Err(StorageError::Unavailable(format!("{} changes faster than it can be read", self.path().display()).into()))
     }
 
     /// `None` if there is no separator where the record says, or that of another message.
@@ -174,7 +174,7 @@ impl MboxMessage {
             }
             *found = again;
         }
-        Err(StorageError::Unavailable("the mbox file changes faster than it can be read".to_owned()))
+        Err(StorageError::Unavailable("the mbox file changes faster than it can be read".into()))
     }
 
     fn body_len(&self, found: &Found) -> u64 {

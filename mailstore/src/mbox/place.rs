@@ -101,6 +101,17 @@ impl Backend for MboxFiles {
         Ok(gone)
     }
 
+    fn look_now(&self, at: &mut CommitPoint<'_>) -> std::result::Result<(), OpError> {
+        let Synced { outcome, .. } = self.sync(at, Extent::Whole)?;
+        self.check_outcome(outcome)
+    }
+
+    /// The file goes while it is locked: what others put into it before was found, and who comes later finds none.
+    fn take_away(&self) -> std::result::Result<(), OpError> {
+        self.fs().unlink(self.path())?;
+        Ok(self.path().parent().map_or(Ok(()), |folder| self.fs().sync_dir(folder))?)
+    }
+
     fn place(
         &self,
         at: &mut CommitPoint<'_>,

@@ -106,7 +106,7 @@ pub(super) fn restore(mailbox: &Indexed, mails: &Arc<Mails>, messages: &[(Uid, G
         }
         Ok::<_, OpError>(back)
     })?;
-    outcome.map_err(|e| StorageError::Io(e.to_string()))
+    outcome.map_err(|e| StorageError::Io((&e).into()))
 }
 
 /// The mailbox that a message is to go to where none is named: that which its metadata name, else INBOX.

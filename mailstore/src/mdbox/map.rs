@@ -246,9 +246,9 @@ pub(super) fn from_map(error: IndexError) -> StorageError {
         IndexError::NotFound { dir } | IndexError::Deleted { dir } => {
             damaged(Damage { path: dir.join(format!("{PREFIX}.log")), offset: 0, what: "the map is gone".to_owned() })
         }
-        IndexError::LockTimeout { .. } => StorageError::Unavailable(error.to_string()),
+        IndexError::LockTimeout { .. } => StorageError::Unavailable((&error).into()),
         IndexError::Fs(e) => from_fs(&e),
-        other => StorageError::Io(other.to_string()),
+        other => StorageError::Io((&other).into()),
     }
 }
 

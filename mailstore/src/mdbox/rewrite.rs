@@ -414,7 +414,8 @@ impl Output {
         let temp = TempFile::new(shared.env.fs(), path);
         // Nobody knows it yet; but it must be locked from the moment it has its name until the map knows it.
         let lock = FlockGuard::try_take(&handle)?;
-        let lock = lock.ok_or_else(|| StorageError::Unavailable(format!("{} is locked", temp.path().display())))?;
+        let lock =
+            lock.ok_or_else(|| StorageError::Unavailable(format!("{} is locked", temp.path().display()).into()))?;
         let mut header = Vec::new();
         FileHeader::new(unix_now(shared.fs())).write(&mut header);
         handle.write_at(&header, 0)?;
@@ -472,7 +473,7 @@ pub(super) fn next_free(shared: &Shared, mut last: FileId) -> Result<FileId> {
         }
         last = id;
     }
-    Err(StorageError::Unavailable("no number is left for a file of messages".to_owned()))
+    Err(StorageError::Unavailable("no number is left for a file of messages".into()))
 }
 
 fn place(file: FileId, offset: u64, len: u64) -> Result<BodyPlace> {

@@ -34,7 +34,8 @@ use mailtypes::MailboxName;
 
 use self::{list::MailboxList, mailbox::MemoryMailbox, timer::Timer};
 use crate::traits::{
-    Batch, ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, Result, StorageError, ViewAs,
+    Batch, Judged, ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, OnlyIf, Result, StorageError,
+    ViewAs,
 };
 
 /// How a [`MemoryStorage`] behaves.
@@ -149,11 +150,31 @@ impl MailStorage for MemoryStorage {
         Ok(())
     }
 
+    fn delete_only_if(&self, name: &MailboxName, judged: &Judged) -> Result<()> {
+        if name.is_inbox() {
+            return Err(StorageError::NotPossible("INBOX cannot be deleted"));
+        }
+        let state = self.shared.list().find(name)?;
+        if !state.delete_if(judged) {
+            return Err(StorageError::Changed(name.clone()));
+        }
+        self.shared.list().delete(name).map(|_| ())
+    }
+
     fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
         if from.is_inbox() { self.rename_inbox(to) } else { self.shared.list().rename(from, to) }
     }
 
-    fn replace(&self, name: &MailboxName, identity: &MailboxIdentity) -> Result<()> {
+    fn replace(&self, name: &MailboxName, identity: &MailboxIdentity, only_if: OnlyIf) -> Result<()> {
+        let there = self.shared.list().find(name);
+        let may_go = match (only_if, &there) {
+            (OnlyIf::Nothing, Ok(_)) => false,
+            (OnlyIf::As(judged), Ok(there)) => there.delete_if(&judged),
+            _ => true,
+        };
+        if !may_go {
+            return Err(StorageError::Changed(name.clone()));
+        }
         let before = self.shared.list().replace(name, identity);
         before.iter().for_each(|state| state.delete());
         Ok(())

@@ -12,7 +12,7 @@ use std::{
 use mailtypes::{Guid, MailboxName, ModSeq, Uid, UidValidity};
 
 use super::{commit::Work, history::History, snapshot::Snapshot};
-use crate::traits::{Batch, Committed, Completer, Result, Stamp, StorageError, Ticket, Wake};
+use crate::traits::{Batch, Committed, Completer, Judged, MailboxIdentity, Result, Stamp, StorageError, Ticket, Wake};
 
 pub(super) struct State {
     pub(super) guid: Guid,
@@ -179,6 +179,24 @@ impl State {
         self.deleted.store(true, Ordering::Release);
         let wakes: Vec<Wake> = self.lock().watchers.values().cloned().collect();
         wakes.iter().for_each(|wake| wake());
+    }
+
+    /// The same, if it is as somebody has judged it and nothing is under way; tells whether it was.
+    pub(super) fn delete_if(&self, judged: &Judged) -> bool {
+        let inner = self.lock();
+        let there = Judged {
+            identity: MailboxIdentity { guid: self.guid, uid_validity: self.uid_validity },
+            uid_next: inner.snapshot.uid_next,
+            highest_modseq: inner.snapshot.highest_modseq,
+            messages: u32::try_from(inner.snapshot.mails.len()).unwrap_or(u32::MAX),
+        };
+        if there != *judged || !inner.queue.is_empty() || !matches!(inner.commit, Commit::None) {
+            return false;
+        }
+        self.deleted.store(true, Ordering::Release);
+        drop(inner);
+        self.delete();
+        true
     }
 
     pub(super) fn watch(&self, wake: Wake) -> u64 {

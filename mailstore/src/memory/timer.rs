@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::state::State;
-use crate::traits::{Result, StorageError};
+use crate::traits::{Failure, Result, StorageError};
 
 pub(super) struct Timer {
     shared: Arc<Shared>,
@@ -41,9 +41,9 @@ impl Timer {
         if !queue.running {
             let shared = Arc::clone(&self.shared);
             let thread = thread::Builder::new().name("memory-commits".to_owned());
-            thread
-                .spawn(move || shared.run())
-                .map_err(|error| StorageError::Unavailable(format!("starting the commit thread: {error}")))?;
+            thread.spawn(move || shared.run()).map_err(|error| {
+                StorageError::Unavailable(Failure::of_system(format!("starting the commit thread: {error}"), &error))
+            })?;
             queue.running = true;
         }
         Ok(())

@@ -12,14 +12,18 @@
 mod mailbox;
 mod route;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use mailtypes::{InvalidMailboxName, MailboxName};
 
 use self::{mailbox::NamedMailbox, route::Route};
 use crate::traits::{
-    Keeps, ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, NamespaceInfo, NamespaceKind, Result,
-    Status, StorageError,
+    ForeignSpelling, Judged, Keeps, ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, NamespaceInfo,
+    NamespaceKind, OnlyIf, Result, Status, StorageError,
 };
 
 /// Whether clients are told of a namespace's mailboxes.
@@ -232,6 +236,7 @@ impl Namespaces {
             StorageError::AlreadyExists(name) => StorageError::AlreadyExists(outward(name)),
             StorageError::NotSelectable(name) => StorageError::NotSelectable(outward(name)),
             StorageError::Deleted(name) => StorageError::Deleted(outward(name)),
+            StorageError::Changed(name) => StorageError::Changed(outward(name)),
             StorageError::Moved(name) => StorageError::Moved(outward(name)),
             other => other,
         }
@@ -320,17 +325,33 @@ impl MailStorage for Namespaces {
     }
 
     fn subscribe(&self, name: &MailboxName) -> Result<()> {
-        let (keeper, inner) = self.subscription(name)?;
-        if matches!(self.route(name), Route::Prefix(_)) && !inner.is_storage_root() {
-            // Dovecot has a separator at its end there, which no name has, and would not find it again without.
-            return Err(StorageError::NotPossible("A prefix can be subscribed to in its own namespace only"));
+        let (at, keeper_at) = self.keeper_of(name)?;
+        let (Some(space), Some(keeper)) = (self.spaces.get(at), self.spaces.get(keeper_at)) else {
+            return Err(StorageError::NotFound(name.clone()));
+        };
+        let inner = self.kept_name(at, keeper_at, name)?;
+        if at == keeper_at {
+            return keeper.storage.subscribe(&inner);
         }
-        keeper.storage.subscribe(&inner)
+        if !self.lines_for(keeper_at, name)?.is_empty() {
+            return Ok(());
+        }
+        let prefix = space.prefix.strip_prefix(&keeper.prefix).unwrap_or(&space.prefix);
+        let spelled = ForeignSpelling {
+            prefix_levels: prefix.matches('/').count(),
+            prefix_separator: self.separator,
+            separator: space.storage.list_separator(),
+        };
+        keeper.storage.subscribe_for(&inner, &spelled)
     }
 
     fn unsubscribe(&self, name: &MailboxName) -> Result<()> {
-        let (keeper, inner) = self.subscription(name)?;
-        keeper.storage.unsubscribe(&inner)
+        let (at, keeper_at) = self.keeper_of(name)?;
+        let Some(keeper) = self.spaces.get(keeper_at) else { return Err(StorageError::NotFound(name.clone())) };
+        if at == keeper_at {
+            return keeper.storage.unsubscribe(&self.kept_name(at, keeper_at, name)?);
+        }
+        self.lines_for(keeper_at, name)?.iter().try_for_each(|line| keeper.storage.unsubscribe(line))
     }
 
     /// Namespace by namespace; those that are not listed are not told here either.
@@ -349,9 +370,17 @@ impl MailStorage for Namespaces {
         Ok(Some(self.wrapped(at, name, found)))
     }
 
-    fn replace(&self, name: &MailboxName, identity: &MailboxIdentity) -> Result<()> {
+    fn delete_only_if(&self, name: &MailboxName, judged: &Judged) -> Result<()> {
+        if let Route::Prefix(_) = self.route(name) {
+            return Err(StorageError::NotPossible("Storage root can't be deleted"));
+        }
         let (at, space, inner) = self.mailbox_route(name)?;
-        space.storage.replace(&inner, identity).map_err(|e| self.tell(at, e))
+        space.storage.delete_only_if(&inner, judged).map_err(|e| self.tell(at, e))
+    }
+
+    fn replace(&self, name: &MailboxName, identity: &MailboxIdentity, only_if: OnlyIf) -> Result<()> {
+        let (at, space, inner) = self.mailbox_route(name)?;
+        space.storage.replace(&inner, identity, only_if).map_err(|e| self.tell(at, e))
     }
 
     fn check_name(&self, name: &MailboxName) -> Result<()> {
@@ -385,9 +414,17 @@ impl Namespaces {
     fn subscriptions_where(&self, is_told: impl Fn(&Namespace) -> bool) -> Result<Vec<MailboxName>> {
         let mut names = Vec::new();
         for (at, space) in self.spaces.iter().enumerate().filter(|(_, space)| space.subscriptions) {
-            for inner in space.storage.subscriptions()? {
-                let Some((owner, name)) = self.outward_anywhere(at, &inner) else { continue };
-                if self.subscribed_in(owner) == Some(at) && self.spaces.get(owner).is_some_and(&is_told) {
+            let own = space.storage.subscriptions()?;
+            let keeps_others = (0..self.spaces.len()).any(|other| other != at && self.subscribed_in(other) == Some(at));
+            let (kept, own) = match keeps_others {
+                true => (space.storage.subscriptions_kept()?, Some(own.into_iter().collect::<BTreeSet<_>>())),
+                false => (own, None),
+            };
+            for inner in kept {
+                let Some((owner, name)) = self.subscribed_name(at, &inner) else { continue };
+                let is_own = owner != at || own.as_ref().is_none_or(|own| own.contains(&inner));
+                let is_kept_here = is_own && self.subscribed_in(owner) == Some(at);
+                if is_kept_here && self.spaces.get(owner).is_some_and(&is_told) {
                     names.push(name);
                 }
             }
@@ -395,22 +432,52 @@ impl Namespaces {
         Ok(names)
     }
 
-    /// Who keeps the subscription of a name, and what the name is there.
-    fn subscription(&self, name: &MailboxName) -> Result<(&Namespace, MailboxName)> {
-        let nowhere = || StorageError::NotFound(name.clone());
-        let (at, inner) = match self.route(name) {
-            Route::Mailbox(at, inner) => (at, inner),
-            Route::Prefix(at) => (at, MailboxName::storage_root()),
-            Route::Nowhere => return Err(nowhere()),
+    /// What a name in the subscriptions of a namespace means, and whose it is: names of others may be written with what clients
+    /// see between levels, or with what stands there in the other's own lists.
+    fn subscribed_name(&self, keeper: usize, kept: &MailboxName) -> Option<(usize, MailboxName)> {
+        let as_seen = || {
+            let split = kept.as_str().replace(self.separator, "/");
+            let split = MailboxName::new(split.trim_end_matches('/')).ok()?;
+            self.outward_anywhere(keeper, &split).filter(|(owner, _)| *owner != keeper)
         };
-        let keeper_at = self.subscribed_in(at).unwrap_or(at);
-        let keeper = self.spaces.get(keeper_at).ok_or_else(nowhere)?;
-        if keeper_at == at {
-            return Ok((keeper, inner));
+        let (owner, name) = self.outward_anywhere(keeper, kept).or_else(as_seen)?;
+        let space = self.spaces.get(owner).filter(|_| owner != keeper);
+        let rest = space.and_then(|space| Some((space, name.as_str().strip_prefix(&space.prefix)?)));
+        match rest {
+            Some((space, rest)) if rest.contains(space.storage.list_separator()) => {
+                let split = rest.replace(space.storage.list_separator(), "/");
+                Some((owner, MailboxName::new(&format!("{}{split}", space.prefix)).ok()?))
+            }
+            _ => Some((owner, name)),
         }
-        let rest = name.as_str().strip_prefix(&keeper.prefix).unwrap_or(name.as_str());
-        let invalid = |source| StorageError::InvalidName { name: name.to_string(), source };
-        Ok((keeper, MailboxName::new(rest).map_err(invalid)?))
+    }
+
+    /// The names in the subscriptions of a namespace that mean another's mailbox.
+    fn lines_for(&self, keeper: usize, name: &MailboxName) -> Result<Vec<MailboxName>> {
+        let Some(space) = self.spaces.get(keeper) else { return Ok(Vec::new()) };
+        let mut lines = space.storage.subscriptions_kept()?;
+        lines.retain(|line| self.subscribed_name(keeper, line).is_some_and(|(_, meant)| meant == *name));
+        Ok(lines)
+    }
+
+    /// The namespace of a name, and that which keeps its subscriptions.
+    fn keeper_of(&self, name: &MailboxName) -> Result<(usize, usize)> {
+        match self.route(name) {
+            Route::Mailbox(at, _) | Route::Prefix(at) => Ok((at, self.subscribed_in(at).unwrap_or(at))),
+            Route::Nowhere => Err(StorageError::NotFound(name.clone())),
+        }
+    }
+
+    /// What a name is called where its subscription is kept.
+    fn kept_name(&self, at: usize, keeper: usize, name: &MailboxName) -> Result<MailboxName> {
+        match self.route(name) {
+            Route::Mailbox(_, inner) if at == keeper => return Ok(inner),
+            Route::Prefix(_) if at == keeper => return Ok(MailboxName::storage_root()),
+            _ => {}
+        }
+        let prefix = self.spaces.get(keeper).map_or("", |keeper| &keeper.prefix);
+        let rest = name.as_str().strip_prefix(prefix).unwrap_or(name.as_str());
+        MailboxName::new(rest).map_err(|source| StorageError::InvalidName { name: name.to_string(), source })
     }
 }
 

@@ -68,7 +68,7 @@ fn open_index(name: &MailboxName, mails: &Arc<Mails>) -> Result<Arc<MailboxIndex
             Err(e) => return Err(from_index(name, &e)),
         }
     }
-    Err(StorageError::Unavailable(format!("the index of {name} changes faster than it can be opened")))
+    Err(StorageError::Unavailable(format!("the index of {name} changes faster than it can be opened").into()))
 }
 
 /// Whether the index is an empty one that somebody made where there are messages, having found none: that of before is

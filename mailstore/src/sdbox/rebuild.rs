@@ -42,7 +42,7 @@ pub(super) fn rebuild(name: &MailboxName, mails: &Arc<Mails>) -> Result<usize> {
     tracing::warn!(mailbox = %name, messages = messages.len(), "the index was rebuilt from the messages");
     // Their expunge was acknowledged, and now nobody asks for it any more.
     if let Some(keep) = &keep {
-        mails.remove(keep, &expunged).map_err(|e| StorageError::Io(e.to_string()))?;
+        mails.remove(keep, &expunged).map_err(|e| StorageError::Io(e.to_string().into()))?;
     }
     Ok(messages.len())
 }

@@ -266,8 +266,10 @@ impl Search {
         let parts = row.parts.map(|range| mailmime::decode_mime_parts(self.rows.text(range)));
         let tree = match parts {
             Some(Ok(tree)) => tree,
-            Some(Err(error)) => return Err(StorageError::Io(format!("searching message {}: {error}", row.uid))),
-            None => return Err(StorageError::Io(format!("searching message {}: the store has no parts", row.uid))),
+            Some(Err(error)) => return Err(StorageError::Io(format!("searching message {}: {error}", row.uid).into())),
+            None => {
+                return Err(StorageError::Io(format!("searching message {}: the store has no parts", row.uid).into()));
+            }
         };
         match view.body(row.uid) {
             Ok(body) => {

@@ -7,7 +7,7 @@ use std::{
 
 use mailtypes::{Flag, Flags, InternalDate, Keyword, Uid, UidValidity};
 
-use crate::traits::{Batch, Mailbox, Result, Save, SaveMeta, StorageError};
+use crate::traits::{Batch, Failure, Mailbox, Result, Save, SaveMeta, StorageError};
 
 /// Bytes taken from a reader at a time.
 const PIECE_LEN: usize = 64 << 10;
@@ -91,7 +91,7 @@ impl<'a> Append<'a> {
         };
         let committed = mailbox.submit(Batch::new().save(save.finish()?, flags, keywords))?.wait()?;
         let uid = committed.saved.first().copied();
-        let uid = uid.ok_or_else(|| StorageError::Io("the store told no UID for the message".to_owned()))?;
+        let uid = uid.ok_or_else(|| StorageError::Io("the store told no UID for the message".into()))?;
         Ok(Appended { uid, uid_validity: committed.uid_validity })
     }
 }
@@ -103,7 +103,12 @@ fn taken_in(reader: &mut dyn Read, mut save: Box<dyn Save>) -> Result<Box<dyn Sa
             Ok(0) => return Ok(save),
             Ok(len) => save.write(piece.get(..len).unwrap_or_default())?,
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(StorageError::Io(format!("reading the message to be appended: {e}"))),
+            Err(e) => {
+                return Err(StorageError::Io(Failure::of_system(
+                    format!("reading the message to be appended: {e}"),
+                    &e,
+                )));
+            }
         }
     }
 }

@@ -253,10 +253,10 @@ mod tests {
             let budget = ScanBudget { bytes: usize::MAX, rows: 2, until: None };
             let next = self.view.scan(uids, at, columns, budget, out)?;
             if out.rows.iter().any(|row| row.uid >= self.gone_from) {
-                return Err(StorageError::Io("gone".to_owned()));
+                return Err(StorageError::Io("gone".into()));
             }
             if !columns.only_flags() && out.rows.iter().any(|row| row.uid == self.unreadable) {
-                return Err(StorageError::Io("unreadable".to_owned()));
+                return Err(StorageError::Io("unreadable".into()));
             }
             Ok(next)
         }

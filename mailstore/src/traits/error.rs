@@ -1,8 +1,10 @@
 //! Why a storage operation failed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mailtypes::{InvalidMailboxName, MailboxName, Uid};
+
+use super::Failure;
 
 /// Results of storage operations.
 pub type Result<T> = std::result::Result<T, StorageError>;
@@ -42,6 +44,9 @@ pub enum StorageError {
     /// The mailbox was deleted while it was open.
     #[error("mailbox {0} was deleted")]
     Deleted(MailboxName),
+    /// It is not as it was when somebody decided what is to become of it: others have been at work. Nothing of theirs went.
+    #[error("mailbox {0} was changed meanwhile")]
+    Changed(MailboxName),
     /// A file does not hold what it must. Nothing was changed because of it.
     #[error("{} is damaged at offset {offset}: {what}", path.display())]
     Corrupt {
@@ -76,13 +81,13 @@ pub enum StorageError {
     },
     /// The disk is full or the user's quota is.
     #[error("no space: {0}")]
-    NoSpace(String),
+    NoSpace(Failure),
     /// The store cannot be written.
     #[error("{0} is read-only")]
-    ReadOnly(String),
+    ReadOnly(Failure),
     /// Cannot be served now; trying again may help (a lock held too long, a backend away).
     #[error("unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(Failure),
     /// Another writer took the store over.
     #[error("fenced: {0}")]
     Fenced(String),
@@ -91,7 +96,7 @@ pub enum StorageError {
     Moved(MailboxName),
     /// Anything else that the system answered.
     #[error("{0}")]
-    Io(String),
+    Io(Failure),
 }
 
 impl StorageError {
@@ -105,6 +110,7 @@ impl StorageError {
             Self::NotPossible(what) => what,
             Self::Expunged { .. } => "Some of the requested messages no longer exist",
             Self::Deleted(_) => "Mailbox was deleted",
+            Self::Changed(_) => "Mailbox was changed meanwhile",
             Self::Unsupported(_) => "Not supported for this message",
             Self::MessageRefused(what) => what,
             Self::Limit { .. } => "Limit exceeded",
@@ -113,6 +119,24 @@ impl StorageError {
             Self::Unavailable(_) | Self::Fenced(_) => "Temporarily unavailable, try again",
             Self::Moved(_) => "Mailbox was renamed",
             Self::Corrupt { .. } | Self::NotAStore { .. } | Self::Io(_) => "Internal error, see the server log",
+        }
+    }
+
+    /// What the system answered, where that was it.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::NoSpace(failure) | Self::ReadOnly(failure) | Self::Unavailable(failure) | Self::Io(failure) => {
+                Some(failure)
+            }
+            _ => None,
+        }
+    }
+
+    /// The file or folder that it is about, where it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Corrupt { path, .. } | Self::NotAStore { path, .. } => Some(path),
+            other => other.failure()?.path(),
         }
     }
 

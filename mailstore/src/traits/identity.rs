@@ -11,6 +11,40 @@ pub struct MailboxIdentity {
     pub uid_validity: UidValidity,
 }
 
+/// What a mailbox was like when it was decided what is to become of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Judged {
+    /// Which it was.
+    pub identity: MailboxIdentity,
+    /// The next UID.
+    pub uid_next: Uid,
+    /// The largest mod-sequence.
+    pub highest_modseq: ModSeq,
+    /// Messages.
+    pub messages: u32,
+}
+
+/// What may stand in a place that is to be taken, when it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnlyIf {
+    /// Whatever it is.
+    Anything,
+    /// No mailbox.
+    Nothing,
+    /// A mailbox that is as it was judged, or none.
+    As(Judged),
+}
+
+impl OnlyIf {
+    /// What a mailbox must be like, if that matters.
+    pub(crate) fn judged(&self) -> Option<&Judged> {
+        match self {
+            Self::As(judged) => Some(judged),
+            Self::Anything | Self::Nothing => None,
+        }
+    }
+}
+
 /// What a message keeps of its place in another store's mailbox.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Kept {

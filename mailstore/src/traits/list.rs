@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use mailtypes::{MailboxName, ModSeq, Uid, UidValidity};
 
-use super::{Keeps, Mailbox, MailboxIdentity, Result, StorageError};
+use super::{Judged, Keeps, Mailbox, MailboxIdentity, OnlyIf, Result, StorageError};
 
 /// One user's mail. Every change of the list is durable when the call returns.
 pub trait MailStorage: Send + Sync + fmt::Debug {
@@ -31,12 +31,30 @@ pub trait MailStorage: Send + Sync + fmt::Debug {
     fn create(&self, name: &MailboxName) -> Result<()>;
     /// Deletes a mailbox with its messages. Its children stay, and the level with them (RFC 9051 §6.3.4).
     fn delete(&self, name: &MailboxName) -> Result<()>;
+    /// The same, if the mailbox is still as somebody has judged it; else [`StorageError::Changed`]. Decided under the locks of
+    /// those who deliver, so that nothing goes that nobody has seen. For conversions.
+    fn delete_only_if(&self, _name: &MailboxName, _judged: &Judged) -> Result<()> {
+        Err(StorageError::Unsupported("deleting a mailbox only if it did not change".to_owned()))
+    }
     /// Renames a mailbox and all below it. INBOX's messages move and INBOX stays, empty (RFC 9051 §6.3.6).
     fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()>;
     /// Adds a name to the subscriptions; it need not exist.
     fn subscribe(&self, name: &MailboxName) -> Result<()>;
     /// Takes a name off the subscriptions.
     fn unsubscribe(&self, name: &MailboxName) -> Result<()>;
+    /// Adds a name of a namespace that keeps its subscriptions here.
+    fn subscribe_for(&self, name: &MailboxName, _spelled: &ForeignSpelling) -> Result<()> {
+        self.subscribe(name)
+    }
+    /// The subscribed names, with those of namespaces that keep theirs here; levels are told as they are written where it is not
+    /// known here what stands between them.
+    fn subscriptions_kept(&self) -> Result<Vec<MailboxName>> {
+        self.subscriptions()
+    }
+    /// What stands between the levels of a name in lists on disk.
+    fn list_separator(&self) -> char {
+        MailboxName::SEPARATOR
+    }
     /// The subscribed names in order of subscribing.
     fn subscriptions(&self) -> Result<Vec<MailboxName>>;
     /// The same, with those that are told only to who asks for them by such a pattern.
@@ -49,8 +67,9 @@ pub trait MailStorage: Send + Sync + fmt::Debug {
         Ok(None)
     }
     /// Makes an empty mailbox with an identity of another store's, and the levels above it. A mailbox that has the name,
-    /// INBOX too, goes first, with its messages. For conversions.
-    fn replace(&self, _name: &MailboxName, _identity: &MailboxIdentity) -> Result<()> {
+    /// INBOX too, goes first, with its messages; fails with [`StorageError::Changed`] where it is not what it may be only,
+    /// as [`MailStorage::delete_only_if`] does. For conversions.
+    fn replace(&self, _name: &MailboxName, _identity: &MailboxIdentity, _only_if: OnlyIf) -> Result<()> {
         Err(StorageError::Unsupported("keeping a mailbox's identity of another store".to_owned()))
     }
     /// Whether a mailbox may be given this name here; why not, if not.
@@ -70,6 +89,18 @@ pub trait MailStorage: Send + Sync + fmt::Debug {
     fn namespaces(&self) -> Vec<NamespaceInfo> {
         vec![NamespaceInfo { prefix: String::new(), kind: NamespaceKind::Personal }]
     }
+}
+
+/// How a name of a namespace is written that keeps its subscriptions in another's list, as Dovecot has it: what clients see
+/// behind the levels of the prefix, and then what that namespace's own lists would have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ForeignSpelling {
+    /// Levels of the prefix.
+    pub prefix_levels: usize,
+    /// Behind each of them.
+    pub prefix_separator: char,
+    /// Between the others.
+    pub separator: char,
 }
 
 /// Whose mail lies in a namespace (RFC 2342 §3).

@@ -11,6 +11,7 @@
 
 mod batch;
 mod error;
+mod failure;
 mod identity;
 mod list;
 mod mailbox;
@@ -20,8 +21,9 @@ mod view;
 
 pub use batch::{Batch, BatchItem, Committed, CopySource, FlagAction, FlagChange};
 pub use error::{Result, StorageError};
-pub use identity::{Keeps, Kept, MailboxIdentity, Pop3Identity, Stamp};
-pub use list::{ListPattern, MailStorage, MailboxInfo, NamespaceInfo, NamespaceKind, Status};
+pub use failure::Failure;
+pub use identity::{Judged, Keeps, Kept, MailboxIdentity, OnlyIf, Pop3Identity, Stamp};
+pub use list::{ForeignSpelling, ListPattern, MailStorage, MailboxInfo, NamespaceInfo, NamespaceKind, Status};
 pub use mailbox::{
     ChangesSince, Mailbox, NulPolicy, Position, Save, SaveMeta, Saved, SavedMessage, ViewAs, Wake, Watch,
 };

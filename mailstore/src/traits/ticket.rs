@@ -136,7 +136,7 @@ impl Completer {
 impl Drop for Completer {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            shared.complete(Err(super::StorageError::Unavailable("the commit was given up".to_owned())));
+            shared.complete(Err(super::StorageError::Unavailable("the commit was given up".into())));
         }
     }
 }
@@ -158,7 +158,7 @@ mod tests {
     use super::{super::StorageError, *};
 
     fn failed() -> Result<Committed> {
-        Err(StorageError::NoSpace("test".to_owned()))
+        Err(StorageError::NoSpace("test".into()))
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What mail of another store keeps.
 
 use mailstore::{
-    Batch, Column, Columns, Kept, MailStorage, Mailbox, MailboxIdentity, Pop3Identity, SaveMeta, Saved, Stamp,
+    Batch, Column, Columns, Judged, Kept, MailStorage, Mailbox, MailboxIdentity, OnlyIf, Pop3Identity, SaveMeta, Saved,
+    Stamp, StorageError,
 };
 use mailtypes::{Flag, Guid, InternalDate, MailboxName, ModSeq, UidValidity};
 
@@ -10,6 +11,7 @@ use super::{Check, append, change, commit, flags_of, inbox, keyword, made, messa
 pub const CHECKS: &[(&str, Check)] = &[
     ("a mailbox is made with the identity of another store's", identity_is_kept),
     ("INBOX gives way to one with another identity", inbox_is_replaced),
+    ("a mailbox goes only as it was judged", only_as_judged),
     ("messages keep their UIDs", uids_are_kept),
     ("a UID that is not free is not given", taken_uids_are_refused),
     ("mod-sequences are those of another store, and go on from there", stamps_are_kept),
@@ -48,7 +50,7 @@ fn identity_is_kept(storage: &dyn MailStorage) {
     let there = made(storage, "there");
     append(&*there, 1);
     for (mailbox, identity) in [("a", IDENTITY), ("there", identity(8))] {
-        storage.replace(&name(mailbox), &identity).unwrap();
+        storage.replace(&name(mailbox), &identity, OnlyIf::Anything).unwrap();
         let made = storage.mailbox(&name(mailbox)).unwrap();
         assert_eq!(identity_of(&*made), identity);
         assert_eq!(made.status().unwrap().messages, 0);
@@ -56,10 +58,10 @@ fn identity_is_kept(storage: &dyn MailStorage) {
     }
     // A mailbox to come has a UIDVALIDITY of its own.
     let far = MailboxIdentity { uid_validity: UidValidity::new(0xf000_0000).unwrap(), ..identity(9) };
-    storage.replace(&name("b"), &far).unwrap();
+    storage.replace(&name("b"), &far, OnlyIf::Anything).unwrap();
     let later = made(storage, "c");
     assert!(later.uid_validity() > far.uid_validity);
-    storage.replace(&name("there"), &identity(8)).unwrap();
+    storage.replace(&name("there"), &identity(8), OnlyIf::Anything).unwrap();
     storage.delete(&name("there")).unwrap();
 }
 
@@ -67,11 +69,50 @@ fn inbox_is_replaced(storage: &dyn MailStorage) {
     append(&*inbox(storage), 1);
     storage.subscribe(&name("x")).unwrap();
     made(storage, "x");
-    storage.replace(&MailboxName::inbox(), &IDENTITY).unwrap();
+    storage.replace(&MailboxName::inbox(), &IDENTITY, OnlyIf::Anything).unwrap();
     let inbox = inbox(storage);
     assert_eq!((identity_of(&*inbox), inbox.status().unwrap().messages), (IDENTITY, 0));
     assert_eq!(storage.subscriptions().unwrap(), [name("x")]);
     assert!(storage.mailbox(&name("x")).is_ok());
+}
+
+fn judged(mailbox: &dyn Mailbox) -> Judged {
+    let status = mailbox.status().unwrap();
+    let (uid_next, highest_modseq, messages) = (status.uid_next, status.highest_modseq, status.messages);
+    Judged { identity: identity_of(mailbox), uid_next, highest_modseq, messages }
+}
+
+fn only_as_judged(storage: &dyn MailStorage) {
+    let is_changed = |outcome| matches!(outcome, Err(StorageError::Changed(there)) if there == name("a"));
+    let mailbox = made(storage, "a");
+    for n in 1..=3 {
+        append(&*mailbox, n);
+    }
+    let before = judged(&*mailbox);
+    let _ =
+        commit(&*mailbox, Batch::new().flags(change(set([uid(2)]), mailstore::FlagAction::Add, Flag::Flagged, &[])));
+    let flagged = judged(&*mailbox);
+    let _ = commit(&*mailbox, Batch::new().expunge(set([uid(3)])));
+    append(&*mailbox, 4);
+    for then in [before, flagged] {
+        assert!(is_changed(storage.delete_only_if(&name("a"), &then)));
+        assert!(is_changed(storage.replace(&name("a"), &IDENTITY, OnlyIf::As(then))));
+    }
+    assert!(is_changed(storage.replace(&name("a"), &IDENTITY, OnlyIf::Nothing)));
+    let now = judged(&*mailbox);
+    assert_eq!((now.identity, now.messages), (before.identity, 3));
+    let another = Judged { identity: identity(5), ..now };
+    assert!(is_changed(storage.delete_only_if(&name("a"), &another)));
+    storage.replace(&name("a"), &IDENTITY, OnlyIf::As(now)).unwrap();
+    let mailbox = storage.mailbox(&name("a")).unwrap();
+    assert_eq!(identity_of(&*mailbox), IDENTITY);
+    append(&*mailbox, 5);
+    let now = judged(&*mailbox);
+    storage.delete_only_if(&name("a"), &now).unwrap();
+    assert!(mailbox.status().is_err() && storage.mailbox(&name("a")).is_err());
+    // Where there is none, there is nothing to be lost.
+    storage.replace(&name("a"), &identity(6), OnlyIf::As(now)).unwrap();
+    storage.replace(&name("b"), &identity(7), OnlyIf::Nothing).unwrap();
 }
 
 fn uids_are_kept(storage: &dyn MailStorage) {
@@ -106,7 +147,7 @@ fn taken_uids_are_refused(storage: &dyn MailStorage) {
 }
 
 fn stamps_are_kept(storage: &dyn MailStorage) {
-    storage.replace(&name("a"), &IDENTITY).unwrap();
+    storage.replace(&name("a"), &IDENTITY, OnlyIf::Anything).unwrap();
     let mailbox = storage.mailbox(&name("a")).unwrap();
     for n in 1..=6 {
         let message = saved(&*mailbox, n, Pop3Identity::default());

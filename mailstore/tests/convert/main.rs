@@ -5,4 +5,5 @@
 mod conversions;
 mod converted;
 mod crash;
+mod meanwhile;
 mod stopped;

@@ -263,7 +263,7 @@ pub fn run_step(storage: &Opened, step: &Step) -> Result<()> {
         Step::Delete(mailbox) => storage.delete(&name(mailbox)),
         Step::Subscribe(mailbox) => storage.subscribe(&name(mailbox)),
         Step::Unsubscribe(mailbox) => storage.unsubscribe(&name(mailbox)),
-        Step::Flush => storage.env().flush().map_err(|e| mailstore::StorageError::Io(e.to_string())),
+        Step::Flush => storage.env().flush().map_err(|e| mailstore::StorageError::Io(e.to_string().into())),
         Step::Drain => {
             storage.env().drain();
             Ok(())
@@ -293,7 +293,7 @@ fn show_mailbox(mailbox: &dyn Mailbox) -> Result<Vec<Message>> {
         let len = view.body(row.uid)?.read_at(Section::WHOLE, 0, &mut bytes)?;
         let number = (1..100).find(|n| message(*n) == bytes[..len]);
         let number =
-            number.ok_or_else(|| mailstore::StorageError::Io(format!("message {} is none of ours", row.uid)))?;
+            number.ok_or_else(|| mailstore::StorageError::Io(format!("message {} is none of ours", row.uid).into()))?;
         let keywords = rows.keywords(row).iter().map(ToString::to_string).collect();
         messages.push(Message { uid: row.uid.value(), number, flags: row.flags, keywords });
     }

@@ -318,7 +318,7 @@ impl Stores {
 
 impl StorageProvider for Stores {
     fn storage_for(&self, user: &UserName) -> mailstore::Result<Arc<dyn MailStorage>> {
-        let nowhere = |error: NoPlace| StorageError::Unavailable(error.to_string());
+        let nowhere = |error: NoPlace| StorageError::Unavailable(error.to_string().into());
         let mut storages = Vec::new();
         for place in self.places_of(user).map_err(nowhere)? {
             storages.push(self.create(&place)?);

@@ -496,5 +496,5 @@ pub(crate) fn in_flight(ticket: Ticket) -> Commit {
 
 /// Waits for a commit.
 pub(crate) async fn committed(commit: Commit) -> mailstore::Result<Committed> {
-    commit.await.unwrap_or_else(|_| Err(StorageError::Unavailable("the commit was given up".to_owned())))
+    commit.await.unwrap_or_else(|_| Err(StorageError::Unavailable("the commit was given up".into())))
 }

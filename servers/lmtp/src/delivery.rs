@@ -197,14 +197,14 @@ struct Source {
 impl Source {
     /// The first copy that was delivered and can still be read: its owner may have deleted it by now.
     async fn open(targets: &[Target], outcomes: &[Result<Delivered>], context: &SessionContext) -> Result<Self> {
-        let mut last_error = StorageError::Unavailable("no copy was delivered that others could be made of".to_owned());
+        let mut last_error = StorageError::Unavailable("no copy was delivered that others could be made of".into());
         for (target, outcome) in targets.iter().zip(outcomes) {
             let Ok(Delivered { mailbox, uid: Some(uid) }) = outcome else { continue };
             let (mailbox, uid) = (Arc::clone(mailbox), *uid);
             let step = move || mailbox.view(&ViewAs::default())?.body(uid);
             match on_pool(&context.pool, &target.user.name, step).await {
                 Ok(body) => return Ok(Self { user: target.user.name.clone(), body: Some(body), offset: 0 }),
-                Err(error) => last_error = StorageError::Unavailable(error.to_string()),
+                Err(error) => last_error = StorageError::Unavailable(error.to_string().into()),
             }
         }
         Err(last_error)
@@ -212,7 +212,7 @@ impl Source {
 
     /// The next piece; a short one is the last.
     async fn read(&mut self, context: &SessionContext) -> Result<Arc<[u8]>> {
-        let lost = || StorageError::Unavailable("the source of a copy was lost".to_owned());
+        let lost = || StorageError::Unavailable("the source of a copy was lost".into());
         let (mut body, offset) = (self.body.take().ok_or_else(lost)?, self.offset);
         let step = move || {
             let mut piece = vec![0; SPOOL_LEN];
@@ -234,7 +234,7 @@ async fn on_pool<T: Send + 'static>(
     step: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let ran = pool.run(user, step).await;
-    ran.unwrap_or_else(|error| Err(StorageError::Unavailable(error.to_string())))
+    ran.unwrap_or_else(|error| Err(StorageError::Unavailable(error.to_string().into())))
 }
 
 /// Writes a piece to every copy, each as a step of its user's.
@@ -247,7 +247,7 @@ async fn write_all(copies: Vec<Copy>, bytes: Arc<[u8]>, context: &SessionContext
             let ran = pool.run(&user, move || copy.write(&bytes, &context)).await;
             ran.unwrap_or_else(|error| Copy {
                 target,
-                state: CopyState::Failed(StorageError::Unavailable(error.to_string())),
+                state: CopyState::Failed(StorageError::Unavailable(error.to_string().into())),
             })
         }));
     }
@@ -304,7 +304,7 @@ impl Copy {
         let (pool, user) = (context.pool.clone(), self.target.user.name.clone());
         let began = Instant::now();
         let (mailbox, told) = on_pool(&pool, &user, move || self.submit(&bytes, &context)).await?;
-        let committed = told.await.unwrap_or_else(|_| Err(StorageError::Unavailable("the commit was lost".to_owned())));
+        let committed = told.await.unwrap_or_else(|_| Err(StorageError::Unavailable("the commit was lost".into())));
         METRICS.commit.observe(began.elapsed());
         Ok(Delivered { mailbox, uid: committed?.saved.first().copied() })
     }
@@ -313,7 +313,7 @@ impl Copy {
         let (save, mailbox) = match self.write(bytes, context).state {
             CopyState::Saving { save, mailbox } => (save, mailbox),
             CopyState::Failed(error) => return Err(error),
-            CopyState::New => return Err(StorageError::Unavailable("the message was never begun".to_owned())),
+            CopyState::New => return Err(StorageError::Unavailable("the message was never begun".into())),
         };
         let ticket = mailbox.submit(Batch::new().save(save.finish()?, Flags::NONE, Vec::new()))?;
         let (tell, told) = oneshot::channel();

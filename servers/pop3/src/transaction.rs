@@ -263,7 +263,7 @@ impl Session {
             Ok(Some(commit)) => {
                 let committed = commit.await;
                 METRICS.commit.observe(began.elapsed());
-                let given_up = || StorageError::Unavailable("the commit was given up".to_owned());
+                let given_up = || StorageError::Unavailable("the commit was given up".into());
                 committed.unwrap_or_else(|_| Err(given_up())).map(|_| ())
             }
             Ok(None) => Ok(()),

@@ -112,6 +112,15 @@ impl Transaction {
         !self.has_changes() && !self.move_tail
     }
 
+    /// Whether messages come or go by it, or get other flags or keywords.
+    pub fn concerns_messages(&self) -> bool {
+        !self.appends.is_empty()
+            || !self.flags.is_empty()
+            || !self.keywords.is_empty()
+            || !self.expunges.is_empty()
+            || !self.expunge_requests.is_empty()
+    }
+
     /// A new message (external: its body is in the store). UIDs must ascend from call to call.
     pub fn append(&mut self, uid: Uid, flags: impl Into<RecordFlags>) {
         self.appends.push((uid, flags.into()));

@@ -9,6 +9,7 @@ use mailtypes::{Guid, MailboxName, UidValidity};
 use super::{
     super::{
         Format, MailboxDirs, Rights, alternate,
+        change::{is_half_deleted, mark_deleted},
         list_index::{NAMES_MAX, NodesChange},
         mailbox_log::{MailboxLogKind, note, note_deleted},
         note_uid_validity,
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     indexed::{PREFIX, change, indexed_of, unix_now},
-    traits::{MailboxIdentity, Result, StorageError},
+    traits::{MailboxIdentity, OnlyIf, Result, StorageError},
 };
 
 /// The extension of a mailbox's index that has its name in its header.
@@ -54,11 +55,23 @@ pub(in super::super) fn create(format: &dyn Format, name: &MailboxName) -> Resul
 }
 
 /// Makes an empty mailbox with an identity of another store's, in the place of what has its name.
-pub(in super::super) fn replace(format: &dyn Format, name: &MailboxName, identity: &MailboxIdentity) -> Result<()> {
+pub(in super::super) fn replace(
+    format: &dyn Format,
+    name: &MailboxName,
+    identity: &MailboxIdentity,
+    only_if: OnlyIf,
+) -> Result<()> {
     let layout = format.layout();
     layout.check_new(name)?;
-    if node(format, &nodes(format)?, name)?.is_some_and(|node| node.flags.is_selectable()) {
-        delete(format, name)?;
+    if let Some(there) = node(format, &nodes(format)?, name)?.filter(|node| node.flags.is_selectable()) {
+        let dirs = layout.dirs_of(there.guid);
+        // One that somebody was stopped while deleting is none.
+        let is_gone =
+            || Ok::<_, StorageError>(!format.env().fs().is_dir(&dirs.mail)? || is_half_deleted(format, name, &dirs)?);
+        if only_if == OnlyIf::Nothing && !is_gone()? {
+            return Err(StorageError::Changed(name.clone()));
+        }
+        delete(format, name, only_if)?;
     }
     if nodes(format)?.of_guid(identity.guid).is_none() {
         // Of one that was stopped while it did this.
@@ -188,14 +201,14 @@ fn write_name(
 }
 
 /// Deletes a mailbox, or a level that leads nowhere.
-pub(in super::super) fn delete(format: &dyn Format, name: &MailboxName) -> Result<()> {
+pub(in super::super) fn delete(format: &dyn Format, name: &MailboxName, only_if: OnlyIf) -> Result<()> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
     let tree = nodes(format)?;
     let Some(there) = node(format, &tree, name)? else { return Err(StorageError::NotFound(name.clone())) };
     if there.flags.is_selectable() && !there.guid.is_zero() {
         let dirs = layout.dirs_of(there.guid);
         if fs.is_dir(&dirs.mail)? {
-            format.mark_deleted(name, &dirs)?;
+            mark_deleted(format, name, &dirs, only_if)?;
         }
         let level = unlist(format, name, there.guid)?;
         remove_folders(format, &dirs)?;
@@ -241,7 +254,7 @@ pub(super) fn remove_folders(format: &dyn Format, dirs: &MailboxDirs) -> Result<
     alternate::remove(fs, layout, dirs)?;
     for dir in [&*dirs.mail].into_iter().chain(dirs.beside_mail()) {
         if fs.is_dir(dir)? {
-            move_to_trash(fs, layout, layout.root_of(dir), dir)?;
+            move_to_trash(fs, layout, layout.root_of(dir), dir)?.empty(fs);
         }
     }
     Ok(())

@@ -144,7 +144,7 @@ impl Looked {
         let lock = FlockGuard::try_take(handle)?;
         match lock {
             Some(lock) if handle.len()? == self.len => Ok(lock),
-            _ => Err(StorageError::Unavailable(format!("{} is being written to", self.path.display()))),
+            _ => Err(StorageError::Unavailable(format!("{} is being written to", self.path.display()).into())),
         }
     }
 

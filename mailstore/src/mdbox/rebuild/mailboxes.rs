@@ -325,7 +325,7 @@ fn lock(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs) -> Result<
 fn is_there(shared: &Shared, name: &MailboxName, dirs: &MailboxDirs) -> Result<()> {
     match shared.fs().is_dir(&dirs.mail)? {
         true => Ok(()),
-        false => Err(StorageError::Unavailable(format!("mailbox {name} went while the storage was rebuilt"))),
+        false => Err(StorageError::Unavailable(format!("mailbox {name} went while the storage was rebuilt").into())),
     }
 }
 

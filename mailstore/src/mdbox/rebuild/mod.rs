@@ -148,7 +148,7 @@ fn try_rebuild(shared: &Arc<Shared>, format: &dyn Format, asked: bool) -> Result
             }
         }
     }
-    Err(StorageError::Unavailable("the mailboxes change faster than the storage can be rebuilt".to_owned()))
+    Err(StorageError::Unavailable("the mailboxes change faster than the storage can be rebuilt".into()))
 }
 
 /// Locks the map, making one first that is marked if none can be used. `None`: somebody else has just put it right.
@@ -323,7 +323,7 @@ impl Work {
             }
             self.inventory
                 .give_number(at, None)
-                .ok_or_else(|| StorageError::Unavailable("the map has no numbers left".to_owned()))?;
+                .ok_or_else(|| StorageError::Unavailable("the map has no numbers left".into()))?;
         }
         rebuilt.messages = self.inventory.stored.iter().filter(|stored| stored.refs > 0).count();
         for stored in self.inventory.stored.iter().filter(|stored| stored.is_broken) {

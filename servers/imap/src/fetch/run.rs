@@ -250,7 +250,7 @@ fn write_item(message: &mut Message, item: &Item, rows: &Rows, out: &mut Vec<u8>
         Some(range) => fetch.raw_item(name, rows.text(range)),
         None => {
             fetch.nil(name);
-            failed = Some(StorageError::Io(format!("the scan brought no {name} of message {}", row.uid)));
+            failed = Some(StorageError::Io(format!("the scan brought no {name} of message {}", row.uid).into()));
         }
     };
     match item {

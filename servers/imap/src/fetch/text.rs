@@ -116,7 +116,7 @@ impl Message {
         if self.tree.is_none() {
             let parts = self.row.parts.map(|range| rows.text(range)).unwrap_or_default();
             let tree = decode_mime_parts(parts).map_err(|error| {
-                StorageError::Io(format!("parts of message {} cannot be used: {error}", self.row.uid))
+                StorageError::Io(format!("parts of message {} cannot be used: {error}", self.row.uid).into())
             })?;
             self.tree = Some(tree);
         }
@@ -235,7 +235,7 @@ impl Message {
                 Origin::Binary(text, skip) => read_binary(text, skip, stream.left, body, out)?,
             };
             if !goes_on {
-                return Err(StorageError::Io(format!("message {uid} ends early")));
+                return Err(StorageError::Io(format!("message {uid} ends early").into()));
             }
             stream.left -= (out.len() - filled) as u64;
         }
@@ -257,7 +257,7 @@ fn read_binary(
     let goes_on = text.read(body, &mut piece).map_err(|failure| match failure {
         BinaryFailure::Storage(error) => error,
         // It was read to its end a moment ago.
-        failure => StorageError::Io(format!("a part changed while it was read: {failure:?}")),
+        failure => StorageError::Io(format!("a part changed while it was read: {failure:?}").into()),
     })?;
     let skipped = usize::try_from(*skip).unwrap_or(usize::MAX).min(piece.len());
     *skip -= skipped as u64;
@@ -286,5 +286,5 @@ fn cut(len: u64, partial: Option<Partial>) -> (u64, u64) {
 }
 
 fn not_open(row: &Row) -> StorageError {
-    StorageError::Io(format!("message {} is not open", row.uid))
+    StorageError::Io(format!("message {} is not open", row.uid).into())
 }

@@ -52,7 +52,7 @@ impl Stores {
 impl StorageProvider for Stores {
     fn storage_for(&self, user: &UserName) -> mailstore::Result<Arc<dyn MailStorage>> {
         match user.as_str() {
-            "broken" => Err(StorageError::NoSpace("test".to_owned())),
+            "broken" => Err(StorageError::NoSpace("test".into())),
             name => Ok(self.of(name)),
         }
     }

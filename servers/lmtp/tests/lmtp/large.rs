@@ -48,7 +48,7 @@ impl StorageProvider for FirstBroken {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let number: usize = user.as_str().trim_start_matches("user").parse().unwrap();
         match number < COPIES_AT_ONCE {
-            true => Err(StorageError::NoSpace("test".to_owned())),
+            true => Err(StorageError::NoSpace("test".into())),
             false => Ok(self.stores.of(user.as_str())),
         }
     }

@@ -75,7 +75,7 @@ pub const ALLOWED: &[Allowed] = &[
     },
     Allowed {
         name: "levels that lead nowhere",
-        why: "Dovecot leaves the folder of a level whose last mailbox was deleted or renamed; Culver removes it",
+        why: "Dovecot makes the levels of a new name before it finds that there is nothing to be renamed, and leaves them",
         goes_on: false,
         applies: |command, ours, theirs| {
             let refused = last(ours) == "NO [NONEXISTENT ]" && last(theirs) == "OK";
