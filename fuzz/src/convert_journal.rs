@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use mailfs::{FileSystem, FileSystemExt, sim::SimDisk};
 use mailstore::{
-    Batch, MailStorage, MailboxIdentity, SaveMeta,
+    Batch, MailStorage, MailboxIdentity, OnlyIf, SaveMeta,
     convert::{Action, ConvertOptions, ConvertSummary, Journal, convert, verify},
     memory::MemoryStorage,
 };
@@ -36,7 +36,8 @@ fn source() -> MemoryStorage {
     for (number, name) in (1..).zip(["INBOX", "a/b"]) {
         let name = MailboxName::new(name).expect("a name");
         let uid_validity = UidValidity::new(u32::from(number)).expect("it is not 0");
-        storage.replace(&name, &MailboxIdentity { guid: Guid([number; 16]), uid_validity }).expect("in memory");
+        let identity = MailboxIdentity { guid: Guid([number; 16]), uid_validity };
+        storage.replace(&name, &identity, OnlyIf::Anything).expect("in memory");
         let mailbox = storage.mailbox(&name).expect("it was made");
         let mut save = mailbox.begin_save(SaveMeta::default(), None).expect("in memory");
         save.write(b"Subject: x\r\n\r\n").expect("in memory");

@@ -53,7 +53,7 @@ use super::{
 use crate::{
     indexed::unix_now,
     mailbox_list::{Format, Held, ListLock, MailboxDirs, alternate_away, create, find, held},
-    traits::{Result, StorageError},
+    traits::{Failure, Result, StorageError},
 };
 
 /// How often it is begun anew: a mailbox had to be made first, or somebody else was faster.
@@ -93,12 +93,13 @@ pub(super) struct Rebuilt {
 /// What cannot be read or written keeps the store shut: what the map says of it is not to be relied on, and what cannot be
 /// looked at may hold mailboxes or messages. The text says what it is, and that it has to be put right first.
 pub(super) fn rebuild(shared: &Arc<Shared>, format: &dyn Format, asked: bool) -> Result<Rebuilt> {
-    let told = |why: String| {
+    let told = |why: Failure| {
         let dir = shared.files.dir().display();
-        format!(
+        let text = format!(
             "{dir}: the store is damaged, and stays shut until it can be rebuilt from its files of messages, which fails: \
              {why}. Nothing was removed; put this right (rights, disk, mount), and open the store again"
-        )
+        );
+        why.saying(text)
     };
     try_rebuild(shared, format, asked).map_err(|e| match e {
         StorageError::Io(why) => StorageError::Io(told(why)),
