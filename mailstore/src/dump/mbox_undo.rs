@@ -6,7 +6,7 @@ use mailfs::{FileSystem, OpenMode};
 
 use super::Sink;
 use crate::{
-    mbox::undo::{HEAD_LEN, MAGIC, RANGE_HEAD_LEN, SUM_LEN, sum_of},
+    mbox::undo::{HEAD_LEN, MAGIC, RANGE_HEAD_LEN, REDO_MAGIC, SUM_LEN, sum_of},
     traits::Result,
 };
 
@@ -19,7 +19,8 @@ pub(super) fn dump(fs: &dyn FileSystem, path: &Path, out: &mut Sink<'_>) -> Resu
     }
     let mut head = [0; HEAD_LEN];
     let data_len = len.saturating_sub(SUM_LEN as u64);
-    if file.read_at(&mut head, 0)? < HEAD_LEN || !head.starts_with(MAGIC) || data_len < HEAD_LEN as u64 {
+    let is_one = file.read_at(&mut head, 0)? == HEAD_LEN && (head.starts_with(MAGIC) || head.starts_with(REDO_MAGIC));
+    if !is_one || data_len < HEAD_LEN as u64 {
         return Ok(out.problem(0, "no undo file, or one that was not finished: it stands for no change"));
     }
     let mut sum = [0; SUM_LEN];
@@ -52,6 +53,7 @@ fn tell(
         "head",
         0,
         &[
+            ("brought_to_its_end", head.starts_with(REDO_MAGIC).into()),
             ("in_force_with_uid", u32_at(head, 8).into()),
             ("ranges", count.into()),
             ("inode", u64_at(head, 16).into()),

@@ -24,12 +24,12 @@ use mailindex::{
     engine::{LockFor, MailboxIndex, StoreLock},
     state::{ExtensionSpec, State},
 };
-use mailtypes::{Guid, Uid};
+use mailtypes::Guid;
 
 use super::{
     Shared,
     locks::LockedFile,
-    undo::{Change, Undo},
+    undo::{Append, Change, Undo, Witness},
 };
 use crate::{indexed::Stir, mailbox_list::MailboxDirs};
 
@@ -192,6 +192,11 @@ impl MboxFiles {
         held.agrees() && has_len || self.is_current(state, there)
     }
 
+    /// Whether the commit under way has appended something, and could be undone.
+    pub(super) fn is_appending(&self) -> bool {
+        self.appending.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// The lock that the commit on this thread holds.
     pub(super) fn held(&self) -> Option<Arc<LockedFile>> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -222,9 +227,8 @@ impl MboxFiles {
     }
 
     fn recover_with(&self, file: &FileHandle) -> mailfs::Result<()> {
-        // Whether a message is there says the index as it is on disk.
-        let has = |uid: Uid| Some(self.index()?.refresh().ok()?.next_uid() > uid);
-        if self.undo.recover(file, has)? {
+        let witness = |append: Append| Some(witness_of(&self.index()?.refresh().ok()?, append));
+        if self.undo.recover(file, witness)? {
             self.forget();
         }
         Ok(())
@@ -247,6 +251,17 @@ impl MboxFiles {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.push((thread::current().id(), Arc::clone(&lock)));
         Ok(Some(Box::new(InForce { files: Weak::clone(&self.me), lock, _rank: rank })))
+    }
+}
+
+/// What an index, as it is on disk, says of an append. One that did not agree with the file as it was before it has been
+/// made since, or was not durable.
+fn witness_of(state: &State, append: Append) -> Witness {
+    let has_seen = |header: SyncHeader| header.mtime > 0 && header.size == append.old_len;
+    match SyncHeader::of(state) {
+        _ if state.next_uid() > append.first => Witness::Has,
+        Some(header) if state.next_uid() == append.first && has_seen(header) => Witness::HasNot,
+        _ => Witness::Silent,
     }
 }
 

@@ -26,7 +26,7 @@ use super::{
     save::{MboxSave, Waiting},
     scan::{Rules, SMALL_WINDOW_LEN, Scanner},
     sync::{Extent, Outcome, Synced, offset_of, separator_at},
-    undo::{Change, copy},
+    undo::{Change, DUE_LEN_MAX, copy},
 };
 use crate::{
     indexed::{Backend, CopyFrom, First, Staged},
@@ -192,8 +192,18 @@ impl MboxFiles {
         let lead = u64::from(old_len > 0 && end == old_len);
         let written: u64 = pieces.iter().zip(&placed.messages).map(|(head, new)| head.total_len(new) + 1).sum();
         let digits = last_uid_place(&mut scanner)?;
-        self.prepare_undo(file, old_len, old_len + lead + written, first_uid, digits.as_ref())?;
+        let change = Change {
+            old_len,
+            new_len: old_len + lead + written,
+            ranges: digits.iter().map(|(at, digits)| *at..*at + digits.len() as u64).collect(),
+            due: due(lead > 0, pieces.first()),
+            in_force_with: Some(first_uid),
+        };
+        let new_len = change.new_len;
+        self.prepare_undo(file, change)?;
         placed.appended = Some(Appended { file: Arc::clone(file), old_len, digits: digits.clone() });
+        // What others append when this is stopped half-way comes behind it all, and can be told from it.
+        file.set_len(new_len)?;
         let mut out = Writer { file, at: old_len, buffer: Vec::new() };
         out.put(if lead > 0 { b"\n" } else { b"" })?;
         let mut before = end;
@@ -220,22 +230,19 @@ impl MboxFiles {
     }
 
     /// One undo file for all that a commit appends.
-    fn prepare_undo(
-        &self,
-        file: &FileHandle,
-        old_len: u64,
-        new_len: u64,
-        first_uid: Uid,
-        digits: Option<&(u64, Vec<u8>)>,
-    ) -> mailfs::Result<()> {
+    fn prepare_undo(&self, file: &FileHandle, change: Change) -> mailfs::Result<()> {
         let mut appending = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
-        let ranges = digits.map(|(at, digits)| *at..*at + digits.len() as u64).into_iter().collect();
-        let first = Change { old_len, new_len, ranges, in_force_with: Some(first_uid) };
-        let change = match appending.take() {
-            Some(before) => Change { new_len, ..before },
-            None => first,
+        let change = match appending.as_ref() {
+            Some(before) => {
+                let change = Change { new_len: change.new_len, ..before.clone() };
+                self.undo.extend(file, &change)?;
+                change
+            }
+            None => {
+                self.undo.prepare(file, &change)?;
+                change
+            }
         };
-        self.undo.prepare(file, &change)?;
         self.owes_clear.store(true, Ordering::Release);
         *appending = Some(change);
         Ok(())
@@ -273,6 +280,12 @@ impl MboxFiles {
         bytes.extend(own.write(&header, None).unwrap_or_default());
         Ok(Head { bytes, header_len: header.len() as u64, hash: header_md5(&header, self.shared.options.md5) })
     }
+}
+
+/// The first bytes that are appended.
+fn due(has_lead: bool, first: Option<&Head>) -> Vec<u8> {
+    let lead = if has_lead { b"\n".iter() } else { b"".iter() };
+    lead.chain(first.map_or(&[][..], |head| &head.bytes)).take(DUE_LEN_MAX).copied().collect()
 }
 
 /// Who sent a message, as its delivery has written it on top.

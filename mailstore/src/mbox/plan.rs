@@ -5,7 +5,8 @@
 //! 1. Every byte that will be overwritten or cut off is in the undo file, durable, before the first changes.
 //! 2. Stretches that move down are copied front to back and those that move up back to front, so that none overwrites what
 //!    is still to be copied; new bytes come last.
-//! 3. A file that gets shorter is cut when all else is durable: then the change is complete.
+//! 3. A file that gets shorter is cut when all else is durable: then the change is complete. One that gets longer is made
+//!    so first.
 
 use std::{ops::Range, sync::PoisonError};
 
@@ -14,7 +15,7 @@ use mailfs::{FileHandle, Metadata, OpenMode};
 use super::{
     files::MboxFiles,
     locks::LockedFile,
-    undo::{Change, copy, copy_up},
+    undo::{Change, DUE_LEN_MAX, copy, copy_up},
 };
 
 /// A file that is to be.
@@ -52,6 +53,20 @@ impl Plan {
         self.len += len;
     }
 
+    /// Goes on with a stretch of the old file in which some bytes are replaced by as many others.
+    pub(super) fn keep_patched(&mut self, range: Range<u64>, patch: Option<(u64, Vec<u8>)>) {
+        let end = |(at, bytes): &(u64, Vec<u8>)| at + bytes.len() as u64;
+        match patch.filter(|patch| patch.0 >= range.start && end(patch) <= range.end) {
+            None => self.keep(range),
+            Some(patch) => {
+                let behind = end(&patch)..range.end;
+                self.keep(range.start..patch.0);
+                self.put(patch.1);
+                self.keep(behind);
+            }
+        }
+    }
+
     /// Goes on with new bytes.
     pub(super) fn put(&mut self, bytes: Vec<u8>) {
         let len = bytes.len() as u64;
@@ -81,6 +96,34 @@ impl Plan {
         }
         add(self.len..old_len);
         ranges
+    }
+
+    /// The first bytes that will be behind the old end.
+    fn due(&self, file: &FileHandle, old_len: u64) -> mailfs::Result<Vec<u8>> {
+        let end = self.len.min(old_len + DUE_LEN_MAX as u64);
+        let mut due = vec![0; usize::try_from(end.saturating_sub(old_len)).unwrap_or(0)];
+        for piece in &self.pieces {
+            let (at, len) = match piece {
+                Piece::Keep(from, at) => (*at, from.end - from.start),
+                Piece::Put(bytes, at) => (*at, bytes.len() as u64),
+            };
+            let (from, to) = (at.max(old_len), (at + len).min(end));
+            if from >= to {
+                continue;
+            }
+            let place = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+            let room = due.get_mut(place(from - old_len)..place(to - old_len)).unwrap_or_default();
+            match piece {
+                Piece::Keep(range, _) => {
+                    file.read_at(room, range.start + (from - at))?;
+                }
+                Piece::Put(bytes, _) => {
+                    let bytes = bytes.get(place(from - at)..place(to - at)).unwrap_or_default();
+                    room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+                }
+            }
+        }
+        Ok(due)
     }
 
     /// Makes the file what it is to be.
@@ -125,6 +168,7 @@ impl MboxFiles {
             old_len: before.len,
             new_len: plan.len(),
             ranges: plan.overwritten(before.len),
+            due: plan.due(file, before.len)?,
             in_force_with: None,
         };
         self.undo.prepare(file, &change)?;
@@ -147,6 +191,10 @@ impl MboxFiles {
 
     fn carry_out(&self, plan: &Plan, file: &FileHandle, before: &Metadata) -> mailfs::Result<()> {
         let syncs = self.shared.syncs();
+        if plan.len() > before.len {
+            // What others append when this is stopped half-way comes behind it all, and can be told from it.
+            file.set_len(plan.len())?;
+        }
         plan.carry_out(file)?;
         let now = file.metadata()?;
         let same_second = super::files::seconds(now.modified) == super::files::seconds(before.modified);
@@ -199,11 +247,13 @@ mod tests {
             let path = Path::new("/mbox");
             fs.write_atomic(path, &old, 0o600, false).unwrap();
             let file = fs.open(path, OpenMode::ReadWrite).unwrap();
+            let due = plan.due(&file, len as u64).unwrap();
             plan.carry_out(&file).unwrap();
             file.set_len(plan.len()).unwrap();
             let new = fs.read_all(path, 1 << 20).unwrap();
             prop_assert_eq!(&new, &expect);
             let overwritten = plan.overwritten(len as u64);
+            prop_assert_eq!(&due[..], new.get(len..).unwrap_or_default());
             for at in (0..len).filter(|at| old.get(*at) != new.get(*at)) {
                 prop_assert!(overwritten.iter().any(|range| range.contains(&(at as u64))), "{}", at);
             }
