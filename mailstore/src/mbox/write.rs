@@ -5,7 +5,8 @@
 //! 1. Only a file that agrees with the index is changed, under the write locks.
 //! 2. The file says that messages are gone before the log does; flags are in the log, marked as dirty, before they are in
 //!    the file, and the mark goes when they are.
-//! 3. UIDVALIDITY and the highest UID stand in the first message, or in one that is no mail where there is none.
+//! 3. UIDVALIDITY and the highest UID stand in the first message, or in one that is no mail where there is none. That UID is
+//!    none lower than those in the file, nor than those of messages that are taken out of it.
 
 use std::sync::{Arc, PoisonError};
 
@@ -21,12 +22,16 @@ use super::{
     FromLine,
     files::{MBOX_EXT, MboxFiles, SyncHeader},
     locks::LockedFile,
-    meta::{Base, Meta, OwnFields, PADDING_LEN, visible},
+    meta::{Base, Meta, OwnFields, PADDING_LEN, last_uid_digits, visible},
+    place::last_uid_place,
     plan::Plan,
     scan::{Rules, SMALL_WINDOW_LEN, Scanner},
     sync::{Extent, SyncOp, keywords_of, offset_of, separator_at},
 };
 use crate::indexed::unix_now;
+
+/// How often flags are tried to be written that somebody waits for.
+const FLUSH_TRIES_MAX: usize = 4;
 
 /// What a message that is no mail says, for programs that show it.
 const PSEUDO_TEXT: &str = "This message holds data of the mailbox that it is in: the numbers of the messages that were and will \
@@ -81,6 +86,18 @@ impl<'a> Layout<'a> {
         Ok(if start == 0 { 0 } else { separator_at(&mut self.scanner, start)? })
     }
 
+    /// The highest UID in the first message, or in one that is no mail, if it is lower than one that was given: where it
+    /// stands, and what it is to be.
+    fn raised_last_uid(&mut self) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        let given = self.state.next_uid().value().saturating_sub(1);
+        let is_behind = |digits: &[u8]| {
+            let told = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u64>().ok());
+            told.is_some_and(|told| told < u64::from(given))
+        };
+        let found = last_uid_place(&mut self.scanner)?.filter(|(_, digits)| is_behind(digits));
+        Ok(found.map(|(at, _)| (at, last_uid_digits(given).into_bytes())))
+    }
+
     fn look(&mut self, place: u32, record: &RecordRef<'_>) -> Result<Looked, StoreError> {
         let (separator, end) = (self.separator(record)?, self.end_of(place)?);
         let found = self.scanner.header_of(separator)?;
@@ -131,7 +148,8 @@ impl MboxFiles {
         let (mut plan, mut moved) = (Plan::default(), Vec::new());
         let first_place = state.count_below(first);
         let first_record = state.record(first_place).ok_or("the first message is gone")?;
-        plan.keep(0..layout.start(&first_record)?);
+        let patch = layout.raised_last_uid()?;
+        plan.keep_patched(0..layout.start(&first_record)?, patch);
         let base = match first_place {
             0 => layout.scanner.header_of(0)?.and_then(|(_, _, header)| Meta::parse(&header).base),
             _ => None,
@@ -217,6 +235,15 @@ impl MboxFiles {
         let mut layout = Layout::new(held, &there, state)?;
         let mut writing = Writing { plan: Plan::default(), shift: 0, moved: Vec::new(), done: UidSet::new() };
         let mut at = 0;
+        let is_behind_pseudo = match state.record(0) {
+            Some(record) => layout.start(&record)? > 0,
+            None => false,
+        };
+        if is_behind_pseudo && let Some((place, digits)) = layout.raised_last_uid()? {
+            at = place + digits.len() as u64;
+            writing.plan.keep(0..place);
+            writing.plan.put(digits);
+        }
         let first_base = layout.scanner.header_of(0)?.and_then(|(_, _, header)| Meta::parse(&header).base);
         for (place, record) in (0..).zip(state.records_from(0)) {
             let is_dirty = record.record_flags().contains(RecordFlags::DIRTY);
@@ -281,13 +308,17 @@ impl MboxFiles {
 
     /// The same, and the wait for it.
     pub(super) fn flush_now(&self) {
-        let Some(index) = self.index().filter(|index| has_dirty(&index.state())) else { return };
-        let Some((sync, mut flush)) = self.flush_ops() else { return };
-        let (completer, completion) = mailindex::engine::completion(&index);
-        flush.completer = Some(completer);
-        index.enqueue(Box::new(sync));
-        index.enqueue(Box::new(flush));
-        completion.wait();
+        for _ in 0..FLUSH_TRIES_MAX {
+            let Some(index) = self.index().filter(|index| has_dirty(&index.state())) else { return };
+            let Some((sync, mut flush)) = self.flush_ops() else { return };
+            let (completer, completion) = mailindex::engine::completion(&index);
+            flush.completer = Some(completer);
+            index.enqueue(Box::new(sync));
+            index.enqueue(Box::new(flush));
+            if completion.wait() != Some(Flushed::Later) {
+                return;
+            }
+        }
     }
 
     fn flush_ops(&self) -> Option<(SyncOp, FlushOp)> {
@@ -300,7 +331,7 @@ impl MboxFiles {
             outcome: None,
             completer: None,
         };
-        Some((sync, FlushOp { files, completer: None }))
+        Some((sync, FlushOp { files, flushed: Flushed::Now, completer: None }))
     }
 }
 
@@ -378,10 +409,19 @@ impl Writing {
     }
 }
 
+/// Whether flags could be written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Flushed {
+    Now,
+    /// Messages were appended by the same commit, which may yet be undone: by then they must be where they were.
+    Later,
+}
+
 /// Writes flags that were put off, as an operation of its own, behind a synchronisation.
 struct FlushOp {
     files: Arc<MboxFiles>,
-    completer: Option<mailindex::engine::Completer<()>>,
+    flushed: Flushed,
+    completer: Option<mailindex::engine::Completer<Flushed>>,
 }
 
 impl CommitOp for FlushOp {
@@ -389,6 +429,10 @@ impl CommitOp for FlushOp {
         let Some(held) = self.files.held() else { return Err(OpError::refused("the mbox file is not locked")) };
         let state = at.state().clone();
         if !has_dirty(&state) {
+            return Ok(());
+        }
+        if self.files.is_appending() {
+            self.flushed = Flushed::Later;
             return Ok(());
         }
         let written = self.files.write_dirty(&state, &held).map_err(OpError::refused)?;
@@ -410,11 +454,13 @@ impl CommitOp for FlushOp {
     }
 
     fn done(mut self: Box<Self>, outcome: Result<&CommitOutcome, Arc<CommitError>>) {
-        if let Err(e) = outcome {
+        if let Err(e) = &outcome {
             tracing::warn!(path = %self.files.path().display(), "flags are not written to the mbox yet: {e}");
         }
-        if let Some(completer) = self.completer.take() {
-            completer.complete(());
+        match self.completer.take() {
+            Some(completer) => completer.complete(self.flushed),
+            None if outcome.is_ok() && self.flushed == Flushed::Later => self.files.flush_soon(),
+            None => {}
         }
     }
 }
