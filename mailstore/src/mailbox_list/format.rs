@@ -1,6 +1,7 @@
 //! What the list must know of a format to make its mailboxes, unmake them and look them over.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -61,6 +62,12 @@ pub(crate) trait Format {
     /// lies with them.
     fn settle(&self, _name: &MailboxName, _dirs: &MailboxDirs) -> Result<()> {
         Ok(())
+    }
+
+    /// Keeps out all who change messages, until it is dropped; for while messages and index have different names. Nothing,
+    /// where the index lies with them.
+    fn lock_messages(&self, _dirs: &MailboxDirs) -> Result<Option<Box<dyn fmt::Debug>>> {
+        Ok(None)
     }
 
     /// Whether the mailbox in these folders is marked as deleted.

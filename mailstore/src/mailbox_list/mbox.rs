@@ -193,19 +193,66 @@ pub(super) fn rename(format: &dyn Format, from: &MailboxName, to: &MailboxName) 
         rights.create_dirs(fs, parent)?;
     }
     if old_kind == FileKind::Dir {
-        for found in walk(fs, layout)? {
-            if let Some(name) = found.name.rebased(from, to) {
-                layout.level_dir(&name)?;
-            }
+        let below: Vec<Found> = walk(fs, layout)?.into_iter().filter(|found| found.name.is_below(from)).collect();
+        for name in below.iter().filter_map(|found| found.name.rebased(from, to)) {
+            layout.level_dir(&name)?;
         }
-        if let Some((old, new)) = layout.mbox_index_tree(from).zip(layout.mbox_index_tree(to)) {
-            move_index(fs, layout, &old, &new, rights)?;
+        let index = layout.mbox_index_tree(from).zip(layout.mbox_index_tree(to));
+        if index.is_some() {
+            below.iter().filter(|found| found.selectable).try_for_each(|found| settle(format, &found.name))?;
         }
-        return private::rename(fs, layout, (from, to), || move_name(fs, &old.mail, &new.mail));
+        return private::rename(fs, layout, (from, to), || {
+            move_level(fs, layout, (&old.mail, &new.mail), index.as_ref(), rights)
+        });
     }
     // What only the index knows is written first: should a crash come between the two renames, the file tells it all.
     format.settle(from, &old)?;
+    // Nor may anybody be about to change the file then.
+    let _locked = format.lock_messages(&old)?;
     private::rename(fs, layout, (from, to), || move_file(fs, layout, &old, &new, rights))
+}
+
+/// The same for one of many. What is no mailbox, or cannot be written, is no reason not to rename the others.
+fn settle(format: &dyn Format, name: &MailboxName) -> Result<()> {
+    let dirs = format.layout().dirs(name)?;
+    if format.env().fs().is_dir(&dirs.index)?
+        && let Err(e) = format.settle(name, &dirs)
+    {
+        tracing::warn!(mailbox = %name, "what its index alone knows is not in the file: {e}");
+    }
+    Ok(())
+}
+
+/// Moves the indexes below a level, if they lie in a tree of their own, and then the files; the indexes back where that
+/// fails.
+fn move_level(
+    fs: &dyn FileSystem,
+    layout: &Layout,
+    (old, new): (&Path, &Path),
+    index: Option<&(PathBuf, PathBuf)>,
+    rights: Rights,
+) -> Result<()> {
+    let index = match index {
+        Some((old, new)) if fs.is_dir(old)? => Some((old, new)),
+        _ => None,
+    };
+    if let Some((old, new)) = index {
+        make_way(fs, layout, new, rights)?;
+        fs.rename_new(old, new)?;
+    }
+    if let Err(e) = fs.rename_new(old, new) {
+        if let Some((old, new)) = index {
+            // What matters is the first failure; the files tell all but mod-sequences.
+            let _ = fs.rename_new(new, old);
+        }
+        return Err(e.into());
+    }
+    // First durable where they are now: after a crash in between they may have two names, but not none.
+    let indexes = index.map(|(old, new)| [new.parent(), old.parent()]).into_iter().flatten();
+    for parent in [new.parent(), old.parent()].into_iter().chain(indexes).flatten() {
+        fs.sync_dir(parent)?;
+    }
+    Ok(())
 }
 
 /// Moves a mailbox's index and then its file, with nothing in between: a Dovecot that finds a file without an index makes one,
@@ -241,23 +288,6 @@ fn make_way(fs: &dyn FileSystem, layout: &Layout, new: &Path, rights: Rights) ->
     }
     if let Some(parent) = new.parent() {
         rights.create_dirs(fs, parent)?;
-    }
-    Ok(())
-}
-
-fn move_index(fs: &dyn FileSystem, layout: &Layout, old: &Path, new: &Path, rights: Rights) -> Result<()> {
-    if !fs.is_dir(old)? {
-        return Ok(());
-    }
-    make_way(fs, layout, new, rights)?;
-    move_name(fs, old, new)
-}
-
-/// First durable where it is now: after a crash in between it may have two names, but not none.
-fn move_name(fs: &dyn FileSystem, old: &Path, new: &Path) -> Result<()> {
-    fs.rename_new(old, new)?;
-    for parent in [new.parent(), old.parent()].into_iter().flatten() {
-        fs.sync_dir(parent)?;
     }
     Ok(())
 }

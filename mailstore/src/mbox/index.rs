@@ -1,8 +1,11 @@
 //! Opening and making the index of an mbox.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+};
 
-use mailfs::{FileSystemExt, LockKind};
+use mailfs::{FileSystemExt, LockKind, LockOrder, LockRank};
 use mailindex::{
     engine::{self, IndexError, MailboxIndex, MessageStore, RebuildMessage},
     log::{Origin, Transaction},
@@ -227,6 +230,17 @@ fn reset(name: &MailboxName, files: &Arc<MboxFiles>, uid_validity: UidValidity, 
         .map_err(|e| from_index(name, &e))?;
     files.forget();
     Ok(())
+}
+
+/// The write locks of a file, until they are dropped.
+pub(super) fn lock(shared: &Arc<Shared>, dirs: &MailboxDirs) -> Result<Option<Box<dyn fmt::Debug>>> {
+    let rank = LockOrder::enter(LockRank::Uidlist);
+    let timeout = shared.env.options().lock_timeout;
+    match MboxFiles::new(shared, dirs).lock_file(LockKind::Exclusive, timeout) {
+        // Nobody like us changes what we may not.
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
+        locked => Ok(Some(Box::new((locked?, rank)))),
+    }
 }
 
 /// Writes all to the file that only the index knows.

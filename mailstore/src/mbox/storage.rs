@@ -191,6 +191,10 @@ impl Format for Mboxes {
         index::settle(&self.shared, name, dirs)
     }
 
+    fn lock_messages(&self, dirs: &MailboxDirs) -> Result<Option<Box<dyn fmt::Debug>>> {
+        index::lock(&self.shared, dirs)
+    }
+
     fn recover(&self, dirs: &MailboxDirs, mailbox: &mut RecoveredMailbox) -> Result<u64> {
         recover::recover_mailbox(&self.shared, dirs, mailbox)
     }
