@@ -137,7 +137,7 @@ fn taking_back_that_is_stopped_is_gone_on_with() {
                 let change = Change {
                     old_len: 10,
                     new_len: 17,
-                    ranges: vec![1..2],
+                    ranges: std::iter::once(1..2).collect(),
                     due: b"789ours".to_vec(),
                     in_force_with: None,
                 };
@@ -216,8 +216,13 @@ fn an_append_that_no_index_tells_of_stays_if_it_is_whole() {
 fn an_empty_place_goes_also_where_others_have_given_the_uid() {
     for (written, stays) in [(&[0; 6][..], false), (b"ours\0\n", true)] {
         let (fs, file, undo) = start(b"0123456789");
-        let change =
-            Change { old_len: 10, new_len: 16, ranges: vec![2..4], due: b"ours".to_vec(), in_force_with: Uid::new(4) };
+        let change = Change {
+            old_len: 10,
+            new_len: 16,
+            ranges: std::iter::once(2..4).collect(),
+            due: b"ours".to_vec(),
+            in_force_with: Uid::new(4),
+        };
         undo.prepare(&file, &change).unwrap();
         file.write_at(&[written, b"theirs"].concat(), 10).unwrap();
         // The highest UID is theirs by now.
@@ -233,7 +238,11 @@ fn an_undo_file_whose_folder_gets_another_name_is_emptied() {
     let (fs, file, _) = start(b"0123456789");
     fs.create_dir(Path::new("/old"), 0o700).unwrap();
     let undo = Undo::new(&fs, Path::new("/old"), true);
-    undo.prepare(&file, &Change { old_len: 10, new_len: 10, ranges: vec![0..4], ..Change::default() }).unwrap();
+    undo.prepare(
+        &file,
+        &Change { old_len: 10, new_len: 10, ranges: std::iter::once(0..4).collect(), ..Change::default() },
+    )
+    .unwrap();
     file.write_at(b"abcd", 0).unwrap();
     fs.rename(Path::new("/old"), Path::new("/new")).unwrap();
     undo.clear(true).unwrap();
@@ -256,7 +265,8 @@ fn what_is_a_link_or_another_name_is_never_written_to() {
             |undo, file| assert!(!undo.recover(file, |_| Some(Witness::HasNot)).unwrap()),
             |undo, _| undo.clear(true).unwrap(),
             |undo, file| {
-                let change = Change { old_len: 10, new_len: 10, ranges: vec![0..4], ..Change::default() };
+                let change =
+                    Change { old_len: 10, new_len: 10, ranges: std::iter::once(0..4).collect(), ..Change::default() };
                 undo.prepare(file, &change).unwrap();
                 undo.clear(false).unwrap();
             },
