@@ -144,6 +144,10 @@ impl Whole<'_> {
             text.push(*byte);
         }
         // What sound metadata say is believed.
+        // Others may begin as compressed or encrypted ones do.
+        if !self.body.starts_with(b"Subject") {
+            return None;
+        }
         let is_said = !self.is_sound || self.metadata.virtual_size() == Some(text.len() as u64);
         (is_said && elsewhere.iter().all(|key| self.metadata.value(*key).is_none())).then_some(text)
     }
