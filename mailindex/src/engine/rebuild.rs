@@ -32,8 +32,10 @@ const KEPT_HEADERS: [ExtensionSpec; 4] = [
     ExtensionSpec { name: "box-name", hdr_size: 0, record_size: 0, record_align: 0, no_shrink: true },
 ];
 
-/// Fields of messages that are kept: which number of an mdbox's map a message has, and its GUID.
-const KEPT_FIELDS: [ExtensionSpec; 2] = [ExtensionSpec::MDBOX, ExtensionSpec::GUID];
+/// Fields of messages that are kept: which number of an mdbox's map a message has, and its GUID; and what tells one message of
+/// an mbox from another whose UID is not in the file yet.
+const KEPT_FIELDS: [ExtensionSpec; 3] =
+    [ExtensionSpec::MDBOX, ExtensionSpec::GUID, ExtensionSpec::record("header-md5", 16, 1)];
 
 /// How often a log is opened anew that somebody rotates.
 const ROTATIONS_MAX: usize = 4;
