@@ -3,7 +3,7 @@
 use std::{
     fmt,
     os::fd::BorrowedFd,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -186,6 +186,10 @@ pub trait FileSystem: Send + Sync + fmt::Debug {
     fn random(&self, buf: &mut [u8]);
     /// Calls `wake` after names or contents in the directory change. May call too often, never too rarely.
     fn watch_dir(&self, path: &Path, wake: Wake) -> Result<Box<dyn Watch>>;
+    /// The path of what is there with links resolved; the same path where there are no links.
+    fn real_path(&self, path: &Path) -> Result<PathBuf> {
+        Ok(path.to_owned())
+    }
     /// Whether [`File::lock_waiting`] can be used.
     fn waits_for_locks(&self) -> bool {
         false

@@ -396,6 +396,13 @@ impl FileSystem for Overlay {
         self.lower().random(buf);
     }
 
+    fn real_path(&self, path: &Path) -> Result<PathBuf> {
+        match self.find(path)? {
+            Found::Dir(_) => Ok(path.to_owned()),
+            _ => self.lower().real_path(path),
+        }
+    }
+
     fn watch_dir(&self, path: &Path, wake: Wake) -> Result<Box<dyn Watch>> {
         if matches!(self.find(path)?, Found::Dir(_)) {
             return Ok(Box::new(NothingHappens));

@@ -12,7 +12,7 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
     io,
     os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -240,6 +240,10 @@ impl FileSystem for RealDisk {
     fn watch_dir(&self, path: &Path, wake: Wake) -> Result<Box<dyn Watch>> {
         let watcher = self.watcher.get_or_init(|| Watcher::new(self.options.watch_poll_interval));
         watcher.watch(path, wake)
+    }
+
+    fn real_path(&self, path: &Path) -> Result<PathBuf> {
+        retry(|| std::fs::canonicalize(path)).map_err(|e| FsError::new("resolve", path, e))
     }
 
     fn waits_for_locks(&self) -> bool {
