@@ -123,6 +123,57 @@ fn the_message_that_is_none_is_hidden_where_dovecot_hides_it() {
     }
 }
 
+/// A header that is longer than what is held of one, and a body that holds what looks like another message.
+fn long_message(subject: &str) -> Vec<u8> {
+    let fields: String = (0..1300).map(|n| format!("X-Filler-{n}: {}\r\n", "y".repeat(900))).collect();
+    let body = "x\r\n\r\nFrom a@b Sun Nov 22 10:00:00 2026\r\nSubject: INJECTED\r\nX-UID: 3\r\n\r\nevil\r\n";
+    format!("Date: Sun, 22 Nov 2026 10:00:00 +0000\r\nSubject: {subject}\r\n{fields}\r\n{body}").into_bytes()
+}
+
+/// What strangers can write into a file through their mail, and what Dovecot makes of it.
+#[test]
+fn hostile_mail_is_what_it_is_for_dovecot() {
+    if !dovecot::is_installed() {
+        return;
+    }
+    let from = "From a@b Sun Nov 22 10:00:00 2026\n";
+    for dovecot_first in [true, false] {
+        let shared = MBOX.shared();
+        fs::create_dir_all(shared.root()).unwrap();
+        let second = format!("{from}Subject: 2\n\nx\n\n");
+        for (mailbox, value) in [("hello", "hello"), ("zeros", "0 0"), ("one-number", "5"), ("no-number", "5 x")] {
+            let text = format!("{from}Subject: 1\nX-IMAP: {value}\n\nx\n\n{second}");
+            fs::write(shared.root().join(mailbox), text).unwrap();
+        }
+        let store = MBOX.open(&shared);
+        let mut imap = shared.imap();
+        compare(&shared, &*store, &mut imap, "as found", dovecot_first);
+        let inbox = store.mailbox(&name("INBOX")).unwrap();
+        append(&*inbox, &long_message("ours"), Flags::NONE, &["kept"], 1_600_000_000);
+        append(&*inbox, b"Subject: x\r\n\r\nx\r\n", Flags::NONE, &[], 1_600_000_000);
+        compare(&shared, &*store, &mut imap, "a long header of ours", dovecot_first);
+        shared.own();
+        imap.append("INBOX", "\\Flagged", &long_message("theirs"));
+        imap.append("INBOX", "", b"Subject: y\r\n\r\ny\r\n");
+        compare(&shared, &*store, &mut imap, "and one of theirs", dovecot_first);
+        imap.run("SELECT INBOX");
+        imap.run("STORE 1:* +FLAGS (\\Seen more)");
+        imap.run("STORE 2 +FLAGS (\\Deleted)");
+        imap.run("EXPUNGE");
+        imap.run("UNSELECT");
+        compare(&shared, &*store, &mut imap, "with flags", dovecot_first);
+        // Ours are written too.
+        let uids = inbox.view(&mailstore::ViewAs::default()).unwrap().uids();
+        let (flags, keywords) = (mailtypes::Flag::Answered.into(), Vec::new());
+        let action = mailstore::FlagAction::Add;
+        let change = mailstore::FlagChange { uids, action, flags, keywords, unchanged_since: None };
+        inbox.submit(mailstore::Batch::new().flags(change)).unwrap().wait().unwrap();
+        inbox.checkpoint().unwrap();
+        compare(&shared, &*store, &mut imap, "with flags of ours", dovecot_first);
+        assert_eq!(shared.complaints(), [""; 0]);
+    }
+}
+
 /// Where messages begin, for a program that knows no better.
 fn starts(text: &[u8]) -> Vec<usize> {
     let is_start = |at: &usize| {

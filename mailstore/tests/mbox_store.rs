@@ -293,3 +293,155 @@ fn flags_reach_the_file_when_it_is_looked_at_a_minute_later() {
         assert_eq!(place.text().contains("X-Status: F\n"), expect);
     }
 }
+
+/// More than is held of a header, with a body that holds what looks like another message.
+fn long_header(fields_len: usize, injected: &str) -> Vec<u8> {
+    let mut message = b"Date: Thu, 29 Nov 2001 22:33:52 +0000\nSubject: long\n".to_vec();
+    for n in 0.. {
+        if message.len() >= fields_len {
+            break;
+        }
+        message.extend_from_slice(format!("X-Filler-{n}: {}\n", "y".repeat(900)).as_bytes());
+    }
+    message.extend_from_slice(format!("X-Last: z\n\nbody\n\n{injected}\n").as_bytes());
+    message
+}
+
+#[test]
+fn a_long_header_lets_no_line_of_its_body_be_a_message() {
+    let injected = format!("{FROM}Subject: INJECTED\nX-UID: 3\nStatus: RO\n\nevil\n");
+    for fields_len in [1 << 20, 3 << 20] {
+        let place = Place::new(b"");
+        let (env, store) = place.open();
+        let inbox = store.mailbox("INBOX").unwrap();
+        let message = long_header(fields_len, &injected);
+        let with_own = [b"X-UID: 99\nStatus: RO\nContent-Length: 6\n", &message[..]].concat();
+        inbox.append(Append::new(b"Subject: before\n\nx\n")).unwrap();
+        inbox.append(Append::new(&with_own).flag(Flag::Flagged)).unwrap();
+        inbox.append(Append::new(b"Subject: behind\n\nx\n")).unwrap();
+        place.deliver(&format!("{FROM}Subject: delivered\n\nx\n\n"));
+        let expect = String::from_utf8(message).unwrap().replace('\n', "\r\n");
+        let check = |store: &Store, when: &str, uids: &[u32]| {
+            let shown = shown(store);
+            assert_eq!(shown.iter().map(|m| m.0).collect::<Vec<_>>(), uids, "{when}");
+            let long = shown.iter().find(|m| m.0 == 2).unwrap();
+            assert!(long.3 == expect, "{when}: {} and {} bytes", long.3.len(), expect.len());
+            long.clone()
+        };
+        check(&store, "as delivered", &[1, 2, 3, 4]);
+        // Flags are written into the header, and the message becomes the first of the file.
+        let uids: UidSet = std::iter::once(mailtypes::Uid::new(2).unwrap()).collect();
+        let keywords = (0..40).map(|n| Keyword::new(&format!("keyword-{n}")).unwrap()).collect();
+        let flags = Flag::Seen.into();
+        let change = FlagChange { uids, action: FlagAction::Add, flags, keywords, unchanged_since: None };
+        inbox.mailbox().submit(Batch::new().flags(change)).unwrap().wait().unwrap();
+        inbox.mailbox().checkpoint().unwrap();
+        let flagged = check(&store, "flagged", &[1, 2, 3, 4]);
+        let first = std::iter::once(mailtypes::Uid::MIN).collect();
+        inbox.mailbox().submit(Batch::new().expunge(first)).unwrap().wait().unwrap();
+        check(&store, "as the first", &[2, 3, 4]);
+        inbox.append(Append::new(b"Subject: last\n\nx\n")).unwrap();
+        drop((inbox, store));
+        env.drain();
+        drop(env);
+        // All of it is in the file.
+        place.without_index();
+        let (_env, store) = place.open();
+        assert_eq!(check(&store, "without an index", &[2, 3, 4, 5]), flagged);
+        assert_eq!(flagged.1, [Flag::Seen, Flag::Flagged].into_iter().collect());
+        assert_eq!(flagged.2.len(), 40);
+    }
+}
+
+#[test]
+fn keywords_of_mail_cannot_close_a_mailbox() {
+    let mut text = String::new();
+    for message in 0..18 {
+        let keywords: Vec<String> = (0..256).map(|n| format!("k{message}-{n}")).collect();
+        text += &format!("{FROM}Subject: {message}\nX-Keywords: {}\n\nx\n\n", keywords.join(" "));
+    }
+    let place = Place::new(b"");
+    let (_env, store) = place.open();
+    assert_eq!(shown(&store), []);
+    place.deliver(&text);
+    let all = shown(&store);
+    let counts: Vec<_> = all.iter().map(|message| message.2.len()).collect();
+    assert_eq!(counts, [[256; 16].as_slice(), &[0, 0]].concat());
+    // The same in the messages that are known.
+    place.deliver(&format!("{FROM}Subject: last\nX-Keywords: k0-0 more\n\nx\n\n"));
+    assert_eq!(shown(&store).last().unwrap().2, ["k0-0"]);
+    let inbox = store.mailbox("INBOX").unwrap();
+    inbox.mailbox().checkpoint().unwrap();
+    place.without_index();
+    assert_eq!(shown(&place.open().1).len(), 19);
+}
+
+#[test]
+fn uids_do_not_end_because_a_mail_says_so() {
+    let place = Place::new(format!("{FROM}A: 1\nX-IMAPbase: 77 4294967293\nX-UID: 4294967293\n\nx\n\n").as_bytes());
+    {
+        let (env, store) = place.open();
+        assert_eq!(shown(&store).iter().map(|m| m.0).collect::<Vec<_>>(), [1]);
+        let inbox = store.mailbox("INBOX").unwrap();
+        assert_ne!(inbox.mailbox().uid_validity().value(), 77);
+        assert_eq!(inbox.append(Append::new(b"Subject: 2\n\nx\n")).unwrap().uid.value(), 2);
+        drop((inbox, store));
+        env.drain();
+    }
+    let base = place.text().lines().find(|line| line.starts_with("X-IMAPbase: ")).unwrap().to_owned();
+    assert!(base.trim_end().ends_with(" 0000000002"), "{base}");
+    place.without_index();
+    assert_eq!(shown(&place.open().1).iter().map(|m| m.0).collect::<Vec<_>>(), [1, 2]);
+}
+
+/// Another program has given nearly all UIDs: the index says so.
+struct Given;
+
+impl CommitOp for Given {
+    fn prepare(&mut self, at: &mut CommitPoint<'_>) -> Result<(), OpError> {
+        let value = 4_294_967_290_u32.to_le_bytes();
+        at.transaction().header_update(mailindex::state::RawIndexHeader::NEXT_UID, &value);
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, outcome: Result<&CommitOutcome, Arc<CommitError>>) {
+        outcome.unwrap();
+    }
+}
+
+#[test]
+fn a_mailbox_without_uids_begins_anew() {
+    let place = Place::new(format!("{FROM}A: 1\n\nx\n\n{FROM}A: 2\n\nx\n\n").as_bytes());
+    let before = {
+        let (_env, store) = place.open();
+        assert_eq!(shown(&store).len(), 2);
+        store.mailbox("INBOX").unwrap().mailbox().uid_validity()
+    };
+    {
+        let options = EnvOptions { background: Background::Manual, ..EnvOptions::default() };
+        let other = Env::new(Arc::clone(&place.fs), options);
+        let dir = Path::new("/mail/.imap/INBOX");
+        let index = MailboxIndex::open(&other, dir, "dovecot.index", Arc::new(NoStore)).unwrap();
+        index.enqueue(Box::new(Given));
+        index.drive();
+        assert_eq!(index.refresh().unwrap().next_uid().value(), 4_294_967_290);
+    }
+    // And so does the file, whether it was told of the first two or not.
+    let (text, own) = (place.text(), format!("X-IMAPbase: {} ", before.value()));
+    let text = match text.contains(&own) {
+        true => text.replacen(&format!("{own}0000000002"), &format!("{own}4294967289"), 1),
+        false => text.replacen("A: 1\n", &format!("A: 1\n{own}4294967289\n"), 1),
+    };
+    assert_eq!(text.matches("4294967289").count(), 1);
+    place.fs.write_atomic(Path::new("/mail/inbox"), text.as_bytes(), 0o600, false).unwrap();
+    let (_env, store) = place.open();
+    assert_eq!(shown(&store).iter().map(|m| m.0).collect::<Vec<_>>(), [1, 2]);
+    let after = store.mailbox("INBOX").unwrap().mailbox().uid_validity();
+    assert!(after > before, "{after} behind {before}");
+}
+
+#[test]
+fn a_mail_with_the_field_of_the_message_that_is_none_is_shown() {
+    let place = Place::new(format!("{FROM}A: 1\nX-IMAP: hello\n\nx\n\n{FROM}A: 2\n\nx\n\n").as_bytes());
+    assert_eq!(shown(&place.open().1).len(), 2);
+}

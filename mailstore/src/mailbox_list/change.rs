@@ -382,7 +382,7 @@ fn remove_but(
         Shape::Dbox => false,
         Shape::MaildirPlusPlus => layout.is_inbox(name),
         Shape::MaildirFs => layout.is_inbox(name) || fs.is_dir(&dirs.mail)? && has_levels(fs, layout, &dirs.mail)?,
-        Shape::Mbox => return mbox::remove(format, dirs),
+        Shape::Mbox => return mbox::finish_deletion(format, dirs),
     };
     if fs.is_dir(&dirs.mail)? {
         // First: what is found there later would be taken for messages of the next mailbox of this name.

@@ -17,6 +17,7 @@ use mailtypes::MailboxName;
 use super::{
     Format, Layout, MailboxDirs, Rights,
     change::mark_deleted,
+    condemned::{self, Standing},
     layout::MBOX_INDEX_DIR,
     private,
     trash::{clear_leftover, move_to_trash},
@@ -94,9 +95,16 @@ pub(super) fn create(format: &dyn Format, name: &MailboxName, identity: Option<&
     let dirs = layout.dirs(name)?;
     match kind(fs, &dirs.mail)? {
         Some(FileKind::Dir) => return Err(StorageError::NotPossible(NO_CHILDREN)),
-        Some(_) if !format.is_deleted(&dirs)? => return Err(StorageError::AlreadyExists(name.clone())),
-        // Somebody was stopped while deleting it.
-        Some(_) => remove(format, &dirs)?,
+        Some(_) => {
+            if !format.is_deleted(&dirs)? {
+                return Err(StorageError::AlreadyExists(name.clone()));
+            }
+            // Somebody was stopped while deleting it.
+            finish_deletion(format, &dirs)?;
+            if kind(fs, &dirs.mail)?.is_some() {
+                return Err(StorageError::AlreadyExists(name.clone()));
+            }
+        }
         None => {}
     }
     check_above(fs, layout, &dirs.mail)?;
@@ -142,14 +150,29 @@ pub(super) fn delete(format: &dyn Format, name: &MailboxName, only_if: OnlyIf) -
         None => Err(StorageError::NotFound(name.clone())),
         Some(FileKind::Dir) => remove_level(fs, &dirs.mail),
         Some(_) => {
+            condemned::note(fs, &dirs)?;
             mark_deleted(format, name, &dirs, only_if)?;
-            remove(format, &dirs)
+            match only_if.judged() {
+                // The file went with the mark: one that is there now is a new one.
+                Some(_) => finish_deletion(format, &dirs),
+                None => remove(format, &dirs),
+            }
         }
     }
 }
 
+/// Goes on with a deletion in which somebody was stopped: what the mark was meant for goes, and where that has gone already
+/// the index alone.
+pub(super) fn finish_deletion(format: &dyn Format, dirs: &MailboxDirs) -> Result<()> {
+    let (fs, layout) = (&**format.env().fs(), format.layout());
+    match condemned::standing(fs, dirs)? {
+        Standing::Condemned => remove(format, dirs),
+        Standing::Nothing | Standing::Another | Standing::Unknown => clear_index(fs, layout, dirs),
+    }
+}
+
 /// Takes a mailbox out of the list, durably, and removes its index.
-pub(super) fn remove(format: &dyn Format, dirs: &MailboxDirs) -> Result<()> {
+fn remove(format: &dyn Format, dirs: &MailboxDirs) -> Result<()> {
     let (fs, layout) = (&**format.env().fs(), format.layout());
     match fs.unlink(&dirs.mail) {
         Err(e) if !e.is_not_found() => return Err(e.into()),

@@ -29,6 +29,7 @@
 mod alternate;
 mod by_guid;
 mod change;
+pub(crate) mod condemned;
 mod follow;
 mod format;
 mod layout;

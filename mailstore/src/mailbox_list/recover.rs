@@ -115,6 +115,9 @@ fn recover_mailbox(format: &dyn Format, mailbox: &mut RecoveredMailbox) -> Resul
         by_guid::finish_deletion(format, &mailbox.name)?;
     } else if mailbox.deleted {
         remove_mailbox(format, &mailbox.name, &dirs)?;
+        // A file that somebody has made since stays.
+        let is_mbox = format.layout().shape() == Shape::Mbox;
+        mailbox.deleted = !is_mbox || !format.layout().is_mailbox(&**format.env().fs(), &mailbox.name)?;
     }
     Ok(removed)
 }

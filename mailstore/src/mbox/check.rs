@@ -100,7 +100,7 @@ impl Reading<'_> {
     }
 
     fn note(&mut self, message: &RawMessage) {
-        let meta = Meta::parse(&message.header);
+        let meta = Meta::parse(&message.header.bytes);
         if message.start == 0 {
             self.note_base(&meta);
         }

@@ -21,12 +21,16 @@ use super::{
 };
 use crate::{
     indexed::{Indexed, IndexedMailbox, PREFIX, Private, change, from_index, new_guid},
-    mailbox_list::{MailboxDirs, Rights, next_uid_validity},
+    mailbox_list::{MailboxDirs, Rights, condemned, next_uid_validity},
     traits::{MailboxIdentity, Result, StorageError},
 };
 
 /// How often a mailbox is looked at again after something was done about it.
 const OPEN_TRIES_MAX: usize = 4;
+
+/// A mailbox whose next UID is at or above this begins anew, under another UIDVALIDITY, when it is opened. More than a file is
+/// believed to have given ([`super::meta`]): its old UIDVALIDITY does not count then.
+const NEXT_UID_MAX: u32 = 0xffff_0000;
 
 /// Opens the mailbox whose file is there; makes or rebuilds its index if need be.
 pub(super) fn open(shared: &Arc<Shared>, name: &MailboxName, dirs: &MailboxDirs) -> Result<IndexedMailbox> {
@@ -70,12 +74,29 @@ fn open_index(
                 rebuild(name, &new_files)?;
                 continue;
             }
+            Err(IndexError::Deleted { .. })
+                if condemned::standing(&**shared.env.fs(), dirs)? == condemned::Standing::Another =>
+            {
+                tracing::warn!(mailbox = %name, "a new mailbox stands where one was deleted; its index is begun anew");
+                // What it says is of the old file.
+                new_files.undo.clear(true)?;
+                reset(name, &new_files, uid_validity(&new_files, None)?, Guid::ZERO)?;
+                condemned::forget(&**shared.env.fs(), dirs);
+                continue;
+            }
             Err(e) => return Err(from_index(name, &e)),
         };
         // All who have the mailbox open share what is known of its file.
         let files = index.store().and_then(|store| store.downcast::<MboxFiles>().ok());
         let files = files.filter(|other| other.dirs == *dirs).unwrap_or_else(|| Arc::clone(&new_files));
         files.belongs_to(&index);
+        if index.state().next_uid().value() >= NEXT_UID_MAX {
+            tracing::warn!(mailbox = %name, "there are no UIDs left: messages get new ones, under another UIDVALIDITY");
+            let old = SyncHeader::of(&index.state()).unwrap_or_default();
+            drop(index);
+            reset(name, &files, new_uid_validity(&files)?, old.guid)?;
+            continue;
+        }
         let in_index = index.state().uid_validity();
         match in_file(&files)? {
             Some(in_file) if in_index.is_some_and(|in_index| in_index != in_file) => {
@@ -115,14 +136,16 @@ fn in_file(files: &MboxFiles) -> Result<Option<UidValidity>> {
 fn uid_validity(files: &MboxFiles, old: Option<UidValidity>) -> Result<UidValidity> {
     match in_file(files)?.or(old) {
         Some(uid_validity) => Ok(uid_validity),
-        None => {
-            let (fs, dir) = (&**files.fs(), &files.shared.uid_validity_dir);
-            if !fs.is_dir(dir)? {
-                Rights::of(fs, dir.parent().unwrap_or(dir))?.create_dirs(fs, dir)?;
-            }
-            Ok(next_uid_validity(fs, dir)?)
-        }
+        None => new_uid_validity(files),
     }
+}
+
+fn new_uid_validity(files: &MboxFiles) -> Result<UidValidity> {
+    let (fs, dir) = (&**files.fs(), &files.shared.uid_validity_dir);
+    if !fs.is_dir(dir)? {
+        Rights::of(fs, dir.parent().unwrap_or(dir))?.create_dirs(fs, dir)?;
+    }
+    Ok(next_uid_validity(fs, dir)?)
 }
 
 fn give_uid_validity(name: &MailboxName, index: &Arc<MailboxIndex>, uid_validity: UidValidity) -> Result<()> {

@@ -37,10 +37,10 @@ const WHOLE_LEN_MAX: u64 = 64 << 10;
 struct Found {
     /// How the file looked.
     there: Metadata,
-    /// What clients see of its header.
+    /// What clients see of its header; nothing of one that is too long to be held.
     header: Vec<u8>,
-    /// Its body, in bytes of the file.
-    body: Range<u64>,
+    /// What is behind that: its body.
+    body: Stretches,
     hash: [u8; 16],
     received: i64,
     /// The body, where it is short.
@@ -108,10 +108,9 @@ impl MboxFiles {
         let next = state.record(state.count_below(record.uid()) + 1).and_then(|next| offset_of(state, &next));
         let (from, header, body) = match next {
             Some(end) => {
-                let Some((from, header_start, mut header)) = scanner.header_of(start)? else { return Ok(None) };
-                let len = usize::try_from(end.saturating_sub(header_start)).unwrap_or(usize::MAX);
-                header.truncate(len);
-                let body_start = header_start + header.len() as u64;
+                let Some((from, mut header)) = scanner.header_of(start)? else { return Ok(None) };
+                header.cut(end);
+                let body_start = header.range.end;
                 (from, header, body_start..end.max(body_start))
             }
             None => {
@@ -120,17 +119,20 @@ impl MboxFiles {
                 (message.from, message.header, message.body)
             }
         };
-        let hash = header_md5(&header, self.shared.options.md5);
+        let hash = header_md5(&header.bytes, self.shared.options.md5);
         if md5_of(state, record).is_some_and(|known| known != hash) {
             // Another one: the state is old, and the file has come to look alike within a second.
             return Ok(None);
         }
-        let len = body.end - body.start;
-        let whole = if len <= WHOLE_LEN_MAX { Some(read_exactly(locked, &body)?) } else { None };
+        let (header, body) = match header.seen_with_body(body.end) {
+            Some(seen) => (Vec::new(), Stretches(seen)),
+            None => (visible(&header.bytes), Stretches(vec![body])),
+        };
+        let whole = if body.len() <= WHOLE_LEN_MAX { Some(read_exactly(locked, &body)?) } else { None };
         Ok(Some(Found {
             there,
             hash,
-            header: visible(&header),
+            header,
             body,
             received: from.date.resolve(self.shared.options.local_zone).unix,
             whole,
@@ -138,10 +140,39 @@ impl MboxFiles {
     }
 }
 
-fn read_exactly(locked: &LockedFile, range: &Range<u64>) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
-    let read = locked.file.read_at(&mut bytes, range.start)?;
-    bytes.truncate(read);
+/// Stretches of the file that are read as one.
+struct Stretches(Vec<Range<u64>>);
+
+impl Stretches {
+    fn len(&self) -> u64 {
+        self.0.iter().map(|range| range.end - range.start).sum()
+    }
+
+    fn start(&self) -> u64 {
+        self.0.first().map_or(0, |range| range.start)
+    }
+
+    /// What is left of the stretch that a byte is in.
+    fn rest_at(&self, mut offset: u64) -> Option<Range<u64>> {
+        for range in &self.0 {
+            let len = range.end - range.start;
+            if offset < len {
+                return Some(range.start + offset..range.end);
+            }
+            offset -= len;
+        }
+        None
+    }
+}
+
+fn read_exactly(locked: &LockedFile, body: &Stretches) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(body.len()).unwrap_or(0));
+    for range in &body.0 {
+        let before = bytes.len();
+        bytes.resize(before + usize::try_from(range.end - range.start).unwrap_or(0), 0);
+        let read = locked.file.read_at(bytes.get_mut(before..).unwrap_or_default(), range.start)?;
+        bytes.truncate(before + read);
+    }
     Ok(bytes)
 }
 
@@ -159,18 +190,18 @@ impl MboxMessage {
             {
                 let locked = self.files.lock_file(LockKind::Shared, self.files.shared.options.locks.timeout)?;
                 if locked.file.metadata().is_ok_and(|there| looks_as(&there, &found.there)) {
-                    let left = (found.body.end - found.body.start).saturating_sub(offset);
-                    let want = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+                    let Some(rest) = found.body.rest_at(offset) else { return Ok(0) };
+                    let want = usize::try_from(rest.end - rest.start).unwrap_or(usize::MAX).min(buf.len());
                     let buf = buf.get_mut(..want).unwrap_or_default();
-                    return Ok(locked.file.read_at(buf, found.body.start + offset)?);
+                    return Ok(locked.file.read_at(buf, rest.start)?);
                 }
             }
             let again = self.files.find(self.uid)?;
-            let is_same = again.header == found.header && again.body.end - again.body.start == self.body_len(&found);
+            let is_same = again.header == found.header && again.body.len() == self.body_len(&found);
             if !is_same {
                 let path = self.files.path().to_owned();
                 let what = format!("message {} was changed while it was read", self.uid);
-                return Err(StorageError::Corrupt { path, offset: again.body.start, what });
+                return Err(StorageError::Corrupt { path, offset: again.body.start(), what });
             }
             *found = again;
         }
@@ -235,7 +266,7 @@ impl MessageFiles for MboxFiles {
     fn open(&self, _: &State, uid: Uid) -> Result<Box<dyn StoredMessage>> {
         let found = self.find(uid)?;
         let files = self.shared_self().ok_or_else(lost)?;
-        let stored_len = found.header.len() as u64 + (found.body.end - found.body.start);
+        let stored_len = found.header.len() as u64 + found.body.len();
         let (hash, received) = (found.hash, found.received);
         Ok(Box::new(MboxMessage { files, uid, stored_len, hash, received, found: Mutex::new(found) }))
     }
@@ -267,7 +298,6 @@ impl MessageFiles for MboxFiles {
     }
 
     fn watch(&self, wake: Wake) -> Result<Option<Box<dyn Watch>>> {
-        let dir = self.path().parent().unwrap_or(self.path());
-        Ok(Some(Box::new(FolderWatch::new(&**self.fs(), &[dir], &self.stir, &wake)?)))
+        Ok(Some(Box::new(FolderWatch::of_file(self.fs(), self.path(), &self.stir, &wake)?)))
     }
 }

@@ -21,6 +21,10 @@ const LAST_UID_DIGITS: usize = 10;
 /// Keywords go on on another line behind so many bytes.
 const KEYWORDS_LINE_LEN: usize = 1024;
 
+/// A highest UID from here on leaves too few for what is to come: who says so (one mail to an empty mailbox is enough) is not
+/// believed.
+const LAST_UID_MAX: u32 = 0xf000_0000;
+
 /// Line of keywords without any.
 const KEYWORDS_LINE: &[u8] = b"X-Keywords: ";
 
@@ -69,10 +73,13 @@ impl Meta {
                     meta.uid = number(value).and_then(|n| Uid::new(u32::try_from(n).ok()?));
                 }
                 name if is(name, "X-IMAPbase") || is(name, "X-IMAP") => {
-                    meta.is_pseudo |= is(name, "X-IMAP");
                     if let Some((base, at)) = parse_base(value) {
-                        meta.last_uid_at = Some(field.offset + (field.raw.len() - value.len()) + at);
-                        meta.base = Some(base);
+                        // With anything else behind it, this is a mail like others.
+                        meta.is_pseudo |= is(name, "X-IMAP");
+                        let is_credible = base.last_uid < LAST_UID_MAX;
+                        let in_raw = at.map(|at| field.offset + (field.raw.len() - value.len()) + at);
+                        (meta.last_uid_at, meta.base) =
+                            (in_raw.filter(|_| is_credible), Some(base).filter(|_| is_credible));
                     }
                 }
                 name if is(name, "Status") => {
@@ -105,13 +112,13 @@ fn add_keywords(value: &[u8], keywords: &mut Vec<Keyword>) {
     }
 }
 
-/// The base, and where the digits of the highest UID begin if they can be changed in place.
-fn parse_base(value: &[u8]) -> Option<(Base, usize)> {
+/// The base, and where the digits of the highest UID begin if there are any: to Dovecot too, the first number is enough.
+pub(super) fn parse_base(value: &[u8]) -> Option<(Base, Option<usize>)> {
     let mut all = words(value);
     let uid_validity = UidValidity::new(u32::try_from(number(all.next()?)?).ok()?)?;
-    let digits = all.next()?;
-    let last_uid = u32::try_from(number(digits)?).ok()?;
-    let at = (digits.as_ptr() as usize).checked_sub(value.as_ptr() as usize)?;
+    let digits = all.next();
+    let last_uid = digits.map_or(Some(0), |digits| u32::try_from(number(digits)?).ok())?;
+    let at = digits.and_then(|digits| (digits.as_ptr() as usize).checked_sub(value.as_ptr() as usize));
     let mut keywords = Vec::new();
     all.for_each(|word| add_keywords(word, &mut keywords));
     Some((Base { uid_validity, last_uid, keywords }, at))
@@ -340,6 +347,24 @@ mod tests {
         let at = meta.last_uid_at.unwrap();
         assert_eq!(&header[at..at + 10], b"0000000027");
         assert_eq!(visible(header), b"Subject: x\n\n");
+    }
+
+    /// Measured with Dovecot 2.3.19, but for the highest UID, of which it believes more.
+    #[test]
+    fn a_base_is_two_numbers() {
+        for (value, last_uid, is_pseudo) in [
+            ("5 0000000003", Some(3), true),
+            ("5 3 a", Some(3), true),
+            ("5", Some(0), true),
+            ("hello", None, false),
+            ("0 0", None, false),
+            ("5 x", None, false),
+            ("", None, false),
+            ("77 4294967293", None, true),
+        ] {
+            let meta = Meta::parse(format!("X-IMAP: {value}\n\n").as_bytes());
+            assert_eq!((meta.base.map(|base| base.last_uid), meta.is_pseudo), (last_uid, is_pseudo), "{value}");
+        }
     }
 
     #[test]

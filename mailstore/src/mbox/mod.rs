@@ -15,6 +15,7 @@ mod from_line;
 mod header_filter;
 mod index;
 mod locks;
+mod long_header;
 mod message;
 mod meta;
 mod place;

@@ -22,6 +22,7 @@ use super::{
     FromLine,
     files::{MBOX_EXT, MD5_EXT, MboxFiles, SyncHeader},
     locks::LockedFile,
+    long_header::RawHeader,
     meta::{Base, Meta, OwnFields, header_md5, last_uid_digits},
     save::{MboxSave, Waiting},
     scan::{Rules, SMALL_WINDOW_LEN, Scanner},
@@ -210,6 +211,8 @@ impl MboxFiles {
         for (head, new) in pieces.iter().zip(&placed.messages) {
             let offset = if out.end() == 0 { 0 } else { before };
             out.put(&head.bytes)?;
+            out.copy(&new.content, 0, head.copied_len)?;
+            out.put(&head.behind)?;
             out.copy(&new.content, head.header_len, new.len - head.header_len)?;
             before = out.end();
             out.put(b"\n")?;
@@ -262,7 +265,7 @@ impl MboxFiles {
     /// Separator and header.
     fn head_of(&self, new: &New, base: Option<&Base>) -> mailfs::Result<Head> {
         let header = read_header(new)?;
-        let is_whole = (header.len() as u64) < new.len;
+        let header_len = header.range.end;
         let own = OwnFields {
             base,
             is_pseudo: false,
@@ -270,15 +273,22 @@ impl MboxFiles {
             flags: new.flags,
             is_old: false,
             keywords: &new.keywords,
-            content_length: is_whole.then_some(new.len - header.len() as u64),
+            content_length: Some(new.len - header_len),
         };
         let zone = (self.shared.options.local_zone)(new.received);
         let zone = (self.shared.options.local_zone)(new.received + i64::from(zone) * 60);
-        let mut bytes = Vec::with_capacity(header.len() + 256);
-        FromLine::write_local(sender_of(&header), new.received + i64::from(zone) * 60, &mut bytes);
+        let mut bytes = Vec::with_capacity(header.bytes.len() + 256);
+        FromLine::write_local(sender_of(&header.bytes), new.received + i64::from(zone) * 60, &mut bytes);
         // There is always room where no length is asked for.
-        bytes.extend(own.write(&header, None).unwrap_or_default());
-        Ok(Head { bytes, header_len: header.len() as u64, hash: header_md5(&header, self.shared.options.md5) })
+        let written = own.write(&header.to_rewrite().0, None).unwrap_or_default();
+        let (mut copied_len, mut behind) = (0, Vec::new());
+        match (&header.long, header.fields()) {
+            (None, _) => bytes.extend(written),
+            (Some(_), Some(fields)) => (copied_len, behind) = (fields.end, written),
+            // There is no place for fields of ours in what never ends; a message on its way in always has an end.
+            (Some(_), None) => copied_len = header.range.end,
+        }
+        Ok(Head { bytes, copied_len, behind, header_len, hash: header_md5(&header.bytes, self.shared.options.md5) })
     }
 }
 
@@ -305,6 +315,9 @@ fn sender_of(header: &[u8]) -> &str {
 /// What is written before a body.
 struct Head {
     bytes: Vec<u8>,
+    /// Bytes of a long header that are copied, and what is written behind them.
+    copied_len: u64,
+    behind: Vec<u8>,
     /// Bytes of the waiting message that are its header.
     header_len: u64,
     hash: [u8; 16],
@@ -312,27 +325,20 @@ struct Head {
 
 impl Head {
     fn total_len(&self, new: &New) -> u64 {
-        self.bytes.len() as u64 + (new.len - self.header_len)
+        (self.bytes.len() + self.behind.len()) as u64 + self.copied_len + (new.len - self.header_len)
     }
 }
 
-fn read_header(new: &New) -> mailfs::Result<Vec<u8>> {
-    let (mut header, mut want) = (Vec::new(), HEADER_FIRST_LEN);
-    loop {
-        header.resize(want, 0);
-        let read = new.content.read_at(&mut header, 0)?;
-        header.truncate(read);
-        let len = mailmime::header_len(&header);
-        if len < header.len() || read < want {
-            header.truncate(len);
-            return Ok(header);
-        }
-        if want >= mailmime::Limits::HEADER_LEN_MAX {
-            // What is no whole header stands behind the fields of ours.
-            return Ok(Vec::new());
-        }
-        want = (want * 4).min(mailmime::Limits::HEADER_LEN_MAX);
+fn read_header(new: &New) -> mailfs::Result<RawHeader> {
+    let mut header = vec![0; HEADER_FIRST_LEN];
+    let read = new.content.read_at(&mut header, 0)?;
+    header.truncate(read);
+    let len = mailmime::header_len(&header);
+    if len < header.len() || read < HEADER_FIRST_LEN {
+        header.truncate(len);
+        return Ok(RawHeader::short(0, header));
     }
+    Scanner::of_part(Arc::clone(&new.content), new.len, Rules::Dovecot, SMALL_WINDOW_LEN).header_at(0)
 }
 
 /// Where the last body ends.
@@ -350,11 +356,13 @@ fn end_of_last(scanner: &mut Scanner, state: &State) -> mailfs::Result<u64> {
 
 /// Where the highest UID stands in the first message, if it can be changed in place, and what it is.
 pub(super) fn last_uid_place(scanner: &mut Scanner) -> mailfs::Result<Option<(u64, Vec<u8>)>> {
-    let Some((_, header_start, header)) = scanner.header_of(0)? else { return Ok(None) };
-    let Some(at) = Meta::parse(&header).last_uid_at else { return Ok(None) };
+    let Some((_, header)) = scanner.header_of(0)? else { return Ok(None) };
+    let Some(at) = Meta::parse(&header.bytes).last_uid_at else { return Ok(None) };
     let width = last_uid_digits(0).len();
-    let digits = header.get(at..at + width).filter(|digits| digits.iter().all(u8::is_ascii_digit));
-    Ok(digits.map(|digits| (header_start + at as u64, digits.to_vec())))
+    let digits = header.bytes.get(at..at + width).filter(|digits| digits.iter().all(u8::is_ascii_digit));
+    let is_longer = header.bytes.get(at + width).is_some_and(u8::is_ascii_digit);
+    let digits = digits.filter(|_| !is_longer);
+    Ok(digits.and_then(|digits| Some((header.place_of(at)?, digits.to_vec()))))
 }
 
 /// Writes pieces one behind the other.

@@ -10,14 +10,15 @@ use std::{io, ops::Range, path::Path};
 use mailfs::{FileHandle, FsError, Result};
 use memchr::memmem;
 
-use super::{FromLine, status::content_length};
+use super::{
+    FromLine,
+    long_header::{self, HEADER_LEN_MAX, RawHeader},
+};
 
 /// Bytes read at once where messages are looked for.
 pub(super) const WINDOW_LEN: usize = 256 << 10;
 /// Bytes read at once where one message is.
 pub(super) const SMALL_WINDOW_LEN: usize = 16 << 10;
-/// Longest header that is read; what is behind is taken for body.
-const HEADER_LEN_MAX: usize = mailmime::Limits::HEADER_LEN_MAX;
 
 /// Whose rules say where a message ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,7 +31,7 @@ pub(super) enum Rules {
 
 impl Rules {
     /// The separator that a text begins with. To Dovecot one without a line end is text.
-    fn separator(self, text: &[u8]) -> Option<FromLine> {
+    pub(super) fn separator(self, text: &[u8]) -> Option<FromLine> {
         let from = FromLine::parse(text)?;
         (self == Self::WholeLines || memchr::memchr(b'\n', text).is_some()).then_some(from)
     }
@@ -42,14 +43,14 @@ const SIGN: &[u8] = b"\nFrom ";
 /// Which signs of separators were looked at. Of a line `From ` without more, Dovecot takes the line end for its own and
 /// does not see what begins with that.
 #[derive(Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     last: Option<u64>,
     passed_over: Option<u64>,
 }
 
 impl Seen {
     /// Signs come in order; one may come twice, where two windows meet.
-    fn is_looked_at(&mut self, rules: Rules, at: u64) -> bool {
+    pub(super) fn is_looked_at(&mut self, rules: Rules, at: u64) -> bool {
         if self.passed_over == Some(at) {
             return false;
         }
@@ -82,7 +83,7 @@ pub(super) struct RawMessage {
     /// Its separator.
     pub(super) from: FromLine,
     /// Its header, with the empty line if there is one.
-    pub(super) header: Vec<u8>,
+    pub(super) header: RawHeader,
     /// Its body, in bytes of the file.
     pub(super) body: Range<u64>,
     /// Where the next separator begins.
@@ -133,8 +134,8 @@ impl Scanner {
         let start = self.next;
         let Some((from, header_start)) = self.separator_at(start)? else { return Ok(None) };
         let mut header = self.header_at(header_start)?;
-        let body_start = header_start + header.len() as u64;
-        let by_length = match content_length(&header).and_then(|length| body_start.checked_add(length)) {
+        let body_start = header.range.end;
+        let by_length = match header.content_length.and_then(|length| body_start.checked_add(length)) {
             Some(end) => self.end_by_length(end)?.map(|next| (end, next)),
             None => None,
         };
@@ -146,17 +147,17 @@ impl Scanner {
         };
         if self.rules == Rules::Dovecot && end < body_start {
             // Without a body, the line end that goes with the separator is the header's last.
-            header.truncate(usize::try_from(end.saturating_sub(header_start)).unwrap_or(0));
+            header.cut(end);
         }
-        let body_start = header_start + header.len() as u64;
+        let body_start = header.range.end;
         self.next = next;
         Ok(Some(RawMessage { start, from, header, body: body_start..end.max(body_start), end: next, has_length }))
     }
 
     /// The message whose separator begins at an offset, without a look at where it ends.
-    pub(super) fn header_of(&mut self, start: u64) -> Result<Option<(FromLine, u64, Vec<u8>)>> {
+    pub(super) fn header_of(&mut self, start: u64) -> Result<Option<(FromLine, RawHeader)>> {
         let Some((from, header_start)) = self.separator_at(start)? else { return Ok(None) };
-        Ok(Some((from, header_start, self.header_at(header_start)?)))
+        Ok(Some((from, self.header_at(header_start)?)))
     }
 
     /// The separator that begins at an offset, and what is behind it.
@@ -168,7 +169,8 @@ impl Scanner {
         Ok(Some((from, offset + line_len as u64)))
     }
 
-    fn header_at(&mut self, offset: u64) -> Result<Vec<u8>> {
+    /// The header that begins at an offset.
+    pub(super) fn header_at(&mut self, offset: u64) -> Result<RawHeader> {
         let (mut want, rules) = (16 << 10, self.rules);
         loop {
             let bytes = self.at(offset, want)?;
@@ -180,8 +182,12 @@ impl Scanner {
                 .filter(|&at| seen.is_looked_at(rules, at as u64))
                 .map(|at| at + 1)
                 .find(|&at| header.get(at..).is_some_and(|line| rules.separator(line).is_some()));
-            if header_len < bytes.len() || cut.is_some() || bytes.len() < want || want >= HEADER_LEN_MAX {
-                return Ok(header.get(..cut.unwrap_or(header_len)).unwrap_or_default().to_vec());
+            if header_len < bytes.len() || cut.is_some() || bytes.len() < want {
+                let bytes = header.get(..cut.unwrap_or(header_len)).unwrap_or_default().to_vec();
+                return Ok(RawHeader::short(offset, bytes));
+            }
+            if want >= HEADER_LEN_MAX {
+                return long_header::read(self, rules, offset);
             }
             want = (want * 4).min(HEADER_LEN_MAX);
         }

@@ -6,6 +6,8 @@ use mailfs::{File, FileSystem, OpenMode, Result};
 
 use super::{
     FromLine, Status,
+    long_header::HEADER_LEN_MAX,
+    meta::visible,
     scan::{RawMessage, Rules, Scanner},
 };
 
@@ -65,10 +67,18 @@ impl MboxReader {
     /// # Errors
     /// Those of the disk.
     pub fn next_message(&mut self) -> Result<Option<MboxMessage>> {
-        let Some(RawMessage { start, from, header, body, end, has_length, .. }) = self.scanner.next_message()? else {
+        let Some(RawMessage { start, from, header, mut body, end, has_length, .. }) = self.scanner.next_message()?
+        else {
             return Ok(None);
         };
-        Ok(Some(MboxMessage { start, end, from, status: Status::parse(&header), body, has_length }))
+        let mut status = Status::parse(&header.bytes);
+        if header.long.is_some() {
+            // Its beginning is shown as header, and the rest of it as it stands there.
+            let at = header.range.start;
+            status.header = visible(self.scanner.at(at, HEADER_LEN_MAX)?);
+            body.start = at + HEADER_LEN_MAX as u64;
+        }
+        Ok(Some(MboxMessage { start, end, from, status, body, has_length }))
     }
 }
 
@@ -155,7 +165,7 @@ mod tests {
             let mut texts = Vec::new();
             while let Some(message) = scanner.next_message().unwrap() {
                 let body = message.body.start as usize..message.body.end as usize;
-                texts.push(String::from_utf8(message.header).unwrap() + &bytes[body]);
+                texts.push(String::from_utf8(message.header.bytes).unwrap() + &bytes[body]);
             }
             texts
         };

@@ -52,7 +52,7 @@ impl Status {
                 self.flags = value.iter().filter_map(|&letter| flag(letter)).fold(self.flags, |a, b| a | b.into())
             }
             "X-Keywords" => self.take_keywords(value),
-            "X-IMAP" => self.is_pseudo = true,
+            "X-IMAP" => self.is_pseudo |= super::meta::parse_base(value).is_some(),
             "Content-Length" => {
                 self.content_length = number(value);
             }
@@ -124,6 +124,8 @@ mod tests {
         assert_eq!(status.content_length, Some(12));
         assert_eq!(status.header, b"Subject: a\nTo: b\n\n");
         assert!(!status.is_pseudo);
+        assert!(Status::parse(b"X-IMAP: 1165000000 0000000003\n\n").is_pseudo);
+        assert!(!Status::parse(b"X-IMAP: hello\n\n").is_pseudo);
     }
 
     #[test]

@@ -8,13 +8,17 @@
 //! 3. Flags that the index has and the file has not yet been given (marked dirty, or asked for) beat the file; else the file
 //!    counts.
 
-use std::{collections::BTreeMap, iter::Peekable, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    iter::Peekable,
+    sync::Arc,
+};
 
 use mailfs::Metadata;
 use mailindex::{
     engine::{self, CommitError, CommitOp, CommitOutcome, CommitPoint, LockFor, OpError, completion},
     log::{FlagChange, Generation, KeywordAction, Origin},
-    state::{RawIndexHeader, RecordFlags, RecordRef, RecordsFrom, State},
+    state::{KEYWORDS_MAX, RawIndexHeader, RecordFlags, RecordRef, RecordsFrom, State},
 };
 use mailtypes::{Guid, Keyword, MailboxName, Uid, UidSet};
 
@@ -87,7 +91,7 @@ pub(super) fn md5_of(state: &State, record: &RecordRef<'_>) -> Option<[u8; 16]> 
 
 /// The base in the first message.
 pub(super) fn read_base(scanner: &mut Scanner) -> mailfs::Result<Option<Meta>> {
-    Ok(scanner.header_of(0)?.map(|(_, _, header)| Meta::parse(&header)))
+    Ok(scanner.header_of(0)?.map(|(_, header)| Meta::parse(&header.bytes)))
 }
 
 /// The keywords of a record.
@@ -211,11 +215,11 @@ fn known_end(state: &State, header: SyncHeader, scanner: &mut Scanner, which: Mb
         return Ok(None);
     }
     let start = if offset == 0 { 0 } else { separator_at(scanner, offset)? };
-    let Some((_, _, bytes)) = scanner.header_of(start)? else { return Ok(None) };
-    let meta = Meta::parse(&bytes);
+    let Some((_, header)) = scanner.header_of(start)? else { return Ok(None) };
+    let meta = Meta::parse(&header.bytes);
     let is_it = match meta.uid {
         Some(uid) => uid == record.uid(),
-        None => md5_of(state, &record) == Some(header_md5(&bytes, which)),
+        None => md5_of(state, &record) == Some(header_md5(&header.bytes, which)),
     };
     Ok((is_it && !meta.is_pseudo).then_some(Tail { start, record: place }))
 }
@@ -242,6 +246,8 @@ struct Sync<'a, 'b, 'c> {
     appended_dirty: bool,
     /// The last new message that was not recent.
     last_old: Option<Uid>,
+    /// Keywords that the index has not yet; there is no room for more than so many.
+    new_keywords: HashSet<Keyword>,
 }
 
 impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
@@ -270,6 +276,7 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
             appended: UidSet::new(),
             appended_dirty: false,
             last_old: None,
+            new_keywords: HashSet::new(),
         }
     }
 
@@ -306,14 +313,14 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
 
     /// A message was read.
     fn note(&mut self, message: &RawMessage) -> std::result::Result<(), OpError> {
-        let meta = Meta::parse(&message.header);
+        let meta = Meta::parse(&message.header.bytes);
         let offset = if message.start == 0 { 0 } else { self.end };
         self.end = message.body.end;
         let is_first = std::mem::take(&mut self.is_first);
         if is_first && message.start == 0 && meta.is_pseudo {
             return Ok(());
         }
-        let hash = header_md5(&message.header, self.which);
+        let hash = header_md5(&message.header.bytes, self.which);
         let claimed = self.claimed(&meta);
         let told = meta.uid;
         // A wrong length leads nowhere today; when messages in front of it or behind it go, it may lead to a separator.
@@ -355,6 +362,9 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
         self.appended_dirty |= dirty == RecordFlags::DIRTY;
         let one: UidSet = std::iter::once(uid).collect();
         for keyword in &meta.keywords {
+            if !self.has_room_for(keyword) {
+                continue;
+            }
             self.at.transaction().keyword(KeywordAction::Add, keyword, &one, Origin::External);
         }
         self.put_place(uid, Some(offset), Some(hash));
@@ -364,6 +374,22 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
         self.appended.insert(uid);
         self.last = Some(uid);
         Ok(())
+    }
+
+    /// Whether the index can hold a keyword of a message. What is too much for it is in the file alone: whoever sends mails
+    /// with many of them must not make the mailbox one that nobody can open.
+    fn has_room_for(&mut self, keyword: &Keyword) -> bool {
+        let is_known = |new: &HashSet<Keyword>| {
+            new.contains(keyword) || self.state.keyword_bit(keyword.as_str().as_bytes()).is_some()
+        };
+        if is_known(&self.new_keywords) {
+            return true;
+        }
+        let has_room = self.state.keywords().len() + self.new_keywords.len() < KEYWORDS_MAX;
+        if has_room {
+            self.new_keywords.insert(keyword.clone());
+        }
+        has_room
     }
 
     fn put_place(&mut self, uid: Uid, offset: Option<u64>, hash: Option<&[u8; 16]>) {
@@ -391,9 +417,10 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
             self.flags.entry((add.bits(), remove.bits())).or_default().insert(uid);
         }
         let (had, one) = (keywords_of(self.state, record), std::iter::once(uid).collect());
+        let new: Vec<_> = meta.keywords.iter().filter(|keyword| !had.contains(keyword)).collect();
+        let new: Vec<_> = new.into_iter().filter(|keyword| self.has_room_for(keyword)).collect();
         let mut change = |action, keyword| self.at.transaction().keyword(action, keyword, &one, Origin::External);
-        let new = meta.keywords.iter().filter(|keyword| !had.contains(keyword));
-        new.for_each(|keyword| change(KeywordAction::Add, keyword));
+        new.into_iter().for_each(|keyword| change(KeywordAction::Add, keyword));
         let lost = had.iter().filter(|keyword| !meta.keywords.contains(keyword));
         lost.for_each(|keyword| change(KeywordAction::Remove, keyword));
     }

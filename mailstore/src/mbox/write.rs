@@ -22,7 +22,8 @@ use super::{
     FromLine,
     files::{MBOX_EXT, MboxFiles, SyncHeader},
     locks::LockedFile,
-    meta::{Base, Meta, OwnFields, PADDING_LEN, last_uid_digits, visible},
+    long_header::RawHeader,
+    meta::{Base, Meta, OwnFields, PADDING_LEN, last_uid_digits},
     place::last_uid_place,
     plan::Plan,
     scan::{Rules, SMALL_WINDOW_LEN, Scanner},
@@ -39,8 +40,7 @@ be here.\nIt is no mail, and mail programs that know the format do not show it. 
 
 /// What a look at a message's header found.
 struct Looked {
-    header_start: u64,
-    header: Vec<u8>,
+    header: RawHeader,
     meta: Meta,
 }
 
@@ -101,10 +101,10 @@ impl<'a> Layout<'a> {
     fn look(&mut self, place: u32, record: &RecordRef<'_>) -> Result<Looked, StoreError> {
         let (separator, end) = (self.separator(record)?, self.end_of(place)?);
         let found = self.scanner.header_of(separator)?;
-        let (_, header_start, mut header) = found.ok_or("a message is not where the index says")?;
-        header.truncate(usize::try_from(end.saturating_sub(header_start)).unwrap_or(usize::MAX));
-        let meta = Meta::parse(&header);
-        Ok(Looked { header_start, header, meta })
+        let (_, mut header) = found.ok_or("a message is not where the index says")?;
+        header.cut(end);
+        let meta = Meta::parse(&header.bytes);
+        Ok(Looked { header, meta })
     }
 }
 
@@ -151,7 +151,7 @@ impl MboxFiles {
         let patch = layout.raised_last_uid()?;
         plan.keep_patched(0..layout.start(&first_record)?, patch);
         let base = match first_place {
-            0 => layout.scanner.header_of(0)?.and_then(|(_, _, header)| Meta::parse(&header).base),
+            0 => layout.scanner.header_of(0)?.and_then(|(_, header)| Meta::parse(&header.bytes).base),
             _ => None,
         };
         for (place, record) in (first_place..).zip(state.records_from(first_place)) {
@@ -167,11 +167,14 @@ impl MboxFiles {
             // The first of the file now.
             let separator = layout.separator(&record)?;
             let looked = layout.look(place, &record)?;
-            plan.keep(separator..looked.header_start);
-            let header_end = looked.header_start + looked.header.len() as u64;
             let base = self.base_for(state, base.as_ref());
-            plan.put(with_base(&looked, base.as_ref()));
-            plan.keep(header_end..end);
+            match with_base(&looked, base.as_ref()) {
+                Some(header) => {
+                    looked.header.put(&mut plan, separator, header);
+                    plan.keep(looked.header.range.end..end);
+                }
+                None => plan.keep(separator..end),
+            }
         }
         if plan.len() == 0 {
             plan.put(self.pseudo(state, base.as_ref()));
@@ -244,7 +247,7 @@ impl MboxFiles {
             writing.plan.keep(0..place);
             writing.plan.put(digits);
         }
-        let first_base = layout.scanner.header_of(0)?.and_then(|(_, _, header)| Meta::parse(&header).base);
+        let first_base = layout.scanner.header_of(0)?.and_then(|(_, header)| Meta::parse(&header.bytes).base);
         for (place, record) in (0..).zip(state.records_from(0)) {
             let is_dirty = record.record_flags().contains(RecordFlags::DIRTY);
             let start = layout.start(&record)?;
@@ -262,12 +265,15 @@ impl MboxFiles {
                 continue;
             }
             let looked = layout.look(place, &record)?;
-            let header_end = looked.header_start + looked.header.len() as u64;
+            if !looked.header.can_be_rewritten() {
+                // The index stays the one that has its flags.
+                continue;
+            }
+            let header_end = looked.header.range.end;
             let body_len = layout.end_of(place)?.saturating_sub(header_end);
             let header = writing.header(state, &record, &looked, base.as_ref(), is_dirty, body_len);
             if let Some(header) = header {
-                writing.plan.keep(at..looked.header_start);
-                writing.plan.put(header);
+                looked.header.put(&mut writing.plan, at, header);
                 at = header_end;
             }
             if is_dirty {
@@ -340,14 +346,16 @@ fn has_dirty(state: &State) -> bool {
     state.header().flags.get() & RawIndexHeader::HAVE_DIRTY != 0
 }
 
-/// The header of a message that is the first of the file now.
-fn with_base(looked: &Looked, base: Option<&Base>) -> Vec<u8> {
+/// The header of a message that is the first of the file now; `None`: the one that it has.
+fn with_base(looked: &Looked, base: Option<&Base>) -> Option<Vec<u8>> {
+    if !looked.header.can_be_rewritten() {
+        return None;
+    }
     let Meta { uid, flags, is_old, keywords, content_length, .. } = &looked.meta;
     let (uid, flags, is_old, content_length) = (*uid, *flags, *is_old, *content_length);
     let own = OwnFields { base, is_pseudo: false, uid, flags, is_old, keywords, content_length };
-    let visible = visible(&looked.header);
-    let len = own.least_len(&visible).max(looked.header.len());
-    own.write(&visible, Some(len)).unwrap_or_else(|| looked.header.clone())
+    let (visible, old_len) = looked.header.to_rewrite();
+    own.write(&visible, Some(own.least_len(&visible).max(old_len)))
 }
 
 /// What was written.
@@ -391,8 +399,8 @@ impl Writing {
             keywords,
             content_length: meta.content_length.map(|_| body_len),
         };
-        let visible = visible(&looked.header);
-        let (least, old_len) = (own.least_len(&visible), looked.header.len());
+        let (visible, old_len) = looked.header.to_rewrite();
+        let least = own.least_len(&visible);
         let len = match old_len.checked_sub(least) {
             Some(room) => {
                 let taken = room.min(self.shift);
@@ -405,7 +413,7 @@ impl Writing {
         if !is_dirty && base.is_none() && len == old_len {
             return None;
         }
-        own.write(&visible, Some(len)).filter(|header| *header != looked.header)
+        own.write(&visible, Some(len)).filter(|header| *header != looked.header.bytes)
     }
 }
 

@@ -204,7 +204,7 @@ impl Saved {
         scanner.seek(start);
         let mut least = Some(append.first);
         while let Some(message) = scanner.next_message()? {
-            let uid = Meta::parse(&message.header).uid;
+            let uid = Meta::parse(&message.header.bytes).uid;
             let is_next = match least {
                 Some(first) if first == append.first => uid == least,
                 _ => uid >= least,
