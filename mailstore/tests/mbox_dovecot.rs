@@ -8,9 +8,16 @@ mod dovecot;
 mod dovecot_shown;
 mod sample_mail;
 
-use std::{fs, io::Write, path::Path, sync::Arc};
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use beside_dovecot::{Kind, append, compare};
+use mailfs::{FileSystem, LockKind, OpenMode, RealDisk, lock_with_timeout};
 use mailstore::{
     ListOptions,
     mbox::{MboxOptions, MboxPlaces, MboxStorage},
@@ -172,6 +179,34 @@ fn hostile_mail_is_what_it_is_for_dovecot() {
         compare(&shared, &*store, &mut imap, "with flags of ours", dovecot_first);
         assert_eq!(shared.complaints(), [""; 0]);
     }
+}
+
+/// A session that has seen recent messages and leaves them recent puts the file's time of access below that of modification
+/// when it is done with the mailbox, and that of modification to its second, whoever has the locks
+/// (`docs/formats/mbox.md`, What Dovecot 2.3.19 does to its own files).
+#[test]
+fn dovecot_sets_a_files_time_under_the_locks_of_others() {
+    if !dovecot::is_installed() {
+        return;
+    }
+    let shared = MBOX.shared();
+    let path = shared.root().join("inbox");
+    let mut imap = shared.imap();
+    imap.append("INBOX", "", b"Subject: new\r\n\r\nx\r\n");
+    imap.run("EXAMINE INBOX");
+    imap.run("FETCH 1 BODY.PEEK[]");
+    let disk = RealDisk::new();
+    let locked = disk.open(&path, OpenMode::ReadWrite).unwrap();
+    let _lock = lock_with_timeout(&disk, &locked, &path, LockKind::Exclusive, Duration::from_secs(60)).unwrap();
+    fs::write(path.with_file_name("inbox.lock"), std::process::id().to_string()).unwrap();
+    let second = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let time = second + Duration::from_millis(500);
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_times(fs::FileTimes::new().set_accessed(time).set_modified(time)).unwrap();
+    imap.run("UNSELECT");
+    let there = fs::metadata(&path).unwrap();
+    assert_eq!((there.accessed().unwrap(), there.modified().unwrap()), (second - Duration::from_secs(1), second));
+    assert_eq!(shared.complaints(), [""; 0]);
 }
 
 /// Where messages begin, for a program that knows no better.
