@@ -445,3 +445,41 @@ fn a_mail_with_the_field_of_the_message_that_is_none_is_shown() {
     let place = Place::new(format!("{FROM}A: 1\nX-IMAP: hello\n\nx\n\n{FROM}A: 2\n\nx\n\n").as_bytes());
     assert_eq!(shown(&place.open().1).len(), 2);
 }
+
+/// A message that another program puts between two others gets a new UID, and so does the one behind it: UIDs ascend along
+/// the file. Flags that were yet to be written go with it.
+#[test]
+fn a_message_in_the_middle_makes_those_behind_it_new() {
+    let message = |n: u32| format!("{FROM}Date: {n}\n\nbody {n}\n\n");
+    let place = Place::new([1, 2, 3].map(message).concat().as_bytes());
+    let (env, store) = place.open();
+    assert_eq!(shown(&store).iter().map(|m| m.0).collect::<Vec<_>>(), [1, 2, 3]);
+    let keyword = Keyword::new("kw1").unwrap();
+    let change = FlagChange {
+        uids: [2].into_iter().map(|uid| mailtypes::Uid::new(uid).unwrap()).collect(),
+        action: FlagAction::Add,
+        flags: Flag::Flagged.into(),
+        keywords: vec![keyword],
+        unchanged_since: None,
+    };
+    store.mailbox("INBOX").unwrap().mailbox().submit(Batch::new().flags(change)).unwrap().wait().unwrap();
+    assert!(!place.text().contains("kw1"), "it is not written yet");
+    place.fs.sleep(std::time::Duration::from_secs(2));
+    let changed = [1, 9, 2, 3].map(message).concat();
+    place.fs.write_atomic(Path::new("/mail/inbox"), changed.as_bytes(), 0o600, false).unwrap();
+    let none = Vec::<String>::new;
+    let expect: [Shown; 4] = [
+        (1, Flags::NONE, none(), "Date: 1\r\n\r\nbody 1\r\n".to_owned()),
+        (4, Flags::NONE, none(), "Date: 9\r\n\r\nbody 9\r\n".to_owned()),
+        (5, Flag::Flagged.into(), vec!["kw1".to_owned()], "Date: 2\r\n\r\nbody 2\r\n".to_owned()),
+        (6, Flags::NONE, none(), "Date: 3\r\n\r\nbody 3\r\n".to_owned()),
+    ];
+    assert_eq!(shown(&store), expect);
+    drop(store);
+    env.drain();
+    let text = place.text();
+    let uids: Vec<_> = text.lines().filter_map(|line| Some(line.strip_prefix("X-UID: ")?.trim_end())).collect();
+    assert_eq!(uids, ["1", "4", "5", "6"], "{text}");
+    place.without_index();
+    assert_eq!(shown(&place.open().1), expect);
+}

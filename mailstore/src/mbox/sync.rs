@@ -20,7 +20,7 @@ use mailindex::{
     log::{FlagChange, Generation, KeywordAction, Origin},
     state::{KEYWORDS_MAX, RawIndexHeader, RecordFlags, RecordRef, RecordsFrom, State},
 };
-use mailtypes::{Guid, Keyword, MailboxName, Uid, UidSet};
+use mailtypes::{Flags, Guid, Keyword, MailboxName, Uid, UidSet};
 
 use super::{
     files::{MBOX_EXT, MD5_EXT, MboxFiles, SyncHeader, seconds},
@@ -299,16 +299,32 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
             }
             return self.records.next_if(|record| record.uid() == uid);
         }
-        let is_it = |record: &RecordRef<'a>| md5_of(self.state, record) == Some(*hash);
+        // Behind a message that got a new UID all do, or their UIDs would not ascend.
+        let last = self.last;
+        self.take(|state, record| Some(record.uid()) > last && md5_of(state, record) == Some(*hash))
+    }
+
+    /// The next record of which that is so, those passed over being gone; all stay if there is none.
+    fn take(&mut self, is_it: impl Fn(&State, &RecordRef<'a>) -> bool) -> Option<RecordRef<'a>> {
         let mut ahead = self.records.clone();
-        ahead.find(is_it)?;
+        ahead.find(|record| is_it(self.state, record))?;
         loop {
             let record = self.records.next()?;
-            if is_it(&record) {
+            if is_it(self.state, &record) {
                 return Some(record);
             }
             self.gone.insert(record.uid());
         }
+    }
+
+    /// What the index has for a message which gets a new UID, because its old one is below that of the message before, where
+    /// the file has not got it yet.
+    fn unwritten(&mut self, hash: &[u8; 16]) -> Option<(Flags, Vec<Keyword>)> {
+        let last = self.last;
+        let record = self.take(|state, record| Some(record.uid()) <= last && md5_of(state, record) == Some(*hash))?;
+        self.gone.insert(record.uid());
+        let is_dirty = record.record_flags().contains(RecordFlags::DIRTY);
+        is_dirty.then(|| (record.flags(), keywords_of(self.state, &record)))
     }
 
     /// A message was read.
@@ -334,7 +350,13 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
                 }
                 self.last = Some(record.uid());
             }
-            None => self.append(claimed, meta, offset, &hash, has_right_length)?,
+            None => {
+                let mut meta = meta;
+                if let Some(unwritten) = self.unwritten(&hash) {
+                    (meta.flags, meta.keywords) = unwritten;
+                }
+                self.append(claimed, meta, offset, &hash, has_right_length)?;
+            }
         }
         Ok(())
     }

@@ -251,10 +251,10 @@ impl MboxFiles {
         for (place, record) in (0..).zip(state.records_from(0)) {
             let is_dirty = record.record_flags().contains(RecordFlags::DIRTY);
             let start = layout.start(&record)?;
+            let kept = start.checked_sub(at).ok_or("a message lies before the one that it is behind")?;
             // A new offset is told of the messages behind one whose header has grown.
             if writing.shift > 0 {
-                let before = at;
-                writing.moved.push((record.uid(), writing.plan.len() + (start - before)));
+                writing.moved.push((record.uid(), writing.plan.len() + kept));
             }
             let base = match (place, start) {
                 (0, 0) => self.base_for(state, first_base.as_ref()),
