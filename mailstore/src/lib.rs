@@ -11,7 +11,6 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod aside;
 pub mod check;
 pub mod compressed;
 pub mod convert;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod meddled_disk;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -14,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use mailfs::{DirEntry, FileHandle, FileSystem, Metadata, OpenMode, RealDisk, Wake, Watch, sim::SimDisk};
+use mailfs::{DirEntry, FileSystem, OpenMode, RealDisk, sim::SimDisk};
 use mailindex::{
     engine::{
         Background, CommitError, CommitOp, CommitOutcome, CommitPoint, Env, EnvOptions, Fsync, MailboxIndex,
@@ -29,6 +31,7 @@ use mailstore::{
     maildir::{MaildirOptions, MaildirPlaces, MaildirStorage},
 };
 use mailtypes::{Flag, Flags, Guid, Keyword, MailboxName, Uid, UidSet};
+use meddled_disk::{MeddledDisk, Meddler};
 
 struct Place {
     dir: tempfile::TempDir,
@@ -716,70 +719,24 @@ struct Listings {
 }
 
 impl Listings {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { disk: RealDisk::new(), count: AtomicUsize::new(0), renamed_meanwhile: Mutex::default() })
+    fn new() -> Arc<MeddledDisk<Self>> {
+        let listings = Self { disk: RealDisk::new(), count: AtomicUsize::new(0), renamed_meanwhile: Mutex::default() };
+        Arc::new(MeddledDisk(listings))
+    }
+}
+
+impl Meddler for Listings {
+    fn disk(&self) -> &dyn FileSystem {
+        &self.disk
     }
 
-    fn rename_meanwhile(&self, dir: &Path, entries: &mut Vec<DirEntry>) {
+    fn has_read(&self, dir: &Path, entries: &mut Vec<DirEntry>) {
+        self.count.fetch_add(1, Ordering::Relaxed);
         let mut waiting = self.renamed_meanwhile.lock().unwrap();
         if let Some(names) = waiting.take_if(|[from, _]| from.parent() == Some(dir)) {
             fs::rename(&names[0], &names[1]).unwrap();
             entries.retain(|entry| names.iter().all(|name| *name != dir.join(&entry.name)));
         }
-    }
-}
-
-impl FileSystem for Listings {
-    fn open(&self, path: &Path, mode: OpenMode) -> mailfs::Result<FileHandle> {
-        self.disk.open(path, mode)
-    }
-    fn metadata(&self, path: &Path) -> mailfs::Result<Option<Metadata>> {
-        self.disk.metadata(path)
-    }
-    fn read_dir(&self, path: &Path) -> mailfs::Result<Vec<DirEntry>> {
-        self.count.fetch_add(1, Ordering::Relaxed);
-        let mut entries = self.disk.read_dir(path)?;
-        self.rename_meanwhile(path, &mut entries);
-        Ok(entries)
-    }
-    fn create_dir_as(&self, path: &Path, access: mailfs::Access) -> mailfs::Result<()> {
-        self.disk.create_dir_as(path, access)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> mailfs::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn rename_new(&self, from: &Path, to: &Path) -> mailfs::Result<()> {
-        self.disk.rename_new(from, to)
-    }
-    fn hard_link(&self, from: &Path, to: &Path) -> mailfs::Result<()> {
-        self.disk.hard_link(from, to)
-    }
-    fn unlink(&self, path: &Path) -> mailfs::Result<()> {
-        self.disk.unlink(path)
-    }
-    fn remove_dir(&self, path: &Path) -> mailfs::Result<()> {
-        self.disk.remove_dir(path)
-    }
-    fn sync_dir(&self, path: &Path) -> mailfs::Result<()> {
-        self.disk.sync_dir(path)
-    }
-    fn sync_many(&self, files: &[FileHandle]) -> mailfs::Result<()> {
-        self.disk.sync_many(files)
-    }
-    fn now(&self) -> SystemTime {
-        self.disk.now()
-    }
-    fn monotonic(&self) -> Duration {
-        self.disk.monotonic()
-    }
-    fn sleep(&self, duration: Duration) {
-        self.disk.sleep(duration);
-    }
-    fn random(&self, buf: &mut [u8]) {
-        self.disk.random(buf);
-    }
-    fn watch_dir(&self, path: &Path, wake: Wake) -> mailfs::Result<Box<dyn Watch>> {
-        self.disk.watch_dir(path, wake)
     }
 }
 
@@ -796,13 +753,13 @@ fn many_messages_that_are_gone_cost_one_look_at_the_folders() {
     (0..MESSAGES).step_by(2).for_each(|n| fs::remove_file(place.root().join(format!("cur/{n}.a:2,"))).unwrap());
     // A later change has another time.
     after_a_step();
-    let before = disk.count.load(Ordering::Relaxed);
+    let before = disk.0.count.load(Ordering::Relaxed);
     let body = |uid| view.body(Uid::new(uid).unwrap());
     for uid in (1..=MESSAGES).step_by(2) {
         assert!(matches!(body(uid), Err(mailstore::StorageError::Expunged { .. })));
         assert_eq!(body(uid + 1).unwrap().size(), 14);
     }
-    assert_eq!(disk.count.load(Ordering::Relaxed) - before, 2);
+    assert_eq!(disk.0.count.load(Ordering::Relaxed) - before, 2);
     // What is put back is found.
     place.put("cur/0.a:2,F");
     assert!(body(1).is_ok());
@@ -818,7 +775,7 @@ fn a_file_renamed_while_its_folder_is_read_is_not_gone() {
         let inbox = place.inbox_on(Arc::clone(&disk) as _);
         assert_eq!(uids(&inbox), [1]);
         fs::rename(path("0.a:2,"), path("0.a:2,F")).unwrap();
-        *disk.renamed_meanwhile.lock().unwrap() = Some([path("0.a:2,F"), path("0.a:2,FR")]);
+        *disk.0.renamed_meanwhile.lock().unwrap() = Some([path("0.a:2,F"), path("0.a:2,FR")]);
         if what == "flags" {
             store(&inbox, 1, FlagAction::Add, Flag::Seen.into(), &[]);
             assert_eq!(place.names("cur"), ["0.a:2,FRS"]);
@@ -828,6 +785,6 @@ fn a_file_renamed_while_its_folder_is_read_is_not_gone() {
             inbox.submit(Batch::new().expunge(one(1))).unwrap().wait().unwrap();
             assert_eq!(place.names("cur"), [""; 0]);
         }
-        assert!(disk.renamed_meanwhile.lock().unwrap().is_none());
+        assert!(disk.0.renamed_meanwhile.lock().unwrap().is_none());
     }
 }

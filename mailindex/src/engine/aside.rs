@@ -1,13 +1,17 @@
-//! Names out of the way for files that are damaged: `culver.damaged.<file>.<n>`, the first that is free.
+//! Names out of the way for files that are damaged: `culver.damaged.<file>.<n>` beside them, the first that is free.
 
 use std::{
     ffi::OsString,
+    io,
     path::{Path, PathBuf},
 };
 
-use mailfs::FileSystem;
+use mailfs::{FileSystem, FsError};
 
-use super::{Damage, Env, Result, paths::Paths};
+use super::{Env, Result, paths::Paths};
+
+/// What names of kept files begin with.
+pub const PREFIX: &str = "culver.damaged.";
 
 /// Copies of one file that are kept.
 const COPIES_MAX: u32 = 1000;
@@ -15,31 +19,35 @@ const COPIES_MAX: u32 = 1000;
 /// Gives a file a name out of the way, durably.
 pub(super) fn move_aside(env: &Env, paths: &Paths, path: &Path) -> Result<PathBuf> {
     let fs = &**env.fs();
-    let copy = put_aside(fs, path, |copy| fs.rename_new(path, copy))?;
+    let copy = put(fs, path, |copy| fs.rename_new(path, copy))?;
     if env.syncs() {
         fs.sync_dir(&paths.dir)?;
     }
     Ok(copy)
 }
 
-/// Gives a file a second name, under which it stays when the first is replaced.
-pub(super) fn link_aside(fs: &dyn FileSystem, path: &Path) -> Result<PathBuf> {
-    put_aside(fs, path, |copy| fs.hard_link(path, copy))
-}
-
 /// Gives a file the name that a copy of `path` would get.
 pub(super) fn move_aside_as(fs: &dyn FileSystem, file: &Path, path: &Path) -> Result<()> {
-    put_aside(fs, path, |copy| fs.rename_new(file, copy)).map(|_| ())
+    put(fs, path, |copy| fs.rename_new(file, copy)).map(|_| ()).map_err(Into::into)
 }
 
-/// The first free name of `culver.damaged.<file>.<n>`.
-pub(super) fn put_aside(
-    fs: &dyn FileSystem,
-    path: &Path,
-    put: impl Fn(&Path) -> mailfs::Result<()>,
-) -> Result<PathBuf> {
+/// Gives a file a second name, under which it stays when the first is replaced, and tells it. Not durable by itself.
+///
+/// # Errors
+///
+/// Those of the disk, and when a thousand copies are kept already.
+pub fn link(fs: &dyn FileSystem, path: &Path) -> mailfs::Result<PathBuf> {
+    put(fs, path, |copy| fs.hard_link(path, copy))
+}
+
+/// Puts something under the first free name for this file, and tells that; `put` may find it taken by then.
+///
+/// # Errors
+///
+/// Those of the disk and of `put`, and when a thousand copies are kept already.
+pub fn put(fs: &dyn FileSystem, path: &Path, put: impl Fn(&Path) -> mailfs::Result<()>) -> mailfs::Result<PathBuf> {
     for number in 1..=COPIES_MAX {
-        let mut name = OsString::from("culver.damaged.");
+        let mut name = OsString::from(PREFIX);
         name.push(path.file_name().unwrap_or_default());
         name.push(format!(".{number}"));
         let copy = path.with_file_name(name);
@@ -48,12 +56,9 @@ pub(super) fn put_aside(
         }
         match put(&copy) {
             Err(e) if e.is_already_exists() => {}
-            other => {
-                other?;
-                return Ok(copy);
-            }
+            other => return other.map(|()| copy),
         }
     }
-    Err(Damage { path: path.to_owned(), offset: 0, what: format!("{COPIES_MAX} damaged copies are kept already") }
-        .into())
+    let many = io::Error::other(format!("{COPIES_MAX} damaged copies are kept already"));
+    Err(FsError::new("keep a damaged file", path, many))
 }

@@ -51,7 +51,7 @@ fn write_snapshot(env: &Env, paths: &Paths, log: &Arc<LogFile>, _held: &LogLock)
     if !is_whole || !loaded.live.state.modseq_is_known() {
         return Ok(None);
     }
-    let copy = aside::link_aside(&**env.fs(), &paths.index)?;
+    let copy = aside::link(&**env.fs(), &paths.index)?;
     rebuild::write_snapshot(env, paths, &loaded.live.state)?;
     Ok(Some(RecoveryAction::WroteSnapshot { copy }))
 }

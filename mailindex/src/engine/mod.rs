@@ -12,7 +12,7 @@
 //! 3. A damaged file is set aside, never deleted, and reported with the offset and what was done.
 
 mod another;
-mod aside;
+pub mod aside;
 mod bridge;
 mod cache_file;
 mod commit;

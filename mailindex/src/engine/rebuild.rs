@@ -177,7 +177,7 @@ fn replace_with<'c>(
 
     for path in [&paths.log, &paths.log2, &paths.index, &paths.backup] {
         if fs.metadata(path)?.is_some() {
-            aside::link_aside(fs, path)?;
+            aside::link(fs, path)?;
         }
     }
     let _new_lock = match old {

@@ -431,15 +431,16 @@ impl Work<'_> {
 
     fn copy_aside(&self, log: &LogFile) -> Result<PathBuf> {
         let bytes = self.fs.read_all(&log.path, LOG_LEN_MAX)?;
-        aside::put_aside(self.fs, &log.path, |copy| {
+        let copy = aside::put(self.fs, &log.path, |copy| {
             let file = self.paths.create(self.fs, copy)?;
             file.write_at(&bytes, 0)?;
             file.sync_data()
-        })
+        })?;
+        Ok(copy)
     }
 
     fn link_aside(&self, path: &Path) -> Result<PathBuf> {
-        aside::link_aside(self.fs, path)
+        Ok(aside::link(self.fs, path)?)
     }
 
     fn move_aside(&self, path: &Path) -> Result<PathBuf> {

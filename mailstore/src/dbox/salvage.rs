@@ -12,13 +12,13 @@ use std::{
 };
 
 use mailfs::{File, FileSystem, OpenMode, TEMP_PREFIX};
+use mailindex::engine::aside;
 use mailtypes::Guid;
 
 use super::{
     DboxError, FileHeader, MessageHeader, Metadata, MetadataKey,
     header::{MAGIC_POST, MAGIC_PRE},
 };
-use crate::aside;
 
 /// Looked at for the headers.
 const HEAD_LEN: usize = FileHeader::LEN_MAX + FileHeader::MESSAGE_HEADER_LEN_MAX as usize;

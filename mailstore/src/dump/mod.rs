@@ -55,7 +55,7 @@ pub enum FileKind {
 /// (`culver.kept.<name>`), as it was; that of any other file.
 pub fn name_of_kept(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let damaged = name.strip_prefix("culver.damaged.").and_then(|rest| rest.rsplit_once('.'));
+    let damaged = name.strip_prefix(mailindex::engine::aside::PREFIX).and_then(|rest| rest.rsplit_once('.'));
     let damaged = damaged.filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()));
     let kept = damaged.map(|(was, _)| was).or_else(|| name.strip_prefix("culver.kept."));
     kept.map_or_else(|| name.clone(), str::to_owned)

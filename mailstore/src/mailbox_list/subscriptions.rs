@@ -7,13 +7,11 @@ use std::{
 };
 
 use mailfs::{Dotlock, DotlockContent, DotlockOptions, FileSystem, FileSystemExt};
+use mailindex::engine::aside;
 use mailtypes::MailboxName;
 
 use super::{Layout, Rights};
-use crate::{
-    aside,
-    traits::{ForeignSpelling, Result, StorageError},
-};
+use crate::traits::{ForeignSpelling, Result, StorageError};
 
 /// Largest file read.
 const FILE_LEN_MAX: u64 = 16 << 20;

@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use mailfs::FileSystemExt;
 use mailindex::{
-    engine::{LockFor, MessageStore, inspect},
+    engine::{LockFor, MessageStore, aside, inspect},
     state::State,
 };
 use mailtypes::{Keyword, MailboxName, Uid};
@@ -23,7 +23,6 @@ use super::{
     uidlist::{self, Uidlist},
 };
 use crate::{
-    aside,
     check::{Finding, FindingKind, Look, mend_index},
     indexed::{MessageFiles, PREFIX, from_index},
     mailbox_list::MailboxDirs,

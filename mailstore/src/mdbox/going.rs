@@ -19,6 +19,7 @@
 use std::collections::HashSet;
 
 use mailfs::{FileSystem, FileSystemExt};
+use mailindex::engine::aside;
 use mailtypes::Uid;
 
 use super::{
@@ -29,7 +30,6 @@ use super::{
     rewrite::sync_dirs,
 };
 use crate::{
-    aside,
     mailbox_list::Rights,
     traits::{Result, StorageError},
 };

@@ -6,4 +6,6 @@ mod conversions;
 mod converted;
 mod crash;
 mod meanwhile;
+#[path = "../meddled_disk/mod.rs"]
+mod meddled_disk;
 mod stopped;

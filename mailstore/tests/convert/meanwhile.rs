@@ -6,18 +6,18 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
 };
 
-use mailfs::{Access, DirEntry, FileHandle, FileSystem, FileSystemExt, Metadata, OpenMode, Wake, Watch, sim::SimDisk};
+use mailfs::{FileSystem, FileSystemExt, OpenMode, sim::SimDisk};
 use mailstore::{
     Format, Judged, Keeps, ListPattern, MailStorage, Mailbox, MailboxIdentity, MailboxInfo, OnlyIf, Result,
     convert::{ConvertOptions, ConvertSummary, FailureCause, Journal},
 };
 use mailtypes::MailboxName;
 
-use crate::converted::{
-    FLAT, FORMATS, TREE, append, assert_same, env, memory, name, opened, run, run_with, set, store,
+use crate::{
+    converted::{FLAT, FORMATS, TREE, append, assert_same, env, memory, name, opened, run, run_with, set, store},
+    meddled_disk::{MeddledDisk, Meddler},
 };
 
 const BOX: &str = "Work";
@@ -211,59 +211,18 @@ struct LastMinute {
     is_due: AtomicBool,
 }
 
-impl FileSystem for LastMinute {
-    fn open(&self, path: &Path, mode: OpenMode) -> mailfs::Result<FileHandle> {
-        self.disk.open(path, mode)
+impl Meddler for LastMinute {
+    fn disk(&self) -> &dyn FileSystem {
+        &*self.disk
     }
-    fn metadata(&self, path: &Path) -> mailfs::Result<Option<Metadata>> {
-        self.disk.metadata(path)
-    }
-    fn read_dir(&self, path: &Path) -> mailfs::Result<Vec<DirEntry>> {
-        self.disk.read_dir(path)
-    }
-    fn create_dir_as(&self, path: &Path, access: Access) -> mailfs::Result<()> {
-        self.disk.create_dir_as(path, access)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> mailfs::Result<()> {
+
+    fn renames(&self, from: &Path, to: &Path) -> mailfs::Result<()> {
         let is_trash = to.to_string_lossy().contains("..DOVECOT-T");
         let new = if from.ends_with("new") { from.to_owned() } else { from.join("new") };
         if is_trash && self.disk.is_dir(&new)? && self.is_due.swap(false, Ordering::Relaxed) {
             self.disk.write_atomic(&new.join("1.late.host"), LATE, 0o600, true)?;
         }
-        self.disk.rename(from, to)
-    }
-    fn rename_new(&self, from: &Path, to: &Path) -> mailfs::Result<()> {
-        self.disk.rename_new(from, to)
-    }
-    fn hard_link(&self, from: &Path, to: &Path) -> mailfs::Result<()> {
-        self.disk.hard_link(from, to)
-    }
-    fn unlink(&self, path: &Path) -> mailfs::Result<()> {
-        self.disk.unlink(path)
-    }
-    fn remove_dir(&self, path: &Path) -> mailfs::Result<()> {
-        self.disk.remove_dir(path)
-    }
-    fn sync_dir(&self, path: &Path) -> mailfs::Result<()> {
-        self.disk.sync_dir(path)
-    }
-    fn sync_many(&self, files: &[FileHandle]) -> mailfs::Result<()> {
-        self.disk.sync_many(files)
-    }
-    fn now(&self) -> SystemTime {
-        self.disk.now()
-    }
-    fn monotonic(&self) -> Duration {
-        self.disk.monotonic()
-    }
-    fn sleep(&self, duration: Duration) {
-        self.disk.sleep(duration);
-    }
-    fn random(&self, buf: &mut [u8]) {
-        self.disk.random(buf);
-    }
-    fn watch_dir(&self, path: &Path, wake: Wake) -> mailfs::Result<Box<dyn Watch>> {
-        self.disk.watch_dir(path, wake)
+        Ok(())
     }
 }
 
@@ -277,12 +236,13 @@ fn a_maildir_keeps_what_came_behind_the_last_look() {
             let source = memory();
             source.create(&name(BOX)).unwrap();
             append(&*opened(&*source, mailbox), 1..=5);
-            let last = Arc::new(LastMinute { disk: SimDisk::new().as_file_system(), is_due: AtomicBool::new(false) });
+            let last = LastMinute { disk: SimDisk::new().as_file_system(), is_due: AtomicBool::new(false) };
+            let last = Arc::new(MeddledDisk(last));
             let there = store(&env(&(Arc::clone(&last) as _)), Path::new(ROOT), format);
             let mut journal = Journal::in_memory();
             assert!(run(&*source, &*there, &mut journal).failures.is_empty());
             let judged = judged(&*opened(&*there, mailbox));
-            last.is_due.store(true, Ordering::Relaxed);
+            last.0.is_due.store(true, Ordering::Relaxed);
             let identity = MailboxIdentity { guid: mailtypes::Guid([8; 16]), ..judged.identity };
             let outcome = match is_deleted {
                 true => there.delete_only_if(&name(mailbox), &judged),

@@ -9,6 +9,7 @@
 use std::{path::PathBuf, time::UNIX_EPOCH};
 
 use mailfs::{FileHandle, FlockGuard, OpenMode};
+use mailindex::engine::aside;
 use mailtypes::Guid;
 
 use super::{
@@ -22,7 +23,6 @@ use super::{
     scan::{Hint, Piece, scan},
 };
 use crate::{
-    aside,
     dbox::{DboxError, MessageHeader, MetadataKey, complete_metadata, stored_virtual_size},
     indexed::new_guid,
     traits::{Result, StorageError},
