@@ -14,7 +14,7 @@ use std::{
 };
 
 use mailfs::RealDisk;
-use mailindex::engine::{Env, EnvOptions};
+use mailindex::engine::{Background, Env, EnvOptions};
 use mailstore::{
     Append, Format, Store, StoreOptions,
     check::{CheckOptions, CheckReport, Finding, FindingKind, Outcome, check_storage},
@@ -40,7 +40,10 @@ fn check(root: &Path, repair: bool) -> CheckReport {
 fn store(format: Format) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("mail");
-    let store = Store::create_as(&root, format).unwrap();
+    let options = EnvOptions { background: Background::Manual, ..EnvOptions::default() };
+    let env = Env::new(Arc::new(RealDisk::new()), options);
+    let options = StoreOptions { format: Some(format), ..StoreOptions::default() };
+    let store = Store::create_in(&env, &root, &options).unwrap();
     store.create_mailbox("Work").unwrap();
     store.subscribe("Work").unwrap();
     let inbox = store.mailbox("INBOX").unwrap();
@@ -53,6 +56,8 @@ fn store(format: Format) -> (tempfile::TempDir, PathBuf) {
     let last = view.messages().last().unwrap().unwrap().uid();
     view.expunge(&std::iter::once(last).collect()).unwrap();
     store.flush().unwrap();
+    drop((view, inbox, store));
+    env.drain();
     (dir, root)
 }
 
@@ -442,6 +447,46 @@ fn an_mbox_that_is_damaged() {
     let report = check(&root, true);
     assert!(kinds(&report).contains(&FindingKind::BodyDamaged) && !report.is_whole(), "{report:#?}");
     assert_eq!(fs::read(&path).unwrap().len(), sound.len() + 1, "nothing is written to it");
+}
+
+/// One bit of a keyword's name or of a message's place in the index: what the file says counts.
+#[test]
+fn an_index_of_an_mbox_that_is_wrong_without_a_sign() {
+    let keywords = |root: &Path| -> Vec<_> {
+        let store = Store::open_in(&env(), root, &StoreOptions::default()).unwrap();
+        let view = store.mailbox("INBOX").unwrap().view().unwrap();
+        view.messages().map(|message| format!("{:?}", message.unwrap().keywords())).collect()
+    };
+    let (_dir, root) = store(Format::Mbox);
+    let (log, file) = (root.join(".imap/INBOX/dovecot.index.log"), fs::read(root.join("inbox")).unwrap());
+    let before = (keywords(&root), shown(&root));
+    let flip = |what: &[u8]| {
+        let mut bytes = fs::read(&log).unwrap();
+        let at = bytes.windows(what.len()).rposition(|window| window == what).unwrap();
+        bytes[at] ^= 1;
+        fs::write(&log, bytes).unwrap();
+    };
+    flip(b"k3");
+    assert_ne!(keywords(&root), before.0);
+    found_and_repaired(&root, &[FindingKind::Flags]);
+    assert_eq!((keywords(&root), shown(&root)), before);
+    let starts: Vec<_> =
+        file.windows(6).enumerate().filter(|(_, window)| *window == b"\nFrom ").map(|(at, _)| at).collect();
+    flip(&(starts[2] as u64).to_le_bytes());
+    found_and_repaired(&root, &[FindingKind::Index]);
+    assert_eq!((keywords(&root), shown(&root)), before);
+    // The record that appends the third is no record any more: the message is in the file, under its UID.
+    let (append, mut bytes) = ([2, 0, 0, 0x10, 3, 0, 0, 0], fs::read(&log).unwrap());
+    let at = bytes.windows(append.len()).position(|window| window == append).unwrap();
+    bytes[at + 1] ^= 0x10;
+    fs::write(&log, bytes).unwrap();
+    assert!(kinds(&check(&root, false)).contains(&FindingKind::BodyUnknown));
+    assert!(check(&root, true).is_whole());
+    assert!(check(&root, false).is_clean());
+    assert_eq!((keywords(&root), shown(&root)), before);
+    // Whoever reads the message before it without a check sees the right end of that, too.
+    flip(&(starts[2] as u64).to_le_bytes());
+    assert_eq!((keywords(&root), shown(&root)), before);
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub enum FindingKind {
     UidList,
     /// A Maildir's list of keywords.
     Keywords,
+    /// Flags or keywords in the index that are not those which the message has in its mbox.
+    Flags,
     /// Two files of one name.
     NameTwice,
     /// The list of subscriptions.
@@ -66,6 +68,7 @@ impl FindingKind {
             Self::GuidConflict => "guid-conflict",
             Self::UidList => "uidlist",
             Self::Keywords => "keywords",
+            Self::Flags => "flags",
             Self::NameTwice => "name-twice",
             Self::Subscriptions => "subscriptions",
             Self::UidValidity => "uid-validity",

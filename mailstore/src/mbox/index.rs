@@ -1,6 +1,7 @@
 //! Opening and making the index of an mbox.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, atomic::Ordering},
 };
@@ -9,9 +10,9 @@ use mailfs::{FileSystemExt, LockKind, LockOrder, LockRank};
 use mailindex::{
     engine::{self, IndexError, MailboxIndex, MessageStore, RebuildMessage},
     log::{Origin, Transaction},
-    state::{RawIndexHeader, State},
+    state::{RawIndexHeader, RecordFlags, State},
 };
-use mailtypes::{Guid, MailboxName, UidValidity};
+use mailtypes::{Guid, MailboxName, Uid, UidSet, UidValidity};
 
 use super::{
     Shared,
@@ -71,7 +72,7 @@ fn open_index(
                     .map_err(|e| from_index(name, &e))?
             }
             Err(IndexError::NeedsRebuild { .. }) => {
-                rebuild(name, &new_files)?;
+                rebuild(name, &new_files, &UidSet::new())?;
                 continue;
             }
             Err(IndexError::Deleted { .. })
@@ -216,8 +217,9 @@ fn give_identity(shared: &Shared, name: &MailboxName, index: &Arc<MailboxIndex>)
     }
 }
 
-/// Makes the index anew with what is left of the old one; the next synchronisation finds out where the messages are.
-pub(super) fn rebuild(name: &MailboxName, files: &Arc<MboxFiles>) -> Result<usize> {
+/// Makes the index anew with what is left of the old one and with `more` messages; the next synchronisation finds out where
+/// they are, and what flags they have.
+pub(super) fn rebuild(name: &MailboxName, files: &Arc<MboxFiles>, more_uids: &UidSet) -> Result<usize> {
     let (shared, dirs) = (&files.shared, &files.dirs);
     let keep = match engine::recover(&shared.env, &dirs.index, PREFIX, Arc::clone(files) as Arc<dyn MessageStore>) {
         Ok(recovered) => recovered.state,
@@ -226,11 +228,10 @@ pub(super) fn rebuild(name: &MailboxName, files: &Arc<MboxFiles>) -> Result<usiz
     };
     let uid_validity = uid_validity(files, keep.as_ref().and_then(State::uid_validity))?;
     let keep = keep.filter(|state| state.uid_validity() == Some(uid_validity));
-    let messages: Vec<RebuildMessage> = keep
-        .iter()
-        .flat_map(|state| state.records_from(0))
-        .map(|record| RebuildMessage { uid: record.uid(), flags: record.record_flags() })
-        .collect();
+    let kept = keep.iter().flat_map(|state| state.records_from(0)).map(|record| (record.uid(), record.record_flags()));
+    let mut flags: BTreeMap<Uid, RecordFlags> = more_uids.iter().map(|uid| (uid, RecordFlags::NONE)).collect();
+    flags.extend(kept);
+    let messages: Vec<RebuildMessage> = flags.into_iter().map(|(uid, flags)| RebuildMessage { uid, flags }).collect();
     let mut more = Transaction::new();
     match keep.as_ref().and_then(SyncHeader::of).filter(|header| !header.guid.is_zero()) {
         Some(header) if keep.is_some() => write_guid(&mut more, SyncHeader::default(), header.guid),

@@ -109,6 +109,11 @@ impl MboxFiles {
         let (from, header, body) = match next {
             Some(end) => {
                 let Some((from, mut header)) = scanner.header_of(start)? else { return Ok(None) };
+                let behind = separator_at(&mut scanner, end)?;
+                if end < header.range.start || behind == end || !scanner.is_separator(behind)? {
+                    // The place of the next message is wrong, and so is where this one ends.
+                    return Ok(None);
+                }
                 header.cut(end);
                 let body_start = header.range.end;
                 (from, header, body_start..end.max(body_start))

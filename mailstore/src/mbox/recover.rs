@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(uids, [(2, false), (3, true)]);
         let mailbox = format.open(&name, &dirs).unwrap();
         let files = mailbox.indexed().index.store().and_then(|store| store.downcast::<MboxFiles>().ok()).unwrap();
-        index::rebuild(&name, &files).unwrap();
+        index::rebuild(&name, &files, &UidSet::new()).unwrap();
         drop((mailbox, files));
         let (_env, storage) = open(&fs);
         let mailbox = storage.format().open(&name, &dirs).unwrap();

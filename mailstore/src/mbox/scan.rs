@@ -160,6 +160,11 @@ impl Scanner {
         Ok(Some((from, self.header_at(header_start)?)))
     }
 
+    /// Whether a separator begins at an offset.
+    pub(super) fn is_separator(&mut self, offset: u64) -> Result<bool> {
+        Ok(self.separator_at(offset)?.is_some())
+    }
+
     /// The separator that begins at an offset, and what is behind it.
     fn separator_at(&mut self, offset: u64) -> Result<Option<(FromLine, u64)>> {
         let rules = self.rules;

@@ -484,6 +484,12 @@ impl<'a, 'b, 'c> Sync<'a, 'b, 'c> {
     }
 }
 
+/// Those keywords of a message's header that an index in step with it has.
+pub(super) fn keywords_with_room<'m>(state: &State, told: &'m [Keyword]) -> Vec<&'m Keyword> {
+    let is_full = state.keywords().len() >= KEYWORDS_MAX;
+    told.iter().filter(|keyword| !is_full || state.keyword_bit(keyword.as_str().as_bytes()).is_some()).collect()
+}
+
 /// The UID behind all that were given, as the file tells it.
 fn after_given(state: &State, base: Option<&Base>) -> Option<Uid> {
     let given = base.filter(|base| Some(base.uid_validity) == state.uid_validity())?.last_uid;
