@@ -96,6 +96,6 @@ if client.has_capability("IDLE"):
         answers += more
     client.idle_done()
 client.rename_folder("Päckchen/Ablage", "Done")
-client.delete_folder("Päckchen")
+assert not client.folder_exists("Päckchen"), "the level that the rename left empty"
 client.unselect_folder() if client.has_capability("UNSELECT") else client.close_folder()
 client.logout()
