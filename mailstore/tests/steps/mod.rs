@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "in a test's helper as in the test")]
 
+mod by_dovecot;
 pub mod scenario;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};

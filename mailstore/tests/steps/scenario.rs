@@ -4,10 +4,13 @@
 //! Each scenario is a list of steps that runs the same way each time. A clean run tells what the store shows after
 //! each step. After a cut or a failure it must show what it did after the last step that was acknowledged, or after the
 //! one that was under way: nothing between, nothing else. Then it must take another message.
+//!
+//! Of the states of power cuts a sample is laid out on the real disk, too: a real Dovecot must show what Culver shows after
+//! its recovery; and what a Dovecot that comes first loses of what was promised is told.
 
 #![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used, reason = "in a test's helper as in the test")]
 
-use std::path::Path;
+use std::{cell::RefCell, collections::BTreeMap, path::Path};
 
 use mailfs::{
     FileSystem,
@@ -16,7 +19,7 @@ use mailfs::{
 
 use mailstore::dbox::MoveTo;
 
-use super::{Format, Message, Setting, Shown, Step, open, run_step, show};
+use super::{Format, Message, Opened, Setting, Shown, Step, by_dovecot, by_dovecot::Reads, open, run_step, show};
 
 const ROOT: &str = "/mail";
 
@@ -226,7 +229,17 @@ impl Scenario {
         shown
     }
 
-    fn check(&self, disk: &SimDisk, acks: &[usize], expected: &[Shown]) -> Result<(), BoxError> {
+    fn check(
+        &self,
+        disk: &SimDisk,
+        acks: &[usize],
+        expected: &[Shown],
+        sample: Option<&Sample>,
+    ) -> Result<(), BoxError> {
+        let sample = sample.filter(|sample| sample.takes_this());
+        if let Some(sample) = sample {
+            sample.dovecot_comes_first(self, disk, acks.last().copied().unwrap_or(0), expected);
+        }
         let storage = open(&disk.as_file_system(), Path::new(ROOT), self.setting, false)?;
         let recovered = storage.recover()?;
         if let Some(failed) = recovered.repaired.iter().find(|mailbox| mailbox.failed.is_some()) {
@@ -242,6 +255,9 @@ impl Scenario {
                 return Err(format!("after step {done}: {shown:?}, not one of {allowed:?}").into());
             }
         }
+        if sample.is_some() {
+            self.dovecot_shows_the_same(&storage, disk)?;
+        }
         // Whatever happened, the mailbox goes on, and nothing that was there goes.
         run_step(&storage, &append("INBOX", 99, 1)).map_err(|e| format!("takes no message: {e}"))?;
         let after = show(&storage)?;
@@ -252,6 +268,16 @@ impl Scenario {
         }
         let new = inbox(&after).into_iter().filter(|message| message.number == 99).count();
         if new == 1 { Ok(()) } else { Err(format!("message 99 is there {new} times").into()) }
+    }
+
+    fn dovecot_shows_the_same(&self, storage: &Opened, disk: &SimDisk) -> Result<(), BoxError> {
+        run_step(storage, &Step::Flush)?;
+        let (ours, theirs) = (show(storage)?, by_dovecot::shown(disk, self.setting, Reads::Mail)?);
+        let difference = (by_dovecot::losses(&ours, &theirs), by_dovecot::losses(&theirs, &ours));
+        match difference.0.is_empty() && difference.1.is_empty() {
+            true => Ok(()),
+            false => Err(format!("after recovery {ours:?}, to Dovecot {theirs:?}: {difference:?}").into()),
+        }
     }
 
     /// A message that is in place of its name but not in the log is a message of Maildir, one by one.
@@ -284,18 +310,65 @@ impl Scenario {
     }
 }
 
+/// One state of so many is shown to Dovecot, of each scenario; `CULVER_CRASH_SAMPLE` is another number.
+const SAMPLED_OF: usize = 200;
+
+/// Which states are shown to Dovecot, and what it lost where it came first.
+struct Sample {
+    of: usize,
+    seen: RefCell<usize>,
+    taken: RefCell<usize>,
+    lost: RefCell<BTreeMap<String, usize>>,
+}
+
+impl Sample {
+    fn new() -> Self {
+        let of = std::env::var("CULVER_CRASH_SAMPLE").map_or(SAMPLED_OF, |of| of.parse().unwrap());
+        Self { of, seen: RefCell::default(), taken: RefCell::default(), lost: RefCell::default() }
+    }
+
+    fn takes_this(&self) -> bool {
+        *self.seen.borrow_mut() += 1;
+        *self.seen.borrow() % self.of == 1 % self.of
+    }
+
+    /// What was promised and would be there after Culver's recovery.
+    fn dovecot_comes_first(&self, scenario: &Scenario, disk: &SimDisk, done: usize, expected: &[Shown]) {
+        *self.taken.borrow_mut() += 1;
+        let after = by_dovecot::shown(&disk.fork(), scenario.setting, Reads::Caches);
+        let allowed = expected.get(done..).unwrap_or_default().iter().take(2);
+        let lost = match &after {
+            Err(said) => said.lines().next().unwrap_or_default().to_owned(),
+            Ok(after) => {
+                let of = |allowed| by_dovecot::losses(allowed, after);
+                let lost = allowed.map(of).min_by_key(|lost| lost.values().sum::<usize>()).unwrap_or_default();
+                if lost.is_empty() { "nothing".to_owned() } else { format!("{lost:?}") }
+            }
+        };
+        *self.lost.borrow_mut().entry(lost).or_default() += 1;
+    }
+}
+
 /// Cuts the power during every call.
 pub fn every_power_cut(format: Format) {
     let mut broken = Vec::new();
+    let with_dovecot = by_dovecot::is_installed();
     for scenario in scenarios(format) {
         let expected = scenario.expected();
+        let sample = Sample::new();
         let runner = CrashRunner { choices: CrashChoice::list(6), ..CrashRunner::default() };
         let report = runner.run(
             |disk| scenario.prepare(disk),
             |fs, acks: &Acks<usize>| scenario.work(&fs, acks),
-            |disk, acks| scenario.check(disk, acks, &expected),
+            |disk, acks| scenario.check(disk, acks, &expected, with_dovecot.then_some(&sample)),
         );
         println!("crash run, {}: {report}", scenario.name);
+        println!(
+            "a Dovecot first, {}: {} states, lost: {:?}",
+            scenario.name,
+            sample.taken.borrow(),
+            sample.lost.borrow()
+        );
         if !report.is_sound() {
             broken.push(format!("{}: {report}", scenario.name));
         }
@@ -312,7 +385,7 @@ pub fn every_failing_call(format: Format) {
         let report = runner.run(
             |disk| scenario.prepare(disk),
             |fs, acks: &Acks<usize>| scenario.work(&fs, acks),
-            |disk, acks| scenario.check(disk, acks, &expected),
+            |disk, acks| scenario.check(disk, acks, &expected, None),
         );
         println!("fault run, {}: {report}", scenario.name);
         if !report.is_sound() {
